@@ -1,0 +1,4 @@
+library(testthat)
+library(sailerx)
+
+test_check("sailerx")
