@@ -1,0 +1,51 @@
+"""sailerx: unbalanced single-cell RNA + ATAC, with an RNA embedding as the teacher of chromatin accessibility.
+
+Nothing heavy is imported until it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sailerx.errors import InputError
+
+if TYPE_CHECKING:
+    from sailerx.api import Model, check, fit, load, read
+    from sailerx.config import Settings
+    from sailerx.simulate import simulate, simulate_to_file
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "InputError",
+    "Model",
+    "Settings",
+    "check",
+    "fit",
+    "load",
+    "read",
+    "simulate",
+    "simulate_to_file",
+]
+
+_HOME = {
+    "Model": "api",
+    "check": "api",
+    "fit": "api",
+    "load": "api",
+    "read": "api",
+    "Settings": "config",
+    "simulate": "simulate",
+    "simulate_to_file": "simulate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'sailerx' has no attribute {name!r}")
+    return getattr(import_module(f"sailerx.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,7 @@
+"""`python -m sailerx`."""
+
+import sys
+
+from sailerx.cli import main
+
+sys.exit(main())

@@ -1,0 +1,314 @@
+"""The verbs: fit, embed, save, load, check."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mudata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from anndata import AnnData
+from mudata import MuData
+
+from sailerx import contract, infer, store
+from sailerx.config import Settings, make_settings
+from sailerx.confounders import Confounders
+from sailerx.counts import binary_accessibility
+from sailerx.errors import InputError
+from sailerx.model import VAE
+from sailerx.multiome import Multiome
+from sailerx.peaks import peak_table
+from sailerx.progress import Style, make_progress
+from sailerx.train import train
+from sailerx.versions import versions
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained model, from `fit` or `load`."""
+
+    vae: VAE = field(repr=False)
+    #: constants of the run
+    settings: Settings
+    #: peaks in the network's order: index = name, columns chrom, start, end
+    peaks: pd.DataFrame = field(repr=False)
+    confounders: Confounders = field(repr=False)
+    #: one row per epoch, see `sailerx.train.train`
+    history: pd.DataFrame = field(repr=False)
+    #: arguments about the data, seed, device and versions of the run
+    record: dict[str, Any]
+
+    def embed(self, mdata: MuData | AnnData) -> np.ndarray:
+        """Embedding of cells from their ATAC alone.
+
+        Parameters
+        ----------
+        mdata
+            A MuData object with the ATAC modality the model was trained on, or that modality itself. Its peaks are
+            matched to the model's by coordinates, in any order.
+
+        Returns
+        -------
+        Cells × latent dimensions, float32, in the order of the ATAC modality's ``obs_names``. Rows have unit length,
+        so cosine and Euclidean neighbours agree.
+
+        Raises
+        ------
+        InputError
+            If there is no such modality, it does not hold counts, or it shares no peak with the model.
+        """
+        return infer.embed(self.vae, self._accessibility(mdata))
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the model to a folder (safetensors, JSON and CSV); it appears only when it is whole.
+
+        Raises
+        ------
+        InputError
+            If the folder exists and ``overwrite`` is not set, or it is not a model.
+        """
+        with store.new_folder(path, overwrite=overwrite) as folder:
+            self.write_into(folder)
+
+    def write_into(self, folder: Path) -> None:
+        """Write the model's files into an existing empty folder."""
+        store.save(folder, self.vae, self.settings, self.peaks, self.confounders, self.history, self.record)
+
+    def to_anndata(self, mdata: MuData | AnnData) -> AnnData:
+        """The embedding as a small AnnData for a results file: obsm ``X_sailerx``, run record in ``uns['sailerx']``."""
+        a = _atac(mdata, self.record["atac"])
+        result = AnnData(obs=pd.DataFrame(index=a.obs_names.astype(str)))
+        result.obsm["X_sailerx"] = self.embed(a)
+        run = {key: value for key, value in self.record.items() if key != "versions"}
+        result.uns["sailerx"] = {
+            "settings": json.dumps({**asdict(self.settings), **run}, ensure_ascii=False),
+            "versions": json.dumps(self.record["versions"]),
+            "history": self.history.set_axis(self.history.index.astype(str)),
+        }
+        return result
+
+    def _accessibility(self, mdata: MuData | AnnData) -> sp.csr_matrix:
+        name = self.record["atac"]
+        a = _atac(mdata, name)
+        x = binary_accessibility(a, name, self.record["atac_layer"])
+        table = None if self.settings.single_block else peak_table(a.var)
+        here = pd.DataFrame(index=a.var_names.astype(str)) if table is None else table
+        matched, n_missing = infer.match_peaks(x, here, self.peaks)
+        if n_missing == len(self.peaks):
+            raise InputError(
+                f"the data share no peak with the model (its first: {self.peaks.index[0]!r}; theirs: {a.var_names[0]!r}). Count "
+                "fragments on the model's peaks."
+            )
+        if n_missing:
+            warnings.warn(
+                f"{n_missing} of the model's {len(self.peaks)} peaks are not in the data and are taken as closed.", stacklevel=3
+            )
+        return matched
+
+
+def _atac(mdata: MuData | AnnData, name: str) -> AnnData:
+    if isinstance(mdata, AnnData):
+        return mdata
+    if isinstance(mdata, MuData) and name in mdata.mod:
+        return mdata.mod[name]
+    there = ", ".join(mdata.mod) if isinstance(mdata, MuData) else type(mdata).__name__
+    raise InputError(f"the model embeds modality {name!r}, found: {there}. Give a MuData that has it, or its AnnData.")
+
+
+def fit(
+    mdata: MuData | str | os.PathLike[str],
+    *,
+    rna_embedding: str | None = None,
+    batch_key: str | Sequence[str] | None = None,
+    continuous_key: str | Sequence[str] | None = None,
+    preset: str = "default",
+    max_epochs: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    rna: str = "rna",
+    atac: str = "atac",
+    rna_layer: str | None = None,
+    atac_layer: str | None = None,
+    progress: Style = "auto",
+    **options: Any,
+) -> Model:
+    """Train SAILERX on paired RNA and ATAC.
+
+    The ATAC of each cell is embedded so that cells similar in the RNA reference stay similar, while sequencing depth
+    and batch are pushed out (Cao et al. 2022, doi:10.1093/nar/gkac781).
+
+    Parameters
+    ----------
+    mdata
+        MuData with an RNA and an ATAC modality, cells matched by barcode, or the path of an .h5mu file. ATAC holds
+        raw counts or 0/1. Cells without RNA are trained without alignment.
+    rna_embedding
+        Key of ``mdata[rna].obsm`` used as the fixed reference (PCA, scVI, Harmony, any matrix). By default, PCA is
+        computed from the RNA counts.
+    batch_key
+        One or several categorical obs columns to hide from the embedding.
+    continuous_key
+        One or several numeric obs columns to hide from the embedding.
+    preset
+        ``"default"``, or ``"paper"`` for the reference implementation's constants.
+    max_epochs
+        Epochs after the warm-up; by default the preset's.
+    seed
+        Two runs on a CPU with one seed and thread count are bit-identical.
+    device
+        ``"auto"`` (CUDA where there is one), ``"cpu"`` or ``"cuda"``.
+    rna, atac
+        Names of the modalities.
+    rna_layer, atac_layer
+        Layers of raw counts; by default a layer ``counts`` if there is one, else X.
+    progress
+        ``"bar"``, ``"lines"``, ``"none"``, or ``"auto"``: a bar in a terminal, lines elsewhere.
+    **options
+        Any other field of `sailerx.Settings`, such as ``n_latent``, ``gamma`` or ``lambda_``.
+
+    Returns
+    -------
+    The trained model.
+
+    Raises
+    ------
+    InputError
+        If something in the data or arguments cannot be used; says what must hold, what was found and what to do.
+    FloatingPointError
+        If training diverges.
+
+    Examples
+    --------
+    >>> import sailerx
+    >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+    >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
+    >>> model.embed(mdata).shape
+    (60, 50)
+    """
+    settings = make_settings(preset, max_epochs=max_epochs, **options)
+    where = pick_device(device)
+    mdata = read(mdata) if isinstance(mdata, str | os.PathLike) else mdata
+    batch, continuous = _names(batch_key), _names(continuous_key)
+    data = Multiome.from_mudata(
+        mdata,
+        settings,
+        rna_embedding=rna_embedding,
+        batch_key=batch,
+        continuous_key=continuous,
+        rna=rna,
+        atac=atac,
+        rna_layer=rna_layer,
+        atac_layer=atac_layer,
+        seed=seed,
+    )
+    shown = make_progress(progress, settings.warmup_epochs + settings.max_epochs)
+    vae, history = train(data, settings, seed=seed, device=where, progress=shown)
+    record = {
+        "preset": preset,
+        "seed": seed,
+        "device": where.type,
+        "threads": torch.get_num_threads(),
+        "rna": rna,
+        "atac": atac,
+        "rna_layer": rna_layer,
+        "atac_layer": atac_layer,
+        "reference": data.reference,
+        "batch_key": batch,
+        "continuous_key": continuous,
+        "n_cells": data.n_cells,
+        "n_peaks": data.n_peaks,
+        "versions": versions(),
+    }
+    return Model(vae, settings, data.peaks, data.confounders, history, record)
+
+
+def _names(key: str | Sequence[str] | None) -> list[str]:
+    return [] if key is None else [key] if isinstance(key, str) else list(key)
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read a model that `Model.save` or the command line wrote.
+
+    Parameters
+    ----------
+    path
+        The model's folder.
+
+    Raises
+    ------
+    InputError
+        If it is not a model, is damaged, or was written by a newer version.
+    """
+    return Model(*store.load(path))
+
+
+def read(path: str | os.PathLike[str]) -> MuData:
+    """Read an .h5mu file after checking that it is whole and understood.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing, truncated, not HDF5, or of a newer format version.
+    """
+    contract.check_file(Path(path))
+    with warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
+        warnings.simplefilter("ignore")
+        return mudata.read_h5mu(path)
+
+
+def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
+    """Say whether `fit` would accept these data, without training.
+
+    Parameters
+    ----------
+    mdata, **arguments
+        As for `fit`.
+
+    Returns
+    -------
+    A few lines that describe the data as a model would see them.
+
+    Raises
+    ------
+    InputError
+        As `fit` would.
+    """
+    mdata = read(mdata) if isinstance(mdata, str | os.PathLike) else mdata
+    for key in ("batch_key", "continuous_key"):
+        arguments[key] = _names(arguments.get(key))
+    settings = make_settings(arguments.pop("preset", "default"), **arguments.pop("options", {}))
+    data = Multiome.from_mudata(mdata, settings, **arguments)
+    depth = np.diff(data.x.indptr)
+    chroms = len(data.blocks)
+    return "\n".join(
+        [
+            f"cells: {data.n_cells:,}, of which {int(data.has_rna.sum()):,} have RNA",
+            f"peaks: {data.n_peaks:,} in {chroms} block{'s' if chroms > 1 else ''} by chromosome",
+            f"open peaks per cell: median {np.median(depth):,.0f}, from {depth.min():,} to {depth.max():,}",
+            f"RNA reference: {data.reference}, {data.g.shape[1]} dimensions",
+            f"confounders: {', '.join(data.confounders.names)}",
+        ]
+    )
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device to compute on: ``"auto"`` is CUDA where there is one, else the CPU.
+
+    Raises
+    ------
+    InputError
+        For CUDA where there is none, and for devices that are not supported.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"`device` must be 'auto', 'cpu' or 'cuda', got {name!r}.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("`device` is 'cuda', but PyTorch finds no CUDA device. Use 'auto' or 'cpu', or install a CUDA build.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,0 +1,193 @@
+"""The command line: the same verbs as in Python."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Any, get_type_hints
+
+import sailerx
+from sailerx.config import Settings
+from sailerx.errors import InputError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 2 bad input, 1 anything else."""
+    arguments = vars(_parser().parse_args(argv))
+    run, with_traceback = arguments.pop("run"), arguments.pop("traceback")
+    warnings.showwarning = _show_warning
+    try:
+        run(**arguments)
+    except KeyboardInterrupt:
+        print("sailerx: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if with_traceback:
+            traceback.print_exc()
+        known = isinstance(error, InputError | FloatingPointError | OSError)
+        hint = "" if known else f" ({type(error).__name__}; run again with --traceback for where it happened)"
+        print(f"sailerx: error: {error}{hint}", file=sys.stderr)
+        return 2 if known else 1
+    return 0
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    if issubclass(category, UserWarning):
+        print(f"sailerx: warning: {message}", file=sys.stderr)
+
+
+def _fit(
+    input: str, output: str, embed: str | None, overwrite: bool, threads: int | None, **arguments: Any
+) -> None:
+    from sailerx import api, store
+
+    _set_threads(threads)
+    with store.new_folder(output, overwrite=overwrite) as folder:
+        mdata = api.read(input)
+        model = api.fit(mdata, **arguments)
+        model.write_into(folder)
+        if embed:
+            _write(model, mdata, embed)
+
+
+def _embed(model: str, input: str, output: str, threads: int | None) -> None:
+    from sailerx import api
+
+    _set_threads(threads)
+    _write(api.load(model), _read_any(input), output)
+
+
+def _read_any(path: str) -> Any:
+    """An .h5mu file, or an .h5ad of ATAC alone."""
+    from sailerx import api
+
+    if not path.endswith(".h5ad"):
+        return api.read(path)
+    import anndata
+
+    return anndata.read_h5ad(path)
+
+
+def _write(model: Any, mdata: Any, output: str) -> None:
+    from sailerx import store
+
+    with store.new_file(output) as path:
+        model.to_anndata(mdata).write_h5ad(path)
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        if threads < 1:
+            raise InputError(f"`threads` must be at least 1, got {threads}.")
+        torch.set_num_threads(threads)
+
+
+def _check(input: str, **arguments: Any) -> None:
+    print(sailerx.check(input, **arguments))
+
+
+def _info() -> None:
+    from sailerx import api, contract, store
+    from sailerx.versions import versions
+
+    found = {
+        "versions": versions(),
+        "device": api.pick_device().type,
+        "format_version": contract.FORMAT_VERSION,
+        "model_version": store.MODEL_VERSION,
+        "executable": sys.executable,
+    }
+    print(json.dumps(found, indent=1))
+
+
+def _demo(output: str, input: str | None, labels: str | None, seed: int) -> None:
+    from sailerx.demo import run_demo
+
+    run_demo(output, path=input, labels=labels, seed=seed)
+
+
+def _simulate(output: str, **arguments: Any) -> None:
+    from sailerx.simulate import simulate_to_file
+
+    simulate_to_file(output, **arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sailerx", description="Embed single-cell RNA + ATAC with an RNA embedding as the teacher of accessibility."
+    )
+    parser.add_argument("--version", action="version", version=f"sailerx {sailerx.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    fit = _command(commands, "fit", _fit, "train a model on an .h5mu file")
+    fit.add_argument("input", metavar="IN.h5mu")
+    fit.add_argument("-o", "--output", required=True, metavar="RUN/", help="folder for the model; must not exist yet")
+    fit.add_argument("--embed", metavar="OUT.h5ad", help="also write the embedding of the same cells")
+    fit.add_argument("--overwrite", action="store_true", help="replace the model folder")
+    _add_data_arguments(fit)
+    fit.add_argument("--preset", default="default", choices=["default", "paper"])
+    fit.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    fit.add_argument("--threads", type=int, help="CPU threads of PyTorch")
+    fit.add_argument("--progress", default="auto", choices=["auto", "bar", "lines", "none"])
+    _add_settings(fit.add_argument_group("model options (defaults are the preset's)"))
+
+    embed = _command(commands, "embed", _embed, "embed cells with a trained model")
+    embed.add_argument("model", metavar="RUN/")
+    embed.add_argument("input", metavar="IN.h5mu", help="or an .h5ad file with the ATAC alone")
+    embed.add_argument("-o", "--output", required=True, metavar="OUT.h5ad", help="obsm X_sailerx")
+    embed.add_argument("--threads", type=int, help="CPU threads of PyTorch")
+
+    check = _command(commands, "check", _check, "say whether a file can be trained on")
+    check.add_argument("input", metavar="IN.h5mu")
+    _add_data_arguments(check)
+
+    demo = _command(commands, "demo", _demo, "the whole path on simulated data or on a file")
+    demo.add_argument("input", nargs="?", metavar="IN.h5mu")
+    demo.add_argument("-o", "--output", default="demo", metavar="DIR")
+    demo.add_argument("--labels", metavar="COLUMN", help="obs column of cell types")
+    demo.add_argument("--seed", type=int, default=0)
+
+    simulate = _command(commands, "simulate", _simulate, "write simulated paired data of known truth")
+    simulate.add_argument("output", metavar="OUT.h5mu")
+    for name, default in (("n-cells", 2000), ("n-genes", 3000), ("n-peaks", 20000), ("n-types", 12), ("seed", 0)):
+        simulate.add_argument(f"--{name}", type=int, default=default)
+
+    _command(commands, "info", _info, "versions and device as JSON")
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    command.add_argument("--traceback", action="store_true", help="show where an error happened")
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_data_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--rna-embedding", metavar="KEY", help="obsm key of the RNA reference; default: PCA of the counts")
+    command.add_argument("--batch-key", nargs="+", metavar="COLUMN", help="categorical obs columns to hide")
+    command.add_argument("--continuous-key", nargs="+", metavar="COLUMN", help="numeric obs columns to hide")
+    command.add_argument("--rna", default="rna", metavar="NAME", help="name of the RNA modality")
+    command.add_argument("--atac", default="atac", metavar="NAME", help="name of the ATAC modality")
+    command.add_argument("--rna-layer", metavar="LAYER", help="layer of RNA counts")
+    command.add_argument("--atac-layer", metavar="LAYER", help="layer of ATAC counts")
+    command.add_argument("--seed", type=int, default=0)
+
+
+def _add_settings(group: Any) -> None:
+    """One flag for each field of `Settings`."""
+    kinds = get_type_hints(Settings)
+    for field in dataclasses.fields(Settings):
+        flag, kind = "--" + field.name.rstrip("_").replace("_", "-"), kinds[field.name]
+        if kind is bool:
+            group.add_argument(flag, dest=field.name, action="store_const", const=True)
+        else:
+            number = kind if kind in (int, float) else str
+            group.add_argument(flag, dest=field.name, type=number, metavar={int: "N", float: "X"}.get(number, "WORD"))

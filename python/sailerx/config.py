@@ -1,0 +1,161 @@
+"""Settings of a run: every constant once, with its symbol in the paper, and the two presets."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, get_type_hints
+
+from sailerx.errors import InputError
+
+#: mini-batch size at which the reference implementation's sums were turned into weights per cell
+_M = 200
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one run.
+
+    Loss weights are per cell and per pair of cells, so they do not change with the mini-batch size. The values
+    here are those of the ``default`` preset; `PRESETS` holds the others.
+    """
+
+    #: number of latent dimensions of z
+    n_latent: int = 50
+    #: width of the layer next to the peaks, per chromosome
+    n_hidden: int = 64
+    #: width of the layer next to the latent heads, per chromosome
+    n_chrom: int = 32
+    #: chromosomes and contigs with fewer peaks share one block
+    min_peaks_per_chrom: int = 20
+    #: treat all peaks as one block, for features without coordinates
+    single_block: bool = False
+
+    #: M, cells per mini-batch
+    minibatch_size: int = 200
+    #: epochs before the KL terms enter
+    warmup_epochs: int = 0
+    #: epochs of the main phase
+    max_epochs: int = 40
+    learning_rate: float = 1e-3
+    #: "one-cycle" (cosine up and down over the run) or "exponential" (``lr_decay`` per epoch of the main phase)
+    lr_schedule: Literal["one-cycle", "exponential"] = "one-cycle"
+    lr_decay: float = 0.995
+    weight_decay: float = 0.0
+    adam_eps: float = 1e-8
+
+    #: weight of the reconstruction term per cell (1 where the paper has 1 + lambda on both sides of a ratio)
+    reconstruction: float = 1.0
+    #: lambda, weight of the invariance term KL[q(z|x) || q(z)]
+    lambda_: float = 1.0
+    #: gamma, weight of the alignment term, per pair of cells
+    gamma: float = 6e4
+    #: length of one KL annealing cycle in epochs: a rises 0 -> 1 over the first half, then stays 1
+    kl_cycle_epochs: float = 40.0
+    #: warm-up: weight of the reconstruction term per cell *and peak*
+    warmup_reconstruction: float = 1.0
+    #: warm-up: weight of open peaks in the reconstruction term
+    warmup_positive_weight: float = 1.0
+    #: warm-up: weight of the (unweighted) alignment term
+    warmup_gamma: float = 0.0
+    #: quantiles (q, 1 - q) at which log(RNA depth / ATAC depth) is clipped before it becomes w; 0 = the paper's min and max
+    weight_clip: float = 0.01
+    #: neighbours over which the RNA reference is averaged before training; 0 = as given
+    reference_neighbors: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be trained with."""
+        for name, low in _LOWEST.items():
+            value = getattr(self, name)
+            if not value >= low:
+                raise InputError(f"`{name}` must be at least {low:g}, got {value!r}.")
+        if self.lr_schedule not in ("one-cycle", "exponential"):
+            raise InputError(f"`lr_schedule` must be 'one-cycle' or 'exponential', got {self.lr_schedule!r}.")
+        if not 0 <= self.weight_clip < 0.5:
+            raise InputError(f"`weight_clip` must be in [0, 0.5), got {self.weight_clip!r}.")
+
+
+_LOWEST = {
+    "n_latent": 1,
+    "n_hidden": 1,
+    "n_chrom": 1,
+    "min_peaks_per_chrom": 0,
+    "minibatch_size": 2,
+    "warmup_epochs": 0,
+    "max_epochs": 1,
+    "learning_rate": 0,
+    "lr_decay": 0,
+    "weight_decay": 0,
+    "adam_eps": 0,
+    "reconstruction": 0,
+    "lambda_": 0,
+    "gamma": 0,
+    "kl_cycle_epochs": 0,
+    "warmup_reconstruction": 0,
+    "warmup_positive_weight": 0,
+    "warmup_gamma": 0,
+    "reference_neighbors": 0,
+}
+
+#: The reference implementation's loss of one mini-batch, divided by M = 200 throughout: the same gradient up to that
+#: factor, which Adam does not see once weight decay and eps are divided by it too.
+PAPER = Settings(
+    minibatch_size=_M,
+    warmup_epochs=10,
+    max_epochs=400,
+    learning_rate=1e-4,
+    lr_schedule="exponential",
+    lr_decay=0.995,
+    weight_decay=5e-4 / _M,
+    adam_eps=1e-8 / _M,
+    reconstruction=20.0,
+    lambda_=1.0 / _M,
+    gamma=6000.0 * _M,
+    kl_cycle_epochs=100.0,
+    warmup_reconstruction=1.0 / _M,
+    warmup_positive_weight=20.0,
+    warmup_gamma=6000.0 / _M,
+    weight_clip=0.0,
+    reference_neighbors=0,
+)
+
+PRESETS = {"default": Settings(), "paper": PAPER}
+
+
+def make_settings(preset: str = "default", **options: Any) -> Settings:
+    """Settings of a preset with some options changed.
+
+    Parameters
+    ----------
+    preset
+        ``"default"`` or ``"paper"``.
+    **options
+        Fields of `Settings`; ``None`` keeps the preset's value.
+
+    Raises
+    ------
+    InputError
+        For an unknown preset or option, or a value that cannot be used.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"`preset` must be one of {', '.join(PRESETS)}; got {preset!r}.")
+    kinds = get_type_hints(Settings)
+    unknown = sorted(set(options) - set(kinds))
+    if unknown:
+        raise InputError(f"unknown option {', '.join(unknown)}. The options are: {', '.join(kinds)}.")
+    given = {name: _as(kinds[name], name, value) for name, value in options.items() if value is not None}
+    return dataclasses.replace(PRESETS[preset], **given)
+
+
+def _as(kind: Any, name: str, value: Any) -> Any:
+    """The value as the option's type: whole floats pass for integers, as R hands them over."""
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind is int and isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
+        return int(value)
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind not in (int, float, bool) and isinstance(value, str):
+        return value
+    expected = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a word")
+    raise InputError(f"`{name}` must be {expected}, got {value!r}.")

@@ -1,0 +1,98 @@
+"""Layers that are split by chromosome.
+
+Only the two layers next to the peaks differ in size from one chromosome to the next; everything inside is one tensor
+with a chromosome axis, so a step runs few and large operations.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+#: start and end (exclusive) of each chromosome's peaks among the columns of x
+Blocks = tuple[tuple[int, int], ...]
+
+
+def _uniform(bound: Tensor | float, *shape: int, generator: torch.Generator) -> nn.Parameter:
+    return nn.Parameter((torch.rand(*shape, generator=generator) * 2 - 1) * bound)
+
+
+def _per_peak(blocks: Blocks, bound_of: list[float]) -> Float[Tensor, "peaks 1"]:
+    return torch.cat([torch.full((b - a, 1), bound) for (a, b), bound in zip(blocks, bound_of, strict=True)])
+
+
+class PeaksToChromosomes(nn.Module):
+    """One linear layer per chromosome from its peaks; their outputs are stacked along a chromosome axis."""
+
+    def __init__(self, blocks: Blocks, n_out: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.blocks = blocks
+        sizes = [b - a for a, b in blocks]
+        xavier = _per_peak(blocks, [math.sqrt(6 / (n + n_out)) for n in sizes])
+        self.weight = _uniform(xavier, blocks[-1][1], n_out, generator=generator)
+        fan_in = torch.tensor([[1 / math.sqrt(n)] for n in sizes])
+        self.bias = _uniform(fan_in, len(blocks), n_out, generator=generator)
+
+    def forward(self, x: Float[Tensor, "cells peaks"]) -> Float[Tensor, "cells chroms hidden"]:
+        """Block-diagonal product of peaks and weights."""
+        return torch.stack([x[:, a:b] @ self.weight[a:b] for a, b in self.blocks], dim=1) + self.bias
+
+
+class ChromosomesToPeaks(nn.Module):
+    """One linear layer per chromosome to the logits of its peaks."""
+
+    def __init__(self, blocks: Blocks, n_in: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.blocks = blocks
+        n_peaks = blocks[-1][1]
+        xavier = _per_peak(blocks, [math.sqrt(6 / (b - a + n_in)) for a, b in blocks])
+        self.weight = _uniform(xavier, n_peaks, n_in, generator=generator)
+        self.bias = _uniform(1 / math.sqrt(n_in), n_peaks, generator=generator)
+
+    def forward(self, h: Float[Tensor, "cells chroms hidden"]) -> Float[Tensor, "cells peaks"]:
+        """Logits of all peaks, in the order of the blocks."""
+        per_chrom = [
+            torch.addmm(self.bias[a:b], h[:, k], self.weight[a:b].T) for k, (a, b) in enumerate(self.blocks)
+        ]
+        return torch.cat(per_chrom, dim=1)
+
+
+class WithinChromosomes(nn.Module):
+    """The same kind of linear layer inside every chromosome, each with its own weights."""
+
+    def __init__(self, n_chroms: int, n_in: int, n_out: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.weight = _uniform(math.sqrt(6 / (n_in + n_out)), n_chroms, n_in, n_out, generator=generator)
+        self.bias = _uniform(1 / math.sqrt(n_in), n_chroms, n_out, generator=generator)
+
+    def forward(self, h: Float[Tensor, "cells chroms in"]) -> Float[Tensor, "cells chroms out"]:
+        """One batched product over chromosomes."""
+        return torch.einsum("nki,kio->nko", h, self.weight) + self.bias
+
+
+class NormActivation(nn.Module):
+    """BatchNorm over the cells of a mini-batch, then PReLU with ``n_slopes`` slopes (one per chromosome, or one)."""
+
+    def __init__(self, n_groups: int, n_features: int, n_slopes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(n_groups * n_features)
+        self.slope = nn.Parameter(torch.full((n_slopes, 1), 0.25))
+
+    def forward(self, h: Float[Tensor, "cells groups features"]) -> Float[Tensor, "cells groups features"]:
+        """Normalised and activated, same shape."""
+        h = self.norm(h.flatten(1)).view_as(h)
+        return torch.where(h > 0, h, self.slope * h)
+
+
+def linear(
+    n_in: int, n_out: int, generator: torch.Generator, *, xavier: bool
+) -> nn.Linear:
+    """A linear layer with weights from the generator: Xavier-uniform, or PyTorch's own default."""
+    layer = nn.Linear(n_in, n_out)
+    bound = math.sqrt(6 / (n_in + n_out)) if xavier else 1 / math.sqrt(n_in)
+    layer.weight = _uniform(bound, n_out, n_in, generator=generator)
+    layer.bias = _uniform(1 / math.sqrt(n_in), n_out, generator=generator)
+    return layer

@@ -1,0 +1,77 @@
+"""The variational autoencoder: encode, sample, decode."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from sailerx.layers import (
+    Blocks,
+    ChromosomesToPeaks,
+    NormActivation,
+    PeaksToChromosomes,
+    WithinChromosomes,
+    linear,
+)
+
+
+class VAE(nn.Module):
+    """Encoder q(z|x), blind to the confounders c, and decoder p(x|z, c) with peaks split by chromosome.
+
+    Source: Cao et al. 2022, Figure 1 and Methods; layer sizes of the reference implementation.
+
+    Parameters
+    ----------
+    blocks
+        Columns of x that belong to each chromosome, contiguous and in order.
+    n_confounders
+        C, columns of c.
+    n_latent, n_hidden, n_chrom
+        Widths: of z, of the layer next to the peaks and of the layer next to the latent heads, per chromosome.
+    generator
+        Source of the initial weights.
+    """
+
+    def __init__(
+        self, blocks: Blocks, n_confounders: int, n_latent: int, n_hidden: int, n_chrom: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        K = len(blocks)
+        self.n_chroms, self.n_chrom = K, n_chrom
+        self.encoder = nn.Sequential(
+            PeaksToChromosomes(blocks, n_hidden, generator),
+            NormActivation(K, n_hidden, K),
+            WithinChromosomes(K, n_hidden, n_chrom, generator),
+            NormActivation(K, n_chrom, K),
+            nn.Flatten(),
+        )
+        self.mean_head = linear(K * n_chrom, n_latent, generator, xavier=True)
+        self.logvar_head = linear(K * n_chrom, n_latent, generator, xavier=True)
+        self.decoder_in = linear(n_latent + n_confounders, K * n_chrom, generator, xavier=False)
+        self.decoder = nn.Sequential(
+            NormActivation(K, n_chrom, 1),
+            WithinChromosomes(K, n_chrom, n_hidden, generator),
+            NormActivation(K, n_hidden, K),
+            ChromosomesToPeaks(blocks, n_hidden, generator),
+        )
+
+    def encode(self, x: Float[Tensor, "cells peaks"]) -> Normal:
+        """Posterior q(z|x) = N(mean, diag std²) of each cell."""
+        h = self.encoder(x)
+        # departure from the reference, which samples with std = exp(logvar) but takes its KL at exp(logvar / 2)
+        return Normal(self.mean_head(h), (0.5 * self.logvar_head(h)).exp(), validate_args=False)
+
+    def decode(
+        self, z: Float[Tensor, "cells latent"], c: Float[Tensor, "cells confounders"]
+    ) -> Float[Tensor, "cells peaks"]:
+        """Logits of p(x|z, c) = Bernoulli."""
+        h = self.decoder_in(torch.cat([z, c], dim=1))
+        return self.decoder(h.view(-1, self.n_chroms, self.n_chrom))
+
+
+def sample(posterior: Normal, generator: torch.Generator) -> Float[Tensor, "cells latent"]:
+    """Draw z from q(z|x) so that gradients flow to its mean and standard deviation."""
+    noise = torch.randn(posterior.mean.shape, generator=generator, device=posterior.mean.device)
+    return posterior.mean + posterior.stddev * noise

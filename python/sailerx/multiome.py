@@ -1,0 +1,264 @@
+"""The immutable thing a model trains on, built and validated from MuData. All validation of data is here."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+from mudata import MuData
+
+from sailerx.config import Settings
+from sailerx.confounders import Confounders
+from sailerx.counts import binary_accessibility, pick_counts, refuse_duplicates, to_csr, why_not_counts
+from sailerx.errors import InputError
+from sailerx.layers import Blocks
+from sailerx.peaks import FORMS, blocks_by_chromosome, peak_table
+from sailerx.reference import rna_pca, smooth
+
+#: obs columns that hold a cell's total RNA count, as Seurat and scanpy name them
+_DEPTH_COLUMNS = ("nCount_RNA", "total_counts", "n_counts")
+
+
+@dataclass(frozen=True)
+class Multiome:
+    """RNA and ATAC of the same cells as the training loop sees them; all per cell, in the order of the ATAC modality."""
+
+    #: barcodes
+    cells: pd.Index
+    #: x: cells × peaks, 0/1, columns ordered so that each block is contiguous
+    x: sp.csr_matrix
+    #: peaks in the order of x's columns: index = name, columns chrom, start, end (none without coordinates)
+    peaks: pd.DataFrame
+    #: columns of x that belong to each chromosome
+    blocks: Blocks
+    #: g: cells × dimensions of the RNA reference, rows of unit length; zeros for cells without RNA
+    g: np.ndarray
+    #: which cells have RNA
+    has_rna: np.ndarray
+    #: w: alignment weight, 0 to 1; 0 for cells without RNA
+    w: np.ndarray
+    #: c: cells × confounders
+    c: np.ndarray
+    #: how c was made
+    confounders: Confounders
+    #: where g came from, for the record
+    reference: str
+
+    @classmethod
+    def from_mudata(
+        cls,
+        mdata: MuData,
+        settings: Settings,
+        *,
+        rna_embedding: str | None = None,
+        batch_key: Sequence[str] = (),
+        continuous_key: Sequence[str] = (),
+        rna: str = "rna",
+        atac: str = "atac",
+        rna_layer: str | None = None,
+        atac_layer: str | None = None,
+        seed: int = 0,
+    ) -> Multiome:
+        """Validate a MuData object and take from it what training needs.
+
+        Parameters
+        ----------
+        mdata
+            Modalities ``rna`` and ``atac``; their cells are matched by barcode.
+        settings
+            Blocks, weights and reference follow these.
+        rna_embedding
+            Key of ``mdata[rna].obsm`` used as g; by default PCA of the RNA counts.
+        batch_key, continuous_key
+            Categorical and continuous confounders: obs columns of the modalities or of the whole.
+        rna, atac
+            Names of the modalities.
+        rna_layer, atac_layer
+            Layers that hold counts; by default ``counts`` if there is one, else X.
+        seed
+            For the solver of the PCA.
+
+        Raises
+        ------
+        InputError
+            With what must hold, what was found and what to do.
+        """
+        a, r = _modality(mdata, atac), _modality(mdata, rna)
+        x = binary_accessibility(a, atac, atac_layer)
+        refuse_duplicates(r.obs_names, "barcodes", rna)
+        row_of = r.obs_names.get_indexer(a.obs_names)
+        has_rna = row_of >= 0
+        _report_overlap(has_rna, a, r, atac, rna)
+        rows = row_of[has_rna]
+
+        order, peaks, blocks = _arrange(a, settings)
+        g = np.zeros((len(x.indptr) - 1, 1), np.float32)
+        embedding, reference = _reference(r, rna, rna_embedding, rna_layer, rows, seed)
+        g = np.zeros((a.n_obs, embedding.shape[1]), np.float32)
+        g[has_rna] = smooth(embedding, settings.reference_neighbors)
+        depth = np.diff(x.indptr).astype(float)
+        w = np.zeros(a.n_obs, np.float32)
+        w[has_rna] = _weights(_rna_depth(r, rna, rna_layer, rows), depth[has_rna], settings.weight_clip)
+        batch_key, obs = _with_membership(batch_key, has_rna, confounder_columns(mdata, atac, [*batch_key, *continuous_key]))
+        confounders = Confounders.learn(depth, obs, batch_key, continuous_key)
+        c = confounders.apply(depth, obs)
+        return cls(a.obs_names, x[:, order], peaks, blocks, g, has_rna, w, c, confounders, reference)
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return self.x.shape[0]
+
+    @property
+    def n_peaks(self) -> int:
+        """Number of peaks."""
+        return self.x.shape[1]
+
+
+def _modality(mdata: MuData, name: str) -> AnnData:
+    if not isinstance(mdata, MuData):
+        raise InputError(f"`mdata` must be a MuData object, got {type(mdata).__name__}. Make one with mudata.MuData({{...}}).")
+    if name not in mdata.mod:
+        raise InputError(
+            f"`mdata` must have a modality {name!r}; it has: {', '.join(mdata.mod) or 'none'}. Name yours with `rna` and `atac`."
+        )
+    return mdata.mod[name]
+
+
+def _report_overlap(has_rna: np.ndarray, a: AnnData, r: AnnData, atac: str, rna: str) -> None:
+    n_shared = int(has_rna.sum())
+    if n_shared == 0:
+        raise InputError(
+            f"modalities {rna!r} and {atac!r} must share barcodes, found none in common (first of each: "
+            f"{', '.join(repr(m.obs_names[0]) for m in (r, a) if m.n_obs)}). Check for suffixes such as '-1'."
+        )
+    if n_shared < r.n_obs:
+        warnings.warn(f"{r.n_obs - n_shared} of {r.n_obs} cells of {rna!r} have no {atac!r} and are not used.", stacklevel=3)
+    if n_shared < a.n_obs:
+        warnings.warn(
+            f"{a.n_obs - n_shared} of {a.n_obs} cells of {atac!r} have no {rna!r}; they are trained without alignment.",
+            stacklevel=3,
+        )
+
+
+def _arrange(a: AnnData, settings: Settings) -> tuple[np.ndarray, pd.DataFrame, Blocks]:
+    """Order of the peaks, their table and blocks in that order."""
+    if settings.single_block:
+        return np.arange(a.n_vars), pd.DataFrame(index=a.var_names.astype(str)), ((0, a.n_vars),)
+    table = peak_table(a.var)
+    if table is None:
+        raise InputError(f"peaks need coordinates, but names such as {a.var_names[0]!r} are not understood. " + FORMS)
+    order, blocks = blocks_by_chromosome(table["chrom"].to_numpy(), settings.min_peaks_per_chrom)
+    return order, table.iloc[order], blocks
+
+
+def _reference(
+    r: AnnData, rna: str, key: str | None, layer: str | None, rows: np.ndarray, seed: int
+) -> tuple[np.ndarray, str]:
+    """Embedding of the shared cells and a line that says where it came from."""
+    if key is None:
+        picked = pick_counts(r, rna, layer)
+        wrong = "no matrix" if picked is None else why_not_counts(to_csr(picked[1]))
+        if picked is None or wrong:
+            raise InputError(
+                f"without `rna_embedding`, PCA is computed from RNA counts, but modality {rna!r} holds {wrong}. Name an "
+                f"embedding with `rna_embedding` (there are: {', '.join(r.obsm) or 'none'}) or a layer of counts with `rna_layer`."
+            )
+        return rna_pca(_with_depth(to_csr(picked[1])[rows], r.obs_names[rows]), seed), f"PCA of {picked[0]}"
+    if key not in r.obsm:
+        raise InputError(f"modality {rna!r} has no obsm {key!r}. It has: {', '.join(r.obsm) or 'none'}.")
+    g = np.asarray(r.obsm[key], dtype=np.float64)[rows]
+    if g.ndim != 2 or not np.isfinite(g).all():
+        raise InputError(f"obsm {key!r} must be a finite matrix of cells × dimensions; found missing or infinite values.")
+    if np.allclose(g, g[0]):
+        raise InputError(f"obsm {key!r} must tell cells apart, but all its rows are the same. Name another embedding.")
+    if not g.any(axis=1).all():
+        raise InputError(f"obsm {key!r} has rows of zeros, for which cosine similarity is undefined. Name another embedding.")
+    return g, f"obsm {key!r}"
+
+
+def _with_depth(counts: sp.csr_matrix, cells: pd.Index) -> sp.csr_matrix:
+    empty = np.asarray(counts.sum(axis=1)).ravel() == 0
+    if empty.any():
+        raise InputError(
+            f"every cell needs RNA counts: {empty.sum()} of {len(cells)} have depth 0, first {cells[empty][0]!r}. Drop them."
+        )
+    return counts
+
+
+def _rna_depth(r: AnnData, rna: str, layer: str | None, rows: np.ndarray) -> np.ndarray | None:
+    """Total RNA count per shared cell, from counts, else from a column; None if neither is there."""
+    picked = pick_counts(r, rna, layer)
+    if picked is not None:
+        counts = to_csr(picked[1])
+        if counts.shape[1] and why_not_counts(counts) is None:
+            return np.asarray(_with_depth(counts[rows], r.obs_names[rows]).sum(axis=1), dtype=float).ravel()
+    for column in _DEPTH_COLUMNS:
+        if column in r.obs:
+            depth = r.obs[column].to_numpy(dtype=float)[rows]
+            if not (depth > 0).all():
+                raise InputError(f"RNA depth in column {column!r} must be positive for every cell. Drop cells without RNA.")
+            return depth
+    warnings.warn(
+        f"no RNA counts and no depth column ({', '.join(_DEPTH_COLUMNS)}) in modality {rna!r}: all alignment weights w are 1.",
+        stacklevel=3,
+    )
+    return None
+
+
+def alignment_weights(rna_depth: np.ndarray, atac_depth: np.ndarray, clip: float = 0.0) -> np.ndarray:
+    """w of each cell: how much it borrows from RNA, more where its ATAC is shallow for its RNA.
+
+    Parameters
+    ----------
+    rna_depth, atac_depth
+        Total RNA count and number of open peaks per cell, positive.
+    clip
+        Quantiles (clip, 1 - clip) at which r is cut before it is scaled. The paper's w (``clip`` = 0) hangs on the
+        two most extreme cells.
+
+    Returns
+    -------
+    One value per cell in [0, 1]; all 1 if every cell has the same ratio.
+    """
+    # r_i = log((RNA depth_i / max) / (ATAC depth_i / max)); the two maxima shift all r_i alike and cancel in w
+    r = np.log(rna_depth) - np.log(atac_depth)
+    low, high = np.quantile(r, [clip, 1 - clip])
+    if high - low < 1e-12:
+        return np.ones_like(r)
+    return (np.clip(r, low, high) - low) / (high - low)
+
+
+def _weights(rna_depth: np.ndarray | None, atac_depth: np.ndarray, clip: float) -> np.ndarray:
+    return np.ones(len(atac_depth)) if rna_depth is None else alignment_weights(rna_depth, atac_depth, clip)
+
+
+def confounder_columns(mdata: MuData, atac: str, names: Sequence[str]) -> pd.DataFrame:
+    """Confounder columns for the ATAC cells: from the ATAC modality, else the whole's obs, else any other modality."""
+    cells = mdata.mod[atac].obs_names
+    sources = [mdata.mod[atac].obs, mdata.obs, *(m.obs for name, m in mdata.mod.items() if name != atac)]
+    columns = {}
+    for name in names:
+        found = next((obs[name] for obs in sources if name in obs), None)
+        if found is None:
+            there = sorted({str(column) for obs in sources for column in obs})
+            raise InputError(f"no obs column {name!r}. There are: {', '.join(there) or 'none'}.")
+        columns[name] = found.reindex(cells)
+    return pd.DataFrame(columns, index=cells)
+
+
+def _with_membership(
+    batch_key: Sequence[str], has_rna: np.ndarray, obs: pd.DataFrame
+) -> tuple[list[str], pd.DataFrame]:
+    """Where some cells lack RNA, whether a cell has it is one more batch."""
+    if has_rna.all():
+        return list(batch_key), obs
+    return [*batch_key, MEMBERSHIP], obs.assign(**{MEMBERSHIP: np.where(has_rna, "paired", "atac_only")})
+
+
+MEMBERSHIP = "sailerx_set"

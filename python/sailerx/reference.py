@@ -1,0 +1,101 @@
+"""The RNA reference g: PCA of counts where no embedding is named, and its denoising by neighbours."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
+
+from sailerx.errors import InputError
+
+N_COMPONENTS = 50
+N_HIGHLY_VARIABLE = 2000
+
+
+def rna_pca(counts: sp.csr_matrix, seed: int = 0) -> np.ndarray:
+    """Principal components of RNA counts: the reference where the user names none.
+
+    Counts are scaled to the median depth, log(1 + x), restricted to the 2,000 most variable genes (normalised
+    dispersion within 20 bins of mean expression, Satija et al. 2015), scaled to unit variance with values above 10
+    standard deviations clipped, and reduced to 50 components. The matrix stays sparse; centring is implicit.
+
+    Parameters
+    ----------
+    counts
+        Cells × genes, raw counts; every cell has at least one.
+    seed
+        Starting vector of the iterative solver.
+
+    Returns
+    -------
+    Cells × components, float32. Fewer than 50 components for fewer cells or genes.
+    """
+    depth = np.asarray(counts.sum(axis=1)).ravel()
+    x = sp.csr_matrix(sp.diags(np.median(depth) / depth) @ counts, dtype=np.float32)
+    x.data = np.log1p(x.data)
+    x = x[:, highly_variable(x, N_HIGHLY_VARIABLE)]
+    std = np.sqrt(_mean_var(x)[1])
+    x = x[:, std > 0] @ sp.diags(1 / std[std > 0])
+    x = sp.csr_matrix(x, dtype=np.float32)
+    x.data = np.minimum(x.data, 10)
+    n_components = min(N_COMPONENTS, min(x.shape) - 1)
+    if n_components < 1:
+        raise InputError(
+            f"PCA of RNA needs at least two cells and two genes that vary; found {x.shape[0]} cells and {x.shape[1]} such "
+            "genes. Name an embedding with `rna_embedding`."
+        )
+    return PCA(n_components, svd_solver="arpack", random_state=seed).fit_transform(x).astype(np.float32)
+
+
+def highly_variable(x: sp.csr_matrix, n_top: int) -> np.ndarray:
+    """Positions of the genes with the highest dispersion of log-normalised expression for their mean, ascending."""
+    if x.shape[1] <= n_top:
+        return np.arange(x.shape[1])
+    linear = x.copy()
+    linear.data = np.expm1(linear.data)
+    mean, var = _mean_var(linear)
+    log_mean = np.log1p(mean)
+    dispersion = np.log(np.maximum(var, 1e-12) / np.maximum(mean, 1e-12))
+    edges = np.quantile(log_mean, np.linspace(0, 1, 21)[1:-1])
+    bin_of = np.searchsorted(edges, log_mean)
+    score = np.empty_like(dispersion)
+    for b in np.unique(bin_of):
+        inside = dispersion[bin_of == b]
+        score[bin_of == b] = (inside - inside.mean()) / max(inside.std(), 1e-12)
+    score[mean == 0] = -np.inf
+    return np.sort(np.argsort(-score, kind="stable")[:n_top])
+
+
+def _mean_var(x: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    mean = np.asarray(x.mean(axis=0), dtype=np.float64).ravel()
+    square = np.asarray(x.multiply(x).mean(axis=0), dtype=np.float64).ravel()
+    return mean, np.maximum(square - mean**2, 0)
+
+
+def smooth(g: np.ndarray, n_neighbors: int) -> np.ndarray:
+    """Average each cell's reference, scaled to unit length, with those of its nearest cells by cosine similarity.
+
+    Not in the paper. Single cells' RNA is noisy too; a cell and its neighbours together show the teacher's local
+    structure with less of it.
+
+    Parameters
+    ----------
+    g
+        Cells × dimensions.
+    n_neighbors
+        Neighbours of each cell, itself not counted; 0 returns the rows at unit length.
+
+    Returns
+    -------
+    Cells × dimensions, float32, rows of unit length.
+    """
+    u = normalize(g).astype(np.float32)
+    k = min(n_neighbors, len(u) - 1)
+    if k < 1:
+        return u
+    near = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(u).kneighbors(return_distance=False)
+    rows = np.arange(len(u) + 1) * k
+    graph = sp.csr_matrix((np.ones(near.size, np.float32), near.ravel(), rows), shape=(len(u), len(u)))
+    return normalize(u + graph @ u)
