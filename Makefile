@@ -1,0 +1,63 @@
+# The project's commands; `make help` lists them. Each does all of its set-up first: setup/r.sh, setup/python.sh,
+# then the R package with the Python wheel inside. What is there already is left alone.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Only the processes started here see the project's own R library and Python.
+export R_LIBS := $(CURDIR)/.rlib$(if $(R_LIBS),:$(R_LIBS))
+export SAILERX_PYTHON := $(CURDIR)/.venv/bin/python
+
+PYTHON_IN_VENV := .venv/bin/python
+PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(PYTHON_IN_VENV) -m pytest
+DEMO_SCRIPT ?= rpkg/inst/demo/demo.R
+DEMO_FOLDER ?= demo
+DATA ?=
+LABELS ?=
+
+# Folders are among the prerequisites so that a deleted file is noticed.
+in_wheel := $(shell find python bridge/sailerx_bridge bridge/format.json pyproject.toml README.md LICENSE \
+	-not -name '*.pyc' -not -name __pycache__ 2>/dev/null)
+in_r_package := $(shell find rpkg -not -name '*.whl' -not -path '*/_snaps/*' 2>/dev/null)
+
+.PHONY: help setup package demo test test-full lint format clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+setup:  ## everything that the other commands need: R, .venv/, .rlib/
+	@setup/r.sh
+	@setup/python.sh
+	@if [ -f .rlib/r.txt ]; then $(MAKE) --no-print-directory package; fi
+
+package: .rlib/sailerx.stamp ; @:
+
+.rlib/wheel.stamp: $(in_wheel) .venv/.state
+	@echo "Building the Python wheel into rpkg/inst/python/"
+	@rm -f rpkg/inst/python/*.whl && mkdir -p rpkg/inst/python
+	@$(PYTHON_IN_VENV) -m build --wheel --no-isolation --outdir rpkg/inst/python . >.rlib/wheel.log 2>&1 || { cat .rlib/wheel.log; exit 1; }
+	@touch $@
+
+.rlib/sailerx.stamp: $(in_r_package) .rlib/wheel.stamp .rlib/r.txt
+	@echo "Installing the R package into .rlib/"
+	@R CMD INSTALL --library=.rlib rpkg >.rlib/install.log 2>&1 || { cat .rlib/install.log; exit 1; }
+	@touch $@
+
+demo: setup  ## simulated data through R into demo/; on a real file: make demo DATA=file.h5mu LABELS=cell_type
+	Rscript $(DEMO_SCRIPT) "$(DEMO_FOLDER)" $(if $(DATA),"$(DATA)" "$(LABELS)")
+
+test: setup  ## the checks that every change must pass (under 20 minutes)
+	$(PYTEST) -m "not full"
+
+test-full: setup  ## all checks, for a release (under 80 minutes)
+	$(PYTEST) --hypothesis-profile=full
+
+lint: setup  ## layout, style and types of the Python code
+	$(PYTEST) tests/test_lint.py
+
+format: setup  ## lay the Python code out as `make lint` wants it
+	$(PYTHON_IN_VENV) -m ruff check --fix-only --quiet .
+	$(PYTHON_IN_VENV) -m ruff format --quiet .
+
+clean:  ## remove all that the commands above made, set-up included
+	rm -rf .venv .rlib demo dist build rpkg/inst/python/*.whl .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Makes .venv/ with the project (editable), its tools and, where setup/r.sh found R, rpy2.
+# PYTHON=/path/to/python3.12 chooses the interpreter. Nothing is done when nothing has changed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+
+has_nvidia_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
+
+stop() {
+    printf '%s\n' "$@" "Then run the same command again." >&2
+    exit 1
+}
+
+check_interpreter() {
+    command -v "$python" >/dev/null ||
+        stop "Python 3.11 or newer is needed; \`$python\` was not found. On Debian, as root:" \
+            "    apt-get install python3 python3-venv python3-dev"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        stop "Python 3.11 or newer is needed; \`$python\` is $("$python" --version). Name a newer one:" \
+            "    make PYTHON=/path/to/python3.11 test"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        stop "\`$python -m venv\` does not work here. On Debian, as root:" "    apt-get install python3-venv"
+}
+
+install_cpu_torch() { # its version carries "+cpu", and only some indexes have it
+    local torch
+    torch="torch==$(sed -n 's/^torch==//p' setup/constraints-cpu.txt)+cpu"
+    .venv/bin/pip install -q -c "$constraints" "$torch" 2>/dev/null ||
+        .venv/bin/pip install -q -c "$constraints" --extra-index-url https://download.pytorch.org/whl/cpu "$torch"
+}
+
+check_interpreter
+constraints=setup/constraints-cpu.txt
+if has_nvidia_gpu; then constraints=setup/constraints.txt; fi
+extras=dev
+if [ -f .rlib/r.txt ]; then extras=dev,r; fi
+state=$(
+    "$python" -c 'import sys; print(sys.version, sys.executable)'
+    echo "$PWD $extras $constraints"
+    cat .rlib/r.txt 2>/dev/null || true
+    cat pyproject.toml setup/constraints*.txt setup/python.sh
+)
+if [ "$(cat .venv/.state 2>/dev/null)" = "$state" ] && .venv/bin/python -c '' 2>/dev/null; then exit 0; fi
+
+echo "Setting up .venv/ with $("$python" --version) and the extras [$extras]"
+.venv/bin/python -c '' 2>/dev/null || "$python" -m venv --clear .venv
+case "$constraints,$(uname -s)" in *-cpu.txt,Linux) install_cpu_torch ;; esac
+.venv/bin/pip install -q -c "$constraints" -e ".[$extras]" ||
+    stop "The Python packages could not be installed: see above." \
+        "rpy2 is compiled, and needs a C compiler, Python's headers and R's. On Debian, as root:" \
+        "    apt-get install gcc g++ python3-dev r-base-dev"
+printf '%s\n' "$state" >.venv/.state

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Makes sure of an R (>= 4.3, with Seurat >= 5) and of the project's own R library, .rlib/.
+#
+# An R that is there is used. Where there is none, and this is Debian, and the user is root, R is installed with
+# apt-get, after saying how. In every other case nothing outside this folder changes: what is missing is printed,
+# with the commands to type. With SAILERX_WITHOUT_R=1 a missing R is no error.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p .rlib
+export R_LIBS="$PWD/.rlib${R_LIBS:+:$R_LIBS}"
+
+debian_release() { # "bookworm" on Debian 12, nothing on other systems
+    [ -r /etc/os-release ] || return 0
+    (. /etc/os-release && [ "$ID" = debian ] && echo "${VERSION_CODENAME:-}") || true
+}
+
+debian_mirror() { # the one that apt uses already
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Release: $1" 2>/dev/null |
+        sed '/security/d' | head -n 1 | grep . || echo http://deb.debian.org/debian
+}
+
+apt_commands() { # for one Debian release, what root has to type
+    local release=$1 from=""
+    if [ "$release" = bookworm ]; then
+        cat <<END
+cat > /etc/apt/sources.list.d/trixie.sources <<'EOF'
+Types: deb
+URIs: $(debian_mirror bookworm)
+Suites: trixie
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+EOF
+cat > /etc/apt/preferences.d/trixie <<'EOF'
+Package: *
+Pin: release n=trixie
+Pin-Priority: 100
+EOF
+END
+        from="-t trixie "
+    fi
+    echo "apt-get update"
+    echo "apt-get install -y --no-install-recommends python3-venv python3-dev gcc g++"
+    echo "apt-get install -y --no-install-recommends $from$(grep -v '^#' setup/debian-packages.txt | tr '\n' ' ')"
+}
+
+install_on_debian() {
+    local commands
+    commands=$(apt_commands "$1")
+    echo "There is no R on this machine. It is Debian ($1) and you are root, so R is installed now, by:"
+    echo "$commands" | sed 's/^/    /'
+    [ "$1" != bookworm ] || echo "(Debian 12 itself has R 4.2 and Seurat 4; priority 100 keeps all other packages as they are.)"
+    echo "This takes a few minutes; the log is .rlib/apt.log"
+    if ! DEBIAN_FRONTEND=noninteractive bash -euo pipefail -c "$commands" </dev/null >.rlib/apt.log 2>&1; then
+        tail -n 30 .rlib/apt.log >&2
+        echo "R could not be installed: see above and .rlib/apt.log. Repair that, and run the same command again." >&2
+        exit 1
+    fi
+}
+
+explain_missing() {
+    local release
+    release=$(debian_release)
+    if [ -n "$release" ]; then
+        echo "On this Debian ($release) they come with these commands, typed as root (sudo -i) in $PWD:"
+        apt_commands "$release" | sed 's/^/    /'
+    elif ! command -v Rscript >/dev/null; then
+        echo "Install R 4.3 or newer with your system's package manager (or from CRAN), then type:"
+        echo "    Rscript -e 'install.packages(\"BiocManager\"); BiocManager::install(c(\"Seurat\", \"hdf5r\"))'"
+    fi
+    echo "Then run the same command again. Without R (Python only): SAILERX_WITHOUT_R=1 make test"
+}
+
+stop_without_r() {
+    rm -f .rlib/r.txt
+    explain_missing >&2
+    [ "${SAILERX_WITHOUT_R:-}" = 1 ] || exit 1
+    echo "SAILERX_WITHOUT_R=1: going on without R." >&2
+    exit 0
+}
+
+try_signac() { # at most once a day: where CRAN is out of reach, later calls cost nothing
+    local note=.rlib/no-signac.txt
+    if [ -z "$(find "$note" -mmin -1440 2>/dev/null)" ]; then
+        echo "Signac is not installed; trying CRAN"
+        if timeout 1500 Rscript setup/signac.R "$PWD/.rlib" >.rlib/signac.log 2>&1 </dev/null; then
+            rm -f "$note"
+            return
+        fi
+        tail -n 1 .rlib/signac.log >"$note"
+    fi
+    echo "Without Signac (all else works): $(cat "$note"). Next try a day later, or after: rm $note"
+}
+
+if ! command -v Rscript >/dev/null; then
+    release=$(debian_release)
+    if [ -n "$release" ] && [ "$(id -u)" = 0 ] && [ "${SAILERX_WITHOUT_R:-}" != 1 ]; then
+        install_on_debian "$release"
+    else
+        echo "R 4.3 or newer, with Seurat 5 or newer, is needed. There is no R on this machine." >&2
+        stop_without_r
+    fi
+fi
+if ! facts=$(Rscript setup/check_r.R); then
+    echo "$facts" >&2
+    stop_without_r
+fi
+grep -qx Signac <<<"$facts" || try_signac
+
+# Kept only when it changes: what was built for another R, or in another folder, is built again.
+state="$(head -n 1 <<<"$facts"), for $PWD"
+[ "$(cat .rlib/r.txt 2>/dev/null)" = "$state" ] || echo "$state" >.rlib/r.txt

@@ -1,0 +1,156 @@
+"""What the tests share: threads, R, Signac, the real data, and the account of what was skipped.
+
+A test says what it needs by a marker (``r``, ``signac``, ``data``) and is skipped, with the reason, where that
+is absent. ``SAILERX_STRICT=1`` makes every skip a failure. Tests marked ``full`` are left out by ``make test``.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MAX_THREADS = 2
+
+# Before numpy and torch are imported, which read these once.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    asked = os.environ.get(variable, "")
+    os.environ[variable] = str(min(int(asked), MAX_THREADS)) if asked.isdigit() else str(MAX_THREADS)
+# R finds the project's own library first, and its package the project's own Python.
+if str(ROOT / ".rlib") not in os.environ.get("R_LIBS", "").split(os.pathsep):
+    os.environ["R_LIBS"] = os.pathsep.join(filter(None, [str(ROOT / ".rlib"), os.environ.get("R_LIBS", "")]))
+if (ROOT / ".venv" / "bin" / "python").exists():
+    os.environ.setdefault("SAILERX_PYTHON", str(ROOT / ".venv" / "bin" / "python"))
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import hypothesis  # noqa: E402
+import jaxtyping  # noqa: E402
+import pytest  # noqa: E402
+
+# Shapes in the numerical core are checked while testing; its callers have validated their input before.
+SHAPE_CHECKED = ["sailerx.layers", "sailerx.losses", "sailerx.model", "sailerx.schedules"]
+jaxtyping.install_import_hook(SHAPE_CHECKED, "beartype.beartype")
+
+# `make test` is the same every time; `make test-full` (--hypothesis-profile=full) looks further.
+hypothesis.settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("full", max_examples=200, deadline=None, print_blob=True)
+hypothesis.settings.load_profile("quick")
+
+
+# What a test may need
+
+
+@functools.cache
+def _r_packages() -> frozenset[str]:
+    """Those of Seurat, sailerx and Signac that R has; asked once per session."""
+    code = 'cat(Filter(function(p) nzchar(system.file(package = p)), c("Seurat", "sailerx", "Signac")))'
+    if shutil.which("Rscript") is None:
+        return frozenset()
+    answer = subprocess.run(["Rscript", "-e", code], capture_output=True, text=True, check=True, timeout=60)
+    return frozenset(answer.stdout.split())
+
+
+def _why_no_r() -> str | None:
+    if shutil.which("Rscript") is None:
+        return "R is not installed; `make setup` says how"
+    missing = {"Seurat", "sailerx"} - _r_packages()
+    if missing:
+        return f"R lacks {' and '.join(sorted(missing))}; `make setup` installs or says how"
+    if importlib.util.find_spec("rpy2") is None:
+        return "rpy2 is not installed; `make setup` installs it where R is"
+    return None
+
+
+def _why_no_signac() -> str | None:
+    return _why_no_r() or (
+        None
+        if "Signac" in _r_packages()
+        else "the R package Signac is not installed; `make setup` tries CRAN"
+    )
+
+
+def _data_folder() -> Path:
+    return Path(os.environ.get("SAILERX_DATA", ROOT.parent / "shared" / "data"))
+
+
+def _why_no_data() -> str | None:
+    folder = _data_folder()
+    return None if folder.is_dir() else f"no real data in {folder}; name its folder in SAILERX_DATA"
+
+
+NEEDS = {"r": _why_no_r, "signac": _why_no_signac, "data": _why_no_data}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker, why_not in NEEDS.items():
+        if item.get_closest_marker(marker) and (reason := why_not()):
+            pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def data_file() -> Callable[[str], Path]:
+    """Path of a real data set by its file name; skips the test where it is absent."""
+
+    def find(name: str) -> Path:
+        path = _data_folder() / name
+        if not path.is_file():
+            pytest.skip(_why_no_data() or f"no {name} in {_data_folder()}")
+        return path
+
+    return find
+
+
+@pytest.fixture
+def run_r(tmp_path: Path) -> Callable[..., str]:
+    """Runs R code in a process of its own, in the test's folder; returns what it printed.
+
+    Further arguments reach the code as ``args``. A failing run shows R's own message.
+    """
+    if reason := _why_no_r():
+        pytest.skip(reason)
+
+    def run(code: str, *args: str | Path, timeout: float = 600) -> str:
+        script = tmp_path / "script.R"
+        script.write_text(f"args <- commandArgs(trailingOnly = TRUE)\n{code}\n", encoding="utf-8")
+        command = ["Rscript", str(script), *map(str, args)]
+        answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=timeout)
+        assert answer.returncode == 0, f"R ended with {answer.returncode}:\n{answer.stdout}\n{answer.stderr}"
+        return answer.stdout
+
+    return run
+
+
+# The account of what was skipped
+
+
+def _strict(report: pytest.TestReport | pytest.CollectReport) -> pytest.TestReport | pytest.CollectReport:
+    if os.environ.get("SAILERX_STRICT") == "1" and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, where SAILERX_STRICT=1 allows no skip: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    return _strict((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Iterator[None]:
+    return _strict((yield))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Prints the number of skips below all else, pytest's own closing line included."""
+    result = yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        skipped = len(reporter.stats.get("skipped", []))
+        reporter.write_line(f"Skipped: {skipped}" + (", each for the reason given above" if skipped else ""))
+    return result
