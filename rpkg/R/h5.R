@@ -1,0 +1,116 @@
+# The only file that calls hdf5r. Everything above it speaks of R values and names; another HDF5 package could
+# take hdf5r's place here. hdf5r's defaults that break anndata are all overruled here: one-element attributes,
+# three-valued logicals, tiny chunks, strings that are not UTF-8.
+
+#' @importFrom rlang %||%
+NULL
+
+# Elements written at a time: 32 MB of doubles.
+H5_BLOCK <- 4e6L
+
+# Room that mudata leaves before the HDF5 data for its one-line text header.
+H5_USERBLOCK <- 512L
+
+h5_create <- function(path) {
+  props <- hdf5r::H5P_FILE_CREATE$new()$set_userblock(H5_USERBLOCK)
+  hdf5r::H5File$new(path, mode = "w-", file_create_pl = props)
+}
+
+h5_open <- function(path) {
+  hdf5r::H5File$new(path, mode = "r")
+}
+
+h5_close <- function(file) {
+  if (file$is_valid) {
+    file$close_all()
+  }
+}
+
+# Text at the very start of the file, by which mudata knows it.
+h5_write_header <- function(path, text) {
+  connection <- file(path, open = "r+b")
+  on.exit(close(connection))
+  header <- charToRaw(text)
+  writeBin(c(header, raw(H5_USERBLOCK - length(header))), connection)
+}
+
+h5_group <- function(parent, name) {
+  parent$create_group(name)
+}
+
+# hdf5r builds an R6 object per type, which costs more than writing a small array: each is made once.
+h5_types <- new.env(parent = emptyenv())
+
+h5_type <- function(value, as = NULL) {
+  name <- as %||% typeof(value)
+  if (is.null(h5_types[[name]])) {
+    h5_types[[name]] <- h5_new_type(name)
+  }
+  h5_types[[name]]
+}
+
+h5_new_type <- function(name) {
+  switch(
+    name,
+    character = hdf5r::H5T_STRING$new(size = Inf)$set_cset("UTF-8"),
+    logical = hdf5r::H5T_LOGICAL$new(include_NA = FALSE),
+    int8 = hdf5r::h5types$H5T_STD_I8LE,
+    integer = hdf5r::h5types$H5T_STD_I32LE,
+    int64 = hdf5r::h5types$H5T_STD_I64LE,
+    uint32 = hdf5r::h5types$H5T_STD_U32LE,
+    float32 = hdf5r::h5types$H5T_IEEE_F32LE,
+    double = hdf5r::h5types$H5T_IEEE_F64LE
+  )
+}
+
+h5_space <- function(value, scalar) {
+  if (scalar) {
+    h5_types$scalar_space <- h5_types$scalar_space %||% hdf5r::H5S$new("scalar")
+    return(h5_types$scalar_space)
+  }
+  size <- if (is.null(dim(value))) length(value) else dim(value)
+  hdf5r::H5S$new("simple", dims = size, maxdims = size)
+}
+
+h5_attr <- function(node, name, value, scalar = TRUE, as = NULL) {
+  if (is.character(value)) {
+    value <- enc2utf8(value)
+  }
+  attribute <- node$create_attr(
+    name,
+    robj = if (length(value) > 0L) value,
+    dtype = h5_type(value, as),
+    space = h5_space(value, scalar)
+  )
+  attribute$close()
+}
+
+# One array, vector or scalar. A matrix changes its axis order: 2 x 3 in R is (3, 2) for every other reader.
+h5_write <- function(parent, name, value, scalar = FALSE, as = NULL, gzip = 0L) {
+  compressed <- gzip > 0L && !scalar && is.null(dim(value)) && length(value) > 0L
+  node <- parent$create_dataset(
+    name,
+    dtype = h5_type(value, as),
+    space = h5_space(value, scalar),
+    chunk_dims = if (compressed) min(length(value), 2^16),
+    gzip_level = if (compressed) gzip
+  )
+  if (is.character(value)) {
+    value <- enc2utf8(value)
+  }
+  if (scalar || !is.null(dim(value))) {
+    if (length(value) > 0L) {
+      node$write(args = NULL, value = value)
+    }
+  } else {
+    h5_write_blocks(node, value)
+  }
+  node
+}
+
+h5_write_blocks <- function(node, value) {
+  for (first in seq(1, by = H5_BLOCK, length.out = ceiling(length(value) / H5_BLOCK))) {
+    block <- first:min(first + H5_BLOCK - 1, length(value))
+    node$write(args = list(block), value = value[block])
+  }
+}
