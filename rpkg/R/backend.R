@@ -1,0 +1,178 @@
+# From arguments in R to a finished run of `python -m sailerx fit`.
+
+# Names of options that RunSAILERX() sets itself, and the argument that does.
+own_options <- c(
+  "output" = "keep", "o" = "keep", "embed" = "keep", "overwrite" = "keep",
+  "rna-embedding" = "reference", "batch-key" = "batch", "continuous-key" = "covariates",
+  "rna" = "rna.assay", "atac" = "atac.assay", "progress" = "verbose"
+)
+
+# list(n_latent = 30, preset = "paper") -> c("--n-latent", "30", "--preset", "paper")
+command_options <- function(options, call = rlang::caller_env()) {
+  if (!length(options)) {
+    return(character())
+  }
+  names <- sub("-+$", "", gsub("[._]", "-", rlang::names2(options)))
+  if (any(names == "") || anyDuplicated(names)) {
+    cli::cli_abort(c(
+      "Model options in {.arg ...} must have different names: {.val {names}}.",
+      i = "For example {.code RunSAILERX(object, n_latent = 30)}."
+    ), call = call)
+  }
+  own <- intersect(names, names(own_options))
+  if (length(own)) {
+    cli::cli_abort("The option {.val {own[1]}} is set by the argument {.arg {own_options[[own[1]]]}}.", call = call)
+  }
+  unlist(Map(command_option, names, options, MoreArgs = list(call = call)), use.names = FALSE)
+}
+
+command_option <- function(name, value, call) {
+  if (is.null(value)) {
+    return(character())
+  }
+  if (is.factor(value)) {
+    value <- as.character(value)
+  }
+  if (!is.atomic(value) || !length(value) || anyNA(value)) {
+    cli::cli_abort("The model option {.arg {name}} must be numbers or text without {.val {NA}}, not {.obj_type_friendly {value}}.", call = call)
+  }
+  if (isTRUE(value)) {
+    return(paste0("--", name))
+  }
+  if (isFALSE(value)) {
+    return(paste0("--no-", name))
+  }
+  c(paste0("--", name), if (is.numeric(value)) number_text(value) else as.character(value))
+}
+
+# The shortest text that Python reads as the same number; whole numbers in full.
+number_text <- function(x) {
+  vapply(x, function(value) {
+    if (value == round(value) && abs(value) < 1e15) {
+      return(sprintf("%.0f", value))
+    }
+    short <- format(value, digits = 15)
+    if (as.numeric(short) == value) short else sprintf("%.17g", value)
+  }, character(1))
+}
+
+# What Python needs, and no more. Metadata of the whole lies in the global obs.
+write_input <- function(object, folder, rna, atac, reference, columns) {
+  if (!is.null(reference)) {
+    object[[reference]] <- bare_reduction(object[[reference]], rna)
+  }
+  rna_layer <- if (has_counts(object, rna)) "counts" else NA
+  if (is.na(rna_layer)) {
+    columns <- c(columns, intersect(paste0("nCount_", c("RNA", rna)), colnames(object[[]])))
+  }
+  WriteH5MU(
+    object, file.path(folder, "input.h5mu"),
+    assays = c(rna = rna, atac = atac), layer = rlang::set_names(c(rna_layer, "counts"), c(rna, atac)),
+    reductions = as.character(reference), graphs = character(), meta.data = unique(as.character(columns)),
+    features = FALSE, chromatin = FALSE
+  )
+}
+
+# Without loadings, and at home in the RNA assay whichever assay it was made from.
+bare_reduction <- function(reduction, rna) {
+  SeuratObject::CreateDimReducObject(
+    embeddings = SeuratObject::Embeddings(reduction), key = SeuratObject::Key(reduction), assay = rna
+  )
+}
+
+fit_arguments <- function(folder, reference, batch, covariates, seed, verbose, options) {
+  flag <- function(name, values) if (length(values)) c(name, values)
+  c(
+    "fit", file.path(folder, "input.h5mu"),
+    "-o", file.path(folder, "run"),
+    "--embed", file.path(folder, "embedding.h5ad"),
+    flag("--rna-embedding", if (!is.null(reference)) paste0("X_", reference)),
+    flag("--batch-key", batch),
+    flag("--continuous-key", covariates),
+    flag("--seed", if (!is.null(seed)) number_text(seed)),
+    "--progress", if (verbose) "lines" else "none",
+    options
+  )
+}
+
+# Temporary, or beside `keep`, so that the run can be renamed into its place.
+working_folder <- function(keep) {
+  folder <- if (is.null(keep)) {
+    tempfile("sailerx-")
+  } else {
+    tempfile(paste0(".", basename(keep), "-"), tmpdir = dirname(keep))
+  }
+  if (!dir.create(folder)) {
+    cli::cli_abort("A temporary folder is needed, and {.path {folder}} cannot be made.", call = NULL)
+  }
+  normalizePath(folder)
+}
+
+keep_run <- function(folder, keep) {
+  if (!file.rename(folder, keep)) {
+    cli::cli_abort("The run cannot be moved to {.path {keep}} ({.arg keep}).", call = NULL)
+  }
+}
+
+run_sailerx <- function(arguments, backend, python, folder, verbose, modalities = NULL, call = rlang::caller_env()) {
+  lines <- character()
+  on_line <- function(line) {
+    lines <<- c(lines, line)
+    if (verbose && !grepl("^sailerx: (warning|error): ", line)) {
+      message(line)
+    }
+  }
+  run <- switch(backend, subprocess = run_subprocess, reticulate = run_in_process)
+  status <- run(python, arguments, folder, on_line)
+  raise_warnings(lines, call)
+  if (status != 0) {
+    abort_run(lines, status, python, modalities, call)
+  }
+}
+
+# An interrupt of R leaves through on.exit() and ends Python and its children.
+run_subprocess <- function(python, arguments, folder, on_line) {
+  process <- processx::process$new(
+    python, c("-m", "sailerx", arguments),
+    stdout = "|", stderr = "2>&1", wd = folder, encoding = "UTF-8", cleanup_tree = TRUE,
+    env = c("current", PYTHONUTF8 = "1", PYTHONUNBUFFERED = "1")
+  )
+  on.exit(process$kill_tree())
+  while (process$is_incomplete_output()) {
+    process$poll_io(500)
+    for (line in process$read_output_lines()) on_line(line)
+  }
+  process$wait()
+  process$get_exit_status()
+}
+
+run_in_process <- function(python, arguments, folder, on_line) {
+  reticulate::use_python(python, required = TRUE)
+  helper <- system.file("python", package = "sailerx", mustWork = TRUE)
+  module <- reticulate::import_from_path("run_in_process", path = helper)
+  as.integer(module$run(as.list(arguments), on_line))
+}
+
+raise_warnings <- function(lines, call) {
+  pattern <- "^sailerx: warning: "
+  for (text in sub(pattern, "", grep(pattern, lines, value = TRUE))) {
+    rlang::warn(text, call = call, class = "sailerx_python_warning")
+  }
+}
+
+abort_run <- function(lines, status, python, modalities, call) {
+  pattern <- "^sailerx( [a-z]+)?: error: "
+  start <- grep(pattern, lines)
+  if (length(start)) {
+    text <- lines[seq(start[length(start)], length(lines))]
+    text[1] <- sub(pattern, "", text[1])
+    hint <- if (any(grepl("modality", text))) paste0("Modality '", names(modalities), "' is the assay '", modalities, "'.")
+    rlang::abort(c(paste(text, collapse = "\n"), rlang::set_names(hint, rep("i", length(hint)))), call = call, class = "sailerx_python_error")
+  }
+  tail <- escape_braces(utils::tail(lines, 12))
+  cli::cli_abort(c(
+    "Python ended with status {status} before the run was done.",
+    rlang::set_names(tail, rep(" ", length(tail))),
+    i = "Python: {.path {python}}. {.run sailerx::sailerx_sitrep()} checks the installation."
+  ), call = call, class = "sailerx_python_error")
+}

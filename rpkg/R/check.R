@@ -1,0 +1,183 @@
+# What RunSAILERX() must find in an object. Each check stops with what must
+# hold, what was found and what to do; past them the code trusts its input.
+
+is_name <- function(x) {
+  is.character(x) && length(x) == 1 && !is.na(x) && nzchar(x)
+}
+
+check_name <- function(x, arg, call = rlang::caller_env(2)) {
+  if (!is_name(x)) {
+    cli::cli_abort("{.arg {arg}} must be one name, not {.obj_type_friendly {x}}.", call = call)
+  }
+}
+
+list_or_none <- function(x) {
+  if (length(x)) x else "none"
+}
+
+check_assay <- function(object, assay, arg, call = rlang::caller_env(2)) {
+  check_name(assay, arg, call = call)
+  there <- SeuratObject::Assays(object)
+  if (!assay %in% there) {
+    cli::cli_abort(c(
+      "{.arg {arg}} must be an assay of the object: there is no assay {.val {assay}}.",
+      i = "The object has {.val {list_or_none(there)}}."
+    ), call = call)
+  }
+  assay
+}
+
+check_atac_assay <- function(object, assay, call = rlang::caller_env()) {
+  if (is.null(assay)) {
+    there <- SeuratObject::Assays(object)
+    assay <- Filter(function(name) inherits(object[[name]], "ChromatinAssay"), there)
+    if (length(assay) != 1) {
+      cli::cli_abort(c(
+        "{.arg atac.assay} must be named: the object has {length(assay)} {.cls ChromatinAssay}s.",
+        i = "The object's assays are {.val {list_or_none(there)}}."
+      ), call = call)
+    }
+  }
+  check_assay(object, assay, "atac.assay", call = call)
+  check_counts(object, assay, "atac.assay", call = call)
+  assay
+}
+
+check_rna_assay <- function(object, assay, atac_assay, reference, call = rlang::caller_env()) {
+  assay <- assay %||% default_rna_assay(object, reference)
+  if (is.null(assay)) {
+    cli::cli_abort(c(
+      "{.arg rna.assay} must be named: the object has no assay {.val RNA}.",
+      i = "The object's assays are {.val {SeuratObject::Assays(object)}}."
+    ), call = call)
+  }
+  check_assay(object, assay, "rna.assay", call = call)
+  if (identical(assay, atac_assay)) {
+    cli::cli_abort("{.arg rna.assay} and {.arg atac.assay} must differ: both are {.val {assay}}.", call = call)
+  }
+  if (is.null(reference)) {
+    check_counts(object, assay, "rna.assay", call = call)
+  }
+  assay
+}
+
+default_rna_assay <- function(object, reference) {
+  if ("RNA" %in% SeuratObject::Assays(object)) {
+    return("RNA")
+  }
+  if (is_name(reference) && reference %in% SeuratObject::Reductions(object)) {
+    SeuratObject::DefaultAssay(object[[reference]])
+  }
+}
+
+has_counts <- function(object, assay) {
+  length(layer_parts(object[[assay]], "counts")) > 0
+}
+
+check_counts <- function(object, assay, arg, call) {
+  if (!has_counts(object, assay)) {
+    cli::cli_abort(c(
+      "{.arg {arg}} must have counts: assay {.val {assay}} has no layer {.val counts}.",
+      x = "Its layers: {.val {list_or_none(SeuratObject::Layers(object[[assay]]))}}. Normalised values cannot stand in for counts.",
+      i = "Add the counts with {.code SeuratObject::LayerData()}, or name another assay."
+    ), call = call)
+  }
+}
+
+check_reference <- function(object, reference, rna_assay, call = rlang::caller_env()) {
+  if (is.null(reference)) {
+    return(invisible())
+  }
+  check_name(reference, "reference", call = call)
+  there <- SeuratObject::Reductions(object)
+  if (!reference %in% there) {
+    cli::cli_abort(c(
+      "{.arg reference} must be a reduction of the object: there is no {.val {reference}}.",
+      x = "The object's reductions: {.val {list_or_none(there)}}.",
+      i = "Make one ({.fn Seurat::RunPCA}), or use {.code reference = NULL}: Python then computes PCA from the RNA counts."
+    ), call = call)
+  }
+  lacking <- setdiff(SeuratObject::Cells(object[[rna_assay]]), SeuratObject::Cells(object[[reference]]))
+  if (length(lacking)) {
+    cli::cli_abort(c(
+      "{.arg reference} must have a row for every cell of assay {.val {rna_assay}}: reduction {.val {reference}} lacks {length(lacking)} cell{?s} ({.val {utils::head(lacking, 3)}}, ...).",
+      i = "Compute the reduction again, or take the subset of the object that has it."
+    ), call = call)
+  }
+}
+
+check_columns <- function(object, columns, arg, call = rlang::caller_env()) {
+  if (is.null(columns)) {
+    return(invisible())
+  }
+  if (!is.character(columns) || anyNA(columns) || anyDuplicated(columns)) {
+    cli::cli_abort("{.arg {arg}} must be different names of metadata columns, not {.obj_type_friendly {columns}}.", call = call)
+  }
+  there <- colnames(object[[]])
+  missing <- setdiff(columns, there)
+  if (length(missing)) {
+    cli::cli_abort(c(
+      "{.arg {arg}} must name columns of the metadata: there is no {.val {missing}}.",
+      i = "The object's columns: {.val {list_or_none(there)}}."
+    ), call = call)
+  }
+  if (any(grepl("/", columns, fixed = TRUE))) {
+    cli::cli_abort("{.arg {arg}} must name columns without a slash: rename {.val {grep('/', columns, value = TRUE)}}.", call = call)
+  }
+}
+
+# The key to use: the one asked for, or one made from the name where another
+# part of the object has taken that key.
+check_reduction <- function(object, name, key, call = rlang::caller_env()) {
+  check_name(name, "reduction.name", call = call)
+  if (name != make.names(name)) {
+    cli::cli_abort(c(
+      "{.arg reduction.name} must be a valid R name: {.val {name}} is not.",
+      i = "Use {.val {make.names(name)}}."
+    ), call = call)
+  }
+  others <- setdiff(names(object), SeuratObject::Reductions(object))
+  if (name %in% others) {
+    cli::cli_abort("{.arg reduction.name} must be free: {.val {name}} is an assay or a graph of the object.", call = call)
+  }
+  check_name(key, "reduction.key", call = call)
+  if (!grepl("^[a-zA-Z][a-zA-Z0-9]*_$", key)) {
+    cli::cli_abort("{.arg reduction.key} must be letters and digits and end in an underscore ({.val SAILERX_}), not {.val {key}}.", call = call)
+  }
+  free_key(object, name, key)
+}
+
+free_key <- function(object, name, key) {
+  keys <- SeuratObject::Key(object)
+  taken <- unname(keys[names(keys) != name])
+  base <- paste0("X", toupper(gsub("[^a-zA-Z0-9]", "", name)))
+  base <- sub("^X([A-Z])", "\\1", base)
+  candidates <- c(key, paste0(base, c("", seq_along(taken)), "_"))
+  setdiff(candidates, taken)[1]
+}
+
+check_keep <- function(keep, call = rlang::caller_env()) {
+  if (is.null(keep)) {
+    return(NULL)
+  }
+  check_name(keep, "keep", call = call)
+  if (file.exists(keep)) {
+    cli::cli_abort(c(
+      "{.arg keep} must be a new folder: {.path {keep}} is there already.",
+      i = "Remove it or name another one."
+    ), call = call)
+  }
+  if (!dir.exists(dirname(keep))) {
+    cli::cli_abort("{.arg keep} must lie in a folder that exists: there is no {.path {dirname(keep)}}.", call = call)
+  }
+  file.path(normalizePath(dirname(keep)), basename(keep))
+}
+
+check_assay_arguments <- function(rna, reference, call = rlang::caller_env()) {
+  if (!inherits(rna, c("Assay", "StdAssay"))) {
+    cli::cli_abort("{.arg rna} must be an RNA assay, not {.obj_type_friendly {rna}}.", call = call)
+  }
+  if (!is.null(reference) && !inherits(reference, "DimReduc")) {
+    cli::cli_abort("{.arg reference} must be a {.cls DimReduc} or {.code NULL}, not {.obj_type_friendly {reference}}.", call = call)
+  }
+}

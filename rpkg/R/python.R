@@ -1,0 +1,166 @@
+# Finding the Python that has the package `sailerx`. The order is documented
+# at RunSAILERX().
+
+# The Python of an environment's folder, or the path itself.
+python_in <- function(path) {
+  if (!dir.exists(path)) {
+    return(path)
+  }
+  inside <- if (.Platform$OS.type == "windows") c("Scripts/python.exe", "python.exe") else "bin/python"
+  found <- file.path(path, inside)
+  c(found[file.exists(found)], found)[1]
+}
+
+# Absolute, since Python runs in another folder. Links are kept: an
+# environment's Python is a link, and it is the link that makes it one.
+absolute_python <- function(path) {
+  path <- python_in(path.expand(path))
+  if (!grepl("[/\\\\]", path)) {
+    path <- c(Filter(nzchar, Sys.which(path)[[1]]), path)[1]
+  }
+  file.path(normalizePath(dirname(path), mustWork = FALSE), basename(path))
+}
+
+parents <- function(folder) {
+  folder <- normalizePath(folder, mustWork = FALSE)
+  above <- dirname(folder)
+  if (above == folder) folder else c(folder, parents(above))
+}
+
+project_environment <- function() {
+  folders <- file.path(parents(getwd()), ".venv")
+  folders[dir.exists(folders)][1]
+}
+
+# Where install_sailerx() puts its environment.
+environment_folder <- function() {
+  file.path(tools::R_user_dir("sailerx", "data"), "r-sailerx")
+}
+
+# Every place in the order of search: where it was named, the path found there
+# (NA where nothing is named) and whether it is taken at its word.
+python_places <- function(python = NULL) {
+  option <- getOption("sailerx.python")
+  variable <- function(name) Sys.getenv(name, unset = NA)
+  places <- c(
+    "argument python" = python %||% NA,
+    "option sailerx.python" = option %||% NA,
+    "SAILERX_PYTHON" = variable("SAILERX_PYTHON"),
+    "RETICULATE_PYTHON" = variable("RETICULATE_PYTHON"),
+    "VIRTUAL_ENV" = variable("VIRTUAL_ENV"),
+    "CONDA_PREFIX" = variable("CONDA_PREFIX"),
+    ".venv of the project" = project_environment(),
+    "install_sailerx()" = environment_folder(),
+    "python3 on the search path" = Sys.which("python3")[[1]],
+    "python on the search path" = Sys.which("python")[[1]]
+  )
+  places[!is.na(places) & !nzchar(places)] <- NA
+  path <- vapply(places, function(place) if (is.na(place)) place else absolute_python(place), character(1))
+  data.frame(source = names(places), path = unname(path), binding = seq_along(places) <= 3)
+}
+
+# "ready", "lacks sailerx" or "not found", without loading torch.
+python_state <- function(path) {
+  if (!file.exists(path)) {
+    return("not found")
+  }
+  probe <- "import importlib.util as u, sys; sys.exit(0 if u.find_spec('sailerx') else 3)"
+  answer <- try(processx::run(path, c("-c", probe), error_on_status = FALSE, timeout = 60, wd = tempdir()), silent = TRUE)
+  if (inherits(answer, "try-error") || !answer$status %in% c(0L, 3L)) {
+    return("not found")
+  }
+  if (answer$status == 0) "ready" else "lacks sailerx"
+}
+
+# The places up to and including the one to use, with the state of each.
+search_python <- function(python = NULL) {
+  places <- python_places(python)
+  places <- places[!is.na(places$path), ]
+  if (any(places$binding)) {
+    places <- places[which(places$binding)[1], ]
+  }
+  places$state <- rep(NA_character_, nrow(places))
+  for (row in seq_len(nrow(places))) {
+    places$state[row] <- python_state(places$path[row])
+    if (places$state[row] == "ready") {
+      return(places[seq_len(row), ])
+    }
+  }
+  places
+}
+
+find_python <- function(python = NULL, backend = "subprocess", call = rlang::caller_env()) {
+  if (!is.null(python)) {
+    check_name(python, "python", call = call)
+  }
+  if (backend == "reticulate") {
+    python <- running_python(python, call)
+  }
+  places <- search_python(python)
+  if (!any(places$state == "ready")) {
+    abort_no_python(places, call)
+  }
+  places$path[nrow(places)]
+}
+
+# R runs one Python in its own process; the first one stays until R ends.
+running_python <- function(python, call) {
+  if (!rlang::is_installed("reticulate")) {
+    cli::cli_abort(c(
+      "{.code backend = \"reticulate\"} needs the R package {.pkg reticulate}, which is not installed.",
+      i = "Install it, or use {.code backend = \"subprocess\"}."
+    ), call = call)
+  }
+  if (!reticulate::py_available(initialize = FALSE)) {
+    return(python)
+  }
+  running <- reticulate::py_config()$python
+  if (!is.null(python) && !same_python(python, running)) {
+    cli::cli_abort(c(
+      "{.arg python} must be the Python that already runs in this R session: {.path {running}}, not {.path {python}}.",
+      i = "Restart R, or use {.code backend = \"subprocess\"}."
+    ), call = call)
+  }
+  running
+}
+
+# `bin/python` and `bin/python3` of one environment are the same.
+same_python <- function(one, other) {
+  dirname(absolute_python(one)) == dirname(absolute_python(other))
+}
+
+repair_command <- function(places) {
+  named <- places[places$binding, ]
+  if (nrow(named) && named$state[1] == "lacks sailerx") {
+    return(paste(named$path[1], "-m pip install sailerx"))
+  }
+  "sailerx::install_sailerx()"
+}
+
+abort_no_python <- function(places, call) {
+  found <- sprintf("%s (%s): %s", places$path, places$source, places$state)
+  cli::cli_abort(c(
+    "A Python with the package {.pkg sailerx} is needed, and none was found.",
+    rlang::set_names(escape_braces(found), rep("x", length(found))),
+    i = "Make one with {.run sailerx::install_sailerx()}.",
+    i = "Or name one that has it: {.code options(sailerx.python = \"path/to/python\")}.",
+    i = "{.run sailerx::sailerx_sitrep()} shows where was looked."
+  ), call = call, class = "sailerx_no_python")
+}
+
+# Text from elsewhere that cli must not read as its own markup.
+escape_braces <- function(text) {
+  gsub("}", "}}", gsub("{", "{{", text, fixed = TRUE), fixed = TRUE)
+}
+
+#' Is there a Python with sailerx?
+#'
+#' @inheritParams RunSAILERX
+#' @returns `TRUE` if [RunSAILERX()] would find a Python that has the package
+#'   `sailerx`, else `FALSE`.
+#' @examples
+#' sailerx_available()
+#' @export
+sailerx_available <- function(python = NULL) {
+  any(search_python(python)$state == "ready")
+}

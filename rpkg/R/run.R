@@ -1,0 +1,189 @@
+#' Embed chromatin accessibility with an RNA embedding as its teacher
+#'
+#' Trains SAILERX on the RNA and the peak assay of an object and adds the
+#' embedding as a reduction. Cells are close in it when they are alike in
+#' accessibility and in RNA; sequencing depth and batches are pushed out.
+#'
+#' The model is trained by the Python package `sailerx`. What it needs, and no
+#' more, is written to a temporary file: the counts of both assays, the
+#' reference reduction and the named columns of the metadata. Everything comes
+#' back by cell name. Interrupting R ends Python too and removes the files.
+#'
+#' Rows of the embedding have length one, so Euclidean neighbours (what
+#' `Seurat::FindNeighbors()` and `Seurat::RunUMAP()` look for) and cosine
+#' neighbours are the same.
+#'
+#' @section Which Python:
+#' The first of these is used:
+#' 1. the argument `python`,
+#' 2. the R option `sailerx.python`,
+#' 3. the environment variable `SAILERX_PYTHON`.
+#'
+#' These three are taken at their word: when Python or its package `sailerx` is
+#' missing there, that is an error. Of the others, the first that has `sailerx`
+#' is used:
+#'
+#' 4. the environment variable `RETICULATE_PYTHON`,
+#' 5. the active environment (`VIRTUAL_ENV`, then `CONDA_PREFIX`),
+#' 6. a folder `.venv` in the working directory or in one above it,
+#' 7. the environment made by [install_sailerx()],
+#' 8. `python3`, then `python`, on the search path.
+#'
+#' [sailerx_sitrep()] shows the choice and how to repair it.
+#'
+#' @param object A `Seurat` object with an RNA and a peak assay, or the peak
+#'   assay itself (`ChromatinAssay`, `Assay` or `Assay5`; peaks × cells).
+#' @param ... Options of the model, handed to Python by name and checked there:
+#'   `n_latent = 30` (or `n.latent`), `max_epochs = 50`, `preset = "paper"`,
+#'   `device = "cpu"`, `threads = 2` and so on. `python -m sailerx fit --help`
+#'   lists them with their defaults. For an assay: also the arguments of the
+#'   method for `Seurat` objects.
+#' @returns For a `Seurat` object: the object with one more reduction and an
+#'   entry in its command log. For an assay: the reduction alone. It is a
+#'   `DimReduc`, by slot:
+#'   * `cell.embeddings`: cells × latent dimensions, columns `SAILERX_1`, ...;
+#'     the cells of the peak assay,
+#'   * `assay.used`: the peak assay,
+#'   * `key`: `reduction.key`,
+#'   * `misc`: `settings` (list; every setting of the run), `versions` (list),
+#'     `history` (data frame, one row per epoch and one column per loss term)
+#'     and `run` (the folder with the model, or `NULL`).
+#' @references Cao and others (2022), Integrated analysis of multimodal
+#'   single-cell data with structural similarity, Nucleic Acids Research
+#'   50(21):e121, \doi{10.1093/nar/gkac781}.
+#' @seealso [sailerx_sitrep()], [install_sailerx()], [WriteH5MU()]
+#' @examplesIf sailerx_available()
+#' set.seed(1)
+#' cells <- paste0("cell", 1:60)
+#' counts <- function(features) {
+#'   values <- rpois(length(features) * 60, 1)
+#'   matrix <- matrix(values, ncol = 60, dimnames = list(features, cells))
+#'   as(matrix, "CsparseMatrix")
+#' }
+#' start <- seq(1000, by = 2000, length.out = 45)
+#' peaks <- c(paste("chr1", start, start + 500, sep = "-"),
+#'            paste("chr2", start, start + 500, sep = "-"))
+#'
+#' object <- SeuratObject::CreateSeuratObject(counts(paste0("gene", 1:80)))
+#' object[["peaks"]] <- SeuratObject::CreateAssay5Object(counts(peaks))
+#' object$donor <- rep(c("a", "b"), 30)
+#'
+#' object <- RunSAILERX(object, atac.assay = "peaks", batch = "donor",
+#'                      n_latent = 5, max_epochs = 2, verbose = FALSE)
+#' object[["sailerx"]]
+#' SeuratObject::Misc(object[["sailerx"]], slot = "history")
+#' @export
+RunSAILERX <- function(object, ...) {
+  UseMethod("RunSAILERX")
+}
+
+#' @rdname RunSAILERX
+#' @export
+RunSAILERX.default <- function(object, ...) {
+  cli::cli_abort(c(
+    "{.arg object} must be a {.cls Seurat} object or a peak assay, not {.obj_type_friendly {object}}.",
+    i = "Read a MuData file with {.fn ReadH5MU}, or make an object with {.fn SeuratObject::CreateSeuratObject}."
+  ))
+}
+
+#' @param atac.assay Name of the peak assay. `NULL`: the only `ChromatinAssay`
+#'   of the object.
+#' @param rna.assay Name of the RNA assay. Its counts are needed for RNA depth,
+#'   and for PCA where no reference is named. `NULL`: the assay `RNA` if there
+#'   is one, else the assay of the reference.
+#' @param reference Name of the reduction that teaches, made from RNA: PCA or
+#'   any other (Harmony, scVI, ...), with a row for every cell of the RNA assay.
+#'   `NULL`: Python computes PCA from the RNA counts.
+#' @param batch Names of metadata columns with technical groups (donor, plate,
+#'   library) to be pushed out of the embedding; each is read as a factor.
+#' @param covariates Names of numeric metadata columns (share of mitochondrial
+#'   counts, ...) to be pushed out in the same way.
+#' @param seed Seed of the run: the same seed, data and number of threads give
+#'   the same embedding. `NULL`: the default of Python.
+#' @param reduction.name Name of the new reduction. One of that name is replaced.
+#' @param reduction.key Prefix of the dimension names. If another part of the
+#'   object has it, one is made from `reduction.name`.
+#' @param backend `"subprocess"` runs Python in a process of its own.
+#'   `"reticulate"` runs it inside R: nothing is gained but that no process may
+#'   be started, and libraries that R and Python both load can clash.
+#' @param python Path of the Python to use, or of its environment's folder; see
+#'   the section *Which Python*.
+#' @param verbose Show the progress of Python.
+#' @param keep A new folder in which to keep the run: `input.h5mu`, the model in
+#'   `run/` and `embedding.h5ad`. `NULL`: nothing is kept. The temporary files
+#'   lie in [tempdir()], or beside `keep` if there is one.
+#' @rdname RunSAILERX
+#' @export
+RunSAILERX.Seurat <- function(
+  object,
+  atac.assay = NULL,
+  reference = NULL,
+  batch = NULL,
+  covariates = NULL,
+  rna.assay = NULL,
+  seed = NULL,
+  reduction.name = "sailerx",
+  reduction.key = "SAILERX_",
+  backend = c("subprocess", "reticulate"),
+  python = NULL,
+  verbose = TRUE,
+  keep = NULL,
+  ...
+) {
+  backend <- rlang::arg_match(backend)
+  atac.assay <- check_atac_assay(object, atac.assay)
+  rna.assay <- check_rna_assay(object, rna.assay, atac.assay, reference)
+  check_reference(object, reference, rna.assay)
+  check_columns(object, batch, "batch")
+  check_columns(object, covariates, "covariates")
+  reduction.key <- check_reduction(object, reduction.name, reduction.key)
+  keep <- check_keep(keep)
+  options <- command_options(list(...))
+  python <- find_python(python, backend)
+
+  folder <- working_folder(keep)
+  on.exit(unlink(folder, recursive = TRUE), add = TRUE)
+  write_input(object, folder, rna.assay, atac.assay, reference, c(batch, covariates))
+  arguments <- fit_arguments(folder, reference, batch, covariates, seed, verbose, options)
+  run_sailerx(arguments, backend, python, folder, verbose, c(rna = rna.assay, atac = atac.assay))
+  result <- read_result(file.path(folder, "embedding.h5ad"))
+  if (!is.null(keep)) {
+    keep_run(folder, keep)
+    result$run <- file.path(keep, "run")
+  }
+
+  params <- list(
+    atac.assay = atac.assay, reference = reference, batch = batch, covariates = covariates,
+    rna.assay = rna.assay, seed = seed, reduction.name = reduction.name,
+    reduction.key = reduction.key, backend = backend, python = python, keep = keep, ...
+  )
+  reduction <- as_reduction(result, atac.assay, reduction.key, colnames(object))
+  add_reduction(object, reduction, reduction.name) |>
+    log_command(atac.assay, reduction.name, params)
+}
+
+#' @param rna The RNA assay (genes × cells), for the method that takes the peak
+#'   assay itself. There, `reference` is a `DimReduc` or `NULL`.
+#' @param meta.data A data frame with a row per cell, where `batch` and
+#'   `covariates` are found.
+#' @rdname RunSAILERX
+#' @export
+RunSAILERX.Assay <- function(object, rna, reference = NULL, meta.data = NULL, ...) {
+  check_assay_arguments(rna, reference)
+  seurat <- SeuratObject::CreateSeuratObject(object, assay = "atac", meta.data = meta.data)
+  seurat[["rna"]] <- rna
+  if (!is.null(reference)) {
+    seurat[["reference"]] <- reference
+    reference <- "reference"
+  }
+  seurat <- RunSAILERX(
+    seurat,
+    atac.assay = "atac", rna.assay = "rna", reference = reference,
+    reduction.name = "sailerx", ...
+  )
+  seurat[["sailerx"]]
+}
+
+#' @rdname RunSAILERX
+#' @export
+RunSAILERX.StdAssay <- RunSAILERX.Assay
