@@ -5,9 +5,11 @@ in transition), of the ambient mixture, or of an activity program that any type 
 share per feature; a batch tilts all shares. So the expected counts of every cell are known exactly.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import anndata as ad
 import mudata
@@ -16,6 +18,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from sailerx.errors import InputError
+from sailerx.stream import CsrWriter, FrameWriter, atomic_h5mu, finish_h5mu, write_anndata
 
 CELLS_PER_CHUNK = 1000  # part of the recipe: each chunk has its own seed, in memory and on disk alike
 SMALL_CONTIGS = ("chr1_KI270706v1_random", "HLA-A*01:01", "GL000205.2", "chrUn-JTFH01")
@@ -393,7 +396,7 @@ def simulate(
     n_types: int = Recipe.n_types,
     *,
     seed: int = Recipe.seed,
-    **options: float,
+    **options: Any,
 ) -> mudata.MuData:
     """Simulate paired RNA and ATAC counts with cell types, batches and depth that hangs on both.
 
@@ -433,6 +436,65 @@ def simulate(
         mdata = mudata.MuData(mods)
         mdata.obs = obs
     return mdata
+
+
+def simulate_to_file(
+    path: str | os.PathLike,
+    n_cells: int = Recipe.n_cells,
+    n_genes: int = Recipe.n_genes,
+    n_peaks: int = Recipe.n_peaks,
+    n_types: int = Recipe.n_types,
+    *,
+    seed: int = Recipe.seed,
+    compression: str | None = "gzip",
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> None:
+    """Simulate the same data as `simulate` straight into a `.h5mu` file, a thousand cells at a time.
+
+    Memory grows with peaks and not with cells; row positions are 64-bit, so 10⁶ cells × 3·10⁵ peaks can be
+    written. The file appears under its name once it is complete.
+
+    Parameters
+    ----------
+    path
+        File to write; an existing one is replaced.
+    n_cells, n_genes, n_peaks, n_types, seed, **options
+        As in `simulate`.
+    compression
+        HDF5 filter of the counts: `"gzip"` (level 1), `"lzf"` or None.
+    progress
+        Called after each chunk with the number of cells written and of all cells.
+
+    Raises
+    ------
+    InputError
+        If a size is impossible.
+    """
+    recipe = Recipe(n_cells, n_genes, n_peaks, n_types, seed, **options)
+    truth = draw_truth(recipe)
+    tables = {"rna": gene_table(recipe), "atac": peak_table(recipe)}
+    with atomic_h5mu(path) as file:
+        groups = {
+            name: write_anndata(
+                file.require_group("mod"), name, table, {"truth": _truth_tables(recipe, truth, name)}
+            )
+            for name, table in tables.items()
+        }
+        matrices = {
+            name: CsrWriter(group, "X", (n_cells, len(tables[name])), compression)
+            for name, group in groups.items()
+        }
+        frames: list[FrameWriter] = []
+        for chunk in draw_chunks(recipe, truth):
+            frames = frames or [FrameWriter(g, "obs", chunk.obs, n_cells) for g in (file, *groups.values())]
+            for frame in frames:
+                frame.append(chunk.obs)
+            for name, matrix in matrices.items():
+                matrix.append(getattr(chunk, name))
+            if progress is not None:
+                progress(frames[0].rows, n_cells)
+        finish_h5mu(file, n_cells, {name: table.index for name, table in tables.items()})
 
 
 def expected_share(adata: ad.AnnData, batch: str | None = None) -> np.ndarray:
