@@ -19,7 +19,7 @@ def posterior(vae: VAE, x: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of q(z|x), each cells × latent, float32. No confounder is given."""
     device = next(vae.parameters()).device
     rows = SparseRows.from_scipy(x, device)
-    parts = [vae.encode(rows.dense(some)) for some in torch.arange(x.shape[0], device=device).split(_CELLS_AT_ONCE)]
+    parts = [vae.encode(rows.take(some)) for some in torch.arange(x.shape[0], device=device).split(_CELLS_AT_ONCE)]
     mean = torch.cat([part.mean for part in parts]).cpu().numpy()
     return mean, torch.cat([part.stddev for part in parts]).cpu().numpy()
 

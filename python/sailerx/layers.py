@@ -9,8 +9,11 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from sailerx.minibatch import OpenPeaks
 
 #: start and end (exclusive) of each chromosome's peaks among the columns of x
 Blocks = tuple[tuple[int, int], ...]
@@ -35,10 +38,16 @@ class PeaksToChromosomes(nn.Module):
         self.weight = _uniform(xavier, blocks[-1][1], n_out, generator=generator)
         fan_in = torch.tensor([[1 / math.sqrt(n)] for n in sizes])
         self.bias = _uniform(fan_in, len(blocks), n_out, generator=generator)
+        self.register_buffer("ends", torch.tensor([b for _, b in blocks]), persistent=False)
 
-    def forward(self, x: Float[Tensor, "cells peaks"]) -> Float[Tensor, "cells chroms hidden"]:
-        """Block-diagonal product of peaks and weights."""
-        return torch.stack([x[:, a:b] @ self.weight[a:b] for a, b in self.blocks], dim=1) + self.bias
+    def forward(self, x: OpenPeaks) -> Float[Tensor, "cells chroms hidden"]:
+        """Block-diagonal product of x and the weights: per cell and chromosome the sum of its open peaks' weights."""
+        K = len(self.blocks)
+        bag = x.cell * K + torch.bucketize(x.peak, self.ends, right=True)  # type: ignore[arg-type]
+        size = torch.bincount(bag, minlength=x.n_cells * K)
+        first = torch.cumsum(size, dim=0) - size
+        summed = F.embedding_bag(x.peak, self.weight, first, mode="sum")
+        return summed.view(x.n_cells, K, -1) + self.bias
 
 
 class ChromosomesToPeaks(nn.Module):
@@ -54,10 +63,9 @@ class ChromosomesToPeaks(nn.Module):
 
     def forward(self, h: Float[Tensor, "cells chroms hidden"]) -> Float[Tensor, "cells peaks"]:
         """Logits of all peaks, in the order of the blocks."""
-        per_chrom = [
-            torch.addmm(self.bias[a:b], h[:, k], self.weight[a:b].T) for k, (a, b) in enumerate(self.blocks)
-        ]
-        return torch.cat(per_chrom, dim=1)
+        sizes = [b - a for a, b in self.blocks]
+        parts = zip(self.bias.split(sizes), h.unbind(dim=1), self.weight.split(sizes), strict=True)
+        return torch.cat([torch.addmm(bias, h_k, weight.T) for bias, h_k, weight in parts], dim=1)
 
 
 class WithinChromosomes(nn.Module):
@@ -79,12 +87,11 @@ class NormActivation(nn.Module):
     def __init__(self, n_groups: int, n_features: int, n_slopes: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(n_groups * n_features)
-        self.slope = nn.Parameter(torch.full((n_slopes, 1), 0.25))
+        self.slope = nn.Parameter(torch.full((n_slopes,), 0.25))
 
     def forward(self, h: Float[Tensor, "cells groups features"]) -> Float[Tensor, "cells groups features"]:
         """Normalised and activated, same shape."""
-        h = self.norm(h.flatten(1)).view_as(h)
-        return torch.where(h > 0, h, self.slope * h)
+        return F.prelu(self.norm(h.flatten(1)).view_as(h), self.slope)
 
 
 def linear(

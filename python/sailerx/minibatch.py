@@ -13,6 +13,22 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class OpenPeaks:
+    """x of some cells as the positions of its ones, sorted by cell and then by peak; everything else is 0."""
+
+    cell: Int[Tensor, " ones"]
+    peak: Int[Tensor, " ones"]
+    n_cells: int
+    n_peaks: int
+
+    def dense(self) -> Float[Tensor, "cells peaks"]:
+        """The same as a matrix of 0. and 1."""
+        x = torch.zeros(self.n_cells, self.n_peaks, device=self.peak.device)
+        x[self.cell, self.peak] = 1.0
+        return x
+
+
+@dataclass(frozen=True)
 class SparseRows:
     """A 0/1 matrix of cells × peaks on a device, as the positions of its ones (CSR without data)."""
 
@@ -22,20 +38,19 @@ class SparseRows:
 
     @classmethod
     def from_scipy(cls, x: sp.csr_matrix, device: torch.device) -> SparseRows:
-        """Move the positions of a CSR matrix's entries to the device."""
+        """Move the positions of a CSR matrix's entries, sorted within each row, to the device."""
+        x = x if x.has_sorted_indices else x.sorted_indices()
         indptr = torch.from_numpy(x.indptr.astype(np.int64)).to(device)
         return cls(indptr, torch.from_numpy(x.indices.astype(np.int32)).to(device), x.shape[1])
 
-    def dense(self, rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows peaks"]:
-        """These rows as a dense matrix of 0. and 1."""
+    def take(self, rows: Int[Tensor, " rows"]) -> OpenPeaks:
+        """The open peaks of these cells."""
         start = self.indptr[rows]
         length = self.indptr[rows + 1] - start
-        row = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), length)
+        cell = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), length)
         first = torch.cumsum(length, dim=0) - length  # where each row's entries start in the gathered list
-        within = torch.arange(len(row), device=rows.device) - first[row]
-        x = torch.zeros(len(rows), self.n_peaks, device=rows.device)
-        x[row, self.indices[start[row] + within].long()] = 1.0
-        return x
+        within = torch.arange(len(cell), device=rows.device) - first[cell]
+        return OpenPeaks(cell, self.indices[start[cell] + within].long(), len(rows), self.n_peaks)
 
 
 def shuffled_minibatches(n_cells: int, size: int, generator: torch.Generator) -> Iterator[Int[Tensor, " cells"]]:

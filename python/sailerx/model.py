@@ -15,6 +15,7 @@ from sailerx.layers import (
     WithinChromosomes,
     linear,
 )
+from sailerx.minibatch import OpenPeaks
 
 
 class VAE(nn.Module):
@@ -57,7 +58,7 @@ class VAE(nn.Module):
             ChromosomesToPeaks(blocks, n_hidden, generator),
         )
 
-    def encode(self, x: Float[Tensor, "cells peaks"]) -> Normal:
+    def encode(self, x: OpenPeaks) -> Normal:
         """Posterior q(z|x) = N(mean, diag std²) of each cell."""
         h = self.encoder(x)
         # departure from the reference, which samples with std = exp(logvar) but takes its KL at exp(logvar / 2)

@@ -101,7 +101,7 @@ def minibatch_loss(
     vae: VAE, cells: OnDevice, rows: Int[Tensor, " minibatch"], weights: LossWeights, noise: torch.Generator
 ) -> tuple[Float[Tensor, ""], list[Float[Tensor, ""]]]:
     """Loss of one mini-batch and its unweighted terms (detached, in the order of `TERMS`)."""
-    x = cells.x.dense(rows)
+    x = cells.x.take(rows)
     posterior = vae.encode(x)
     mean, std = posterior.mean, posterior.stddev
     logits = vae.decode(sample(posterior, noise), cells.c[rows])
