@@ -130,11 +130,13 @@ run_sailerx <- function(arguments, backend, python, folder, verbose, modalities 
   }
 }
 
-# An interrupt of R leaves through on.exit() and ends Python and its children.
+# An interrupt of R leaves through on.exit() and ends Python and its children;
+# if R itself is ended, the supervisor does it.
 run_subprocess <- function(python, arguments, folder, on_line) {
   process <- processx::process$new(
     python, c("-m", "sailerx", arguments),
-    stdout = "|", stderr = "2>&1", wd = folder, encoding = "UTF-8", cleanup_tree = TRUE,
+    stdout = "|", stderr = "2>&1", wd = folder, encoding = "UTF-8",
+    cleanup_tree = TRUE, supervise = TRUE,
     env = c("current", PYTHONUTF8 = "1", PYTHONUNBUFFERED = "1")
   )
   on.exit(process$kill_tree())

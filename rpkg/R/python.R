@@ -115,9 +115,11 @@ running_python <- function(python, call) {
     return(python)
   }
   running <- reticulate::py_config()$python
-  if (!is.null(python) && !same_python(python, running)) {
+  places <- python_places(python)
+  named <- places$path[places$binding & !is.na(places$path)]
+  if (length(named) && !same_python(named[1], running)) {
     cli::cli_abort(c(
-      "{.arg python} must be the Python that already runs in this R session: {.path {running}}, not {.path {python}}.",
+      "{.arg python} must be the Python that already runs in this R session: {.path {running}}, not {.path {named[1]}}.",
       i = "Restart R, or use {.code backend = \"subprocess\"}."
     ), call = call)
   }
@@ -127,14 +129,6 @@ running_python <- function(python, call) {
 # `bin/python` and `bin/python3` of one environment are the same.
 same_python <- function(one, other) {
   dirname(absolute_python(one)) == dirname(absolute_python(other))
-}
-
-repair_command <- function(places) {
-  named <- places[places$binding, ]
-  if (nrow(named) && named$state[1] == "lacks sailerx") {
-    return(paste(named$path[1], "-m pip install sailerx"))
-  }
-  "sailerx::install_sailerx()"
 }
 
 abort_no_python <- function(places, call) {

@@ -1,27 +1,23 @@
 # From the small results file to a reduction of the object.
 
 # Cells x latent matrix with cell names, settings, versions and history.
-read_result <- function(file) {
-  h5 <- hdf5r::H5File$new(file, mode = "r")
-  on.exit(h5$close_all())
-  embedding <- t(h5[["obsm/X_sailerx"]]$read())
-  rownames(embedding) <- read_index(h5[["obs"]])
-  about <- h5[["uns/sailerx"]]
+read_result <- function(path) {
+  file <- h5_open(path)
+  on.exit(h5_close(file))
+  about <- read_value(h5_child(file, "uns/sailerx"))
   list(
-    embedding = embedding,
-    settings = jsonlite::fromJSON(about[["settings"]]$read()),
-    versions = jsonlite::fromJSON(about[["versions"]]$read()),
-    history = read_history(about[["history"]])
+    embedding = matrix_of_cells(file),
+    settings = jsonlite::fromJSON(about$settings),
+    versions = jsonlite::fromJSON(about$versions),
+    history = about$history
   )
 }
 
-read_index <- function(group) {
-  as.character(group[[hdf5r::h5attr(group, "_index")]]$read())
-}
-
-read_history <- function(group) {
-  columns <- hdf5r::h5attr(group, "column-order")
-  as.data.frame(lapply(rlang::set_names(columns), function(name) as.vector(group[[name]]$read())), check.names = FALSE)
+# hdf5r shows the axes of a dense array in reverse: latent x cells.
+matrix_of_cells <- function(file) {
+  embedding <- t(h5_read(h5_child(file, "obsm/X_sailerx")))
+  rownames(embedding) <- read_index(h5_child(file, "obs"))
+  embedding
 }
 
 as_reduction <- function(result, assay, key, cells) {

@@ -1,0 +1,103 @@
+test_that("model options become flags by name", {
+  expect_equal(command_options(list()), character())
+  expect_equal(command_options(list(n_latent = 30)), c("--n-latent", "30"))
+  expect_equal(command_options(list(n.latent = 30L, preset = "paper")), c("--n-latent", "30", "--preset", "paper"))
+  expect_equal(command_options(list(lambda_ = 0.5)), c("--lambda", "0.5"))
+  expect_equal(command_options(list(single_block = TRUE, max_epochs = NULL)), "--single-block")
+  expect_equal(command_options(list(single_block = FALSE)), "--no-single-block")
+  expect_equal(command_options(list(keys = c("a", "b"))), c("--keys", "a", "b"))
+})
+
+test_that("numbers reach Python as they are", {
+  expect_equal(number_text(c(1e5, 30, -2, 0)), c("100000", "30", "-2", "0"))
+  expect_equal(number_text(0.25), "0.25")
+  values <- c(0.1, 1 / 3, 1e-4, pi * 1e10, 1e300, .Machine$double.eps)
+  expect_identical(as.numeric(number_text(values)), values)
+})
+
+test_that("options that are unnamed, no values, or set elsewhere are refused", {
+  object <- toy_object()
+  expect_snapshot(error = TRUE, {
+    RunSAILERX(object, atac.assay = "peaks", rna_embedding = "X_pca")
+    RunSAILERX(object, atac.assay = "peaks", n_latent = list(1))
+    RunSAILERX(object, atac.assay = "peaks", n_latent = NA)
+    RunSAILERX(object, atac.assay = "peaks", n_latent = 1, n.latent = 2)
+    command_options(list(30))
+  })
+})
+
+test_that("the command holds what the user gave and no default", {
+  arguments <- fit_arguments("dir", NULL, NULL, NULL, NULL, TRUE, character())
+  expect_equal(arguments, c(
+    "fit", "dir/input.h5mu", "-o", "dir/run", "--embed", "dir/embedding.h5ad", "--progress", "lines"
+  ))
+  arguments <- fit_arguments("dir", "pca", c("donor", "plate"), "mito", 7, FALSE, c("--n-latent", "30"))
+  expect_equal(arguments[-(1:6)], c(
+    "--rna-embedding", "X_pca", "--batch-key", "donor", "plate", "--continuous-key", "mito",
+    "--seed", "7", "--progress", "none", "--n-latent", "30"
+  ))
+})
+
+test_that("what Python prints is shown line by line and its warnings become warnings", {
+  python <- fake_python(does = c("echo 'epoch 1/2: loss 3' >&2", "echo 'sailerx: warning: batch {x} has one level' >&2"))
+  folder <- withr::local_tempdir()
+  expect_message(
+    expect_warning(run_sailerx("fit", "subprocess", python, folder, TRUE), "batch {x} has one level", fixed = TRUE),
+    "epoch 1/2"
+  )
+  expect_no_message(suppressWarnings(run_sailerx("fit", "subprocess", python, folder, FALSE)))
+})
+
+test_that("an error of Python is an error of R with the same words", {
+  python <- fake_python(does = c("echo 'epoch 1' >&2", "echo 'sailerx: error: modality {rna} is empty.' >&2", "echo 'Drop it.' >&2", "exit 2"))
+  folder <- withr::local_tempdir()
+  error <- expect_error(
+    run_sailerx("fit", "subprocess", python, folder, FALSE, c(rna = "RNA", atac = "peaks")),
+    "^modality \\{rna\\} is empty\\.\nDrop it\\.", class = "sailerx_python_error"
+  )
+  expect_match(conditionMessage(error), "Modality 'rna' is the assay 'RNA'")
+})
+
+test_that("a crash of Python shows its last lines and which Python it was", {
+  python <- fake_python(does = c("echo 'Traceback {most recent call last}' >&2", "kill -9 $$"))
+  folder <- withr::local_tempdir()
+  error <- expect_error(run_sailerx("fit", "subprocess", python, folder, FALSE), "status -9", class = "sailerx_python_error")
+  expect_match(conditionMessage(error), "Traceback {most recent call last}", fixed = TRUE)
+  expect_match(conditionMessage(error), "sailerx_sitrep")
+})
+
+test_that("Python runs in the working folder, where no file of the user can be imported", {
+  python <- fake_python(does = "pwd")
+  folder <- normalizePath(withr::local_tempdir())
+  expect_message(run_sailerx("fit", "subprocess", python, folder, TRUE), folder, fixed = TRUE)
+})
+
+test_that("the file for Python holds counts, reference and named columns, and no more", {
+  object <- toy_object()
+  object[["pca"]] <- SeuratObject::CreateDimReducObject(
+    SeuratObject::Embeddings(object[["pca"]]), key = "PC_", assay = "peaks",
+    loadings = matrix(1, 90, 4, dimnames = list(rownames(object[["peaks"]]), paste0("PC_", 1:4)))
+  )
+  object[["other"]] <- toy_reduction(toy_cells(), key = "other_")
+  folder <- withr::local_tempdir()
+  write_input(object, folder, "RNA", "peaks", "pca", c("donor", "mito"))
+  file <- hdf5r::H5File$new(file.path(folder, "input.h5mu"), mode = "r")
+  withr::defer(file$close_all())
+  expect_setequal(setdiff(hdf5r::list.datasets(file[["obs"]], recursive = FALSE), "_index"), "mito")
+  expect_true(file$exists("obs/donor"))
+  expect_false(file$exists("obs/plate"))
+  expect_equal(names(file[["mod/rna/obsm"]]), "X_pca")
+  expect_length(names(file[["mod/atac/obsm"]]), 0)
+  expect_length(names(file[["mod/rna/varm"]]), 0)
+  expect_equal(file[["mod/atac/X/data"]]$read(), SeuratObject::LayerData(object[["peaks"]], layer = "counts")@x)
+})
+
+test_that("RNA without counts travels with its depth column", {
+  object <- with_normalised(toy_object(), "norm", paste0("gene", 1:50))
+  folder <- withr::local_tempdir()
+  write_input(object, folder, "norm", "peaks", "pca", NULL)
+  file <- hdf5r::H5File$new(file.path(folder, "input.h5mu"), mode = "r")
+  withr::defer(file$close_all())
+  expect_true(file$exists("obs/nCount_RNA"))
+  expect_false(file$exists("mod/rna/X"))
+})

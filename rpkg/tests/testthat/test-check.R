@@ -1,0 +1,71 @@
+test_that("a missing assay, reduction or column is named beside those that are there", {
+  object <- toy_object()
+  expect_snapshot(error = TRUE, {
+    RunSAILERX(object, atac.assay = "ATAC")
+    RunSAILERX(object)
+    RunSAILERX(object, atac.assay = "peaks", rna.assay = "SCT")
+    RunSAILERX(object, atac.assay = "peaks", rna.assay = "peaks")
+    RunSAILERX(object, atac.assay = "peaks", reference = "umap")
+    RunSAILERX(object, atac.assay = "peaks", batch = c("donor", "library"))
+    RunSAILERX(object, atac.assay = "peaks", covariates = "depth")
+    RunSAILERX(object, atac.assay = "peaks", batch = 1:2)
+  })
+})
+
+test_that("an object without reductions says so", {
+  object <- toy_object()
+  object[["pca"]] <- NULL
+  expect_error(RunSAILERX(object, atac.assay = "peaks", reference = "pca"), "none")
+})
+
+test_that("a reference must cover every cell with RNA", {
+  object <- toy_object()
+  object[["half"]] <- toy_reduction(toy_cells()[1:58], key = "half_")
+  expect_error(RunSAILERX(object, atac.assay = "peaks", reference = "half"), "lacks 2 cells.*cell59")
+})
+
+test_that("an assay without counts is refused, naming its layers", {
+  object <- with_normalised(toy_object(), "peaks", toy_peaks())
+  expect_snapshot(RunSAILERX(object, atac.assay = "peaks"), error = TRUE)
+})
+
+test_that("RNA without counts is refused only where PCA is to be computed", {
+  object <- with_normalised(toy_object(), "norm", paste0("gene", 1:50))
+  expect_error(check_rna_assay(object, "norm", "peaks", NULL), "must have counts")
+  expect_equal(check_rna_assay(object, "norm", "peaks", "pca"), "norm")
+})
+
+test_that("the RNA assay is RNA, else the assay of the reference", {
+  object <- toy_object()
+  expect_equal(check_rna_assay(object, NULL, "peaks", NULL), "RNA")
+  object <- suppressWarnings(SeuratObject::RenameAssays(object, RNA = "gex", verbose = FALSE))
+  expect_error(check_rna_assay(object, NULL, "peaks", NULL), "peaks.*gex")
+  expect_equal(check_rna_assay(object, NULL, "peaks", "pca"), "gex")
+})
+
+test_that("names that Seurat would change or that are taken are refused", {
+  object <- toy_object()
+  expect_snapshot(error = TRUE, {
+    RunSAILERX(object, atac.assay = "peaks", reduction.name = "my sailerx")
+    RunSAILERX(object, atac.assay = "peaks", reduction.name = "peaks")
+    RunSAILERX(object, atac.assay = "peaks", reduction.key = "SAILER_X")
+  })
+})
+
+test_that("a key that is taken is replaced by one made from the name", {
+  object <- toy_object()
+  expect_equal(free_key(object, "sailerx", "SAILERX_"), "SAILERX_")
+  expect_equal(free_key(object, "pca", "PC_"), "PC_")
+  expect_equal(free_key(object, "sailerx.2", "PC_"), "SAILERX2_")
+  expect_equal(free_key(object, "2nd", "PC_"), "X2ND_")
+  expect_equal(free_key(object, "p.c", "PC_"), "PC1_")
+})
+
+test_that("a run is kept only in a new folder inside one that exists", {
+  folder <- withr::local_tempdir()
+  expect_null(check_keep(NULL))
+  expect_equal(check_keep(file.path(folder, "run")), file.path(normalizePath(folder), "run"))
+  expect_error(check_keep(folder), "new folder")
+  expect_error(check_keep(file.path(folder, "no", "run")), "folder that exists")
+  expect_error(check_keep(c("a", "b")), "one name")
+})
