@@ -44,13 +44,14 @@ END
 }
 
 install_on_debian() {
-    local commands
+    local commands patient
     commands=$(apt_commands "$1")
+    patient='apt-get() { command apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"; }'
     echo "There is no R on this machine. It is Debian ($1) and you are root, so R is installed now, by:"
     echo "$commands" | sed 's/^/    /'
-    [ "$1" != bookworm ] || echo "(Debian 12 itself has R 4.2 and Seurat 4; priority 100 keeps all other packages as they are.)"
+    [ "$1" != bookworm ] || echo "(Debian 12 itself has R 4.2 and Seurat 4. At priority 100, only what R needs comes from Debian 13.)"
     echo "This takes a few minutes; the log is .rlib/apt.log"
-    if ! DEBIAN_FRONTEND=noninteractive bash -euo pipefail -c "$commands" </dev/null >.rlib/apt.log 2>&1; then
+    if ! DEBIAN_FRONTEND=noninteractive bash -euo pipefail -c "$patient"$'\n'"$commands" </dev/null >.rlib/apt.log 2>&1; then
         tail -n 30 .rlib/apt.log >&2
         echo "R could not be installed: see above and .rlib/apt.log. Repair that, and run the same command again." >&2
         exit 1

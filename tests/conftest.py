@@ -1,7 +1,8 @@
 """What the tests share: threads, R, Signac, the real data, and the account of what was skipped.
 
-A test says what it needs by a marker (``r``, ``signac``, ``data``) and is skipped, with the reason, where that
-is absent. ``SAILERX_STRICT=1`` makes every skip a failure. Tests marked ``full`` are left out by ``make test``.
+A test says what it needs by a marker (``r``, ``signac``, ``data``) and is skipped, with the reason, where
+that is absent. ``SAILERX_STRICT=1`` makes every skip a failure.
+Tests marked ``full`` wait for ``make test-full``.
 """
 
 from __future__ import annotations
