@@ -114,3 +114,37 @@ h5_write_blocks <- function(node, value) {
     node$write(args = list(block), value = value[block])
   }
 }
+
+# An attribute, or NULL where there is none.
+h5_attribute <- function(node, name) {
+  if (node$attr_exists(name)) hdf5r::h5attr(node, name)
+}
+
+h5_names <- function(node) {
+  names(node)
+}
+
+h5_has <- function(node, name) {
+  node$exists(name)
+}
+
+h5_child <- function(node, name) {
+  node[[name]]
+}
+
+h5_is_group <- function(node) {
+  inherits(node, "H5Group") || inherits(node, "H5File")
+}
+
+# A whole dataset. 64-bit integers become R integers where they fit, else doubles; a matrix changes its axis order.
+h5_read <- function(node) {
+  if (identical(as.character(node$get_space()$get_simple_extent_type()), "H5S_NULL")) {
+    return(NULL)
+  }
+  value <- node$read()
+  if (inherits(value, "integer64")) {
+    cli::cli_warn("{.val {node$get_obj_name()}} holds integers above 2^53, which R can only keep to 16 digits.")
+    value <- as.double(value)
+  }
+  value
+}

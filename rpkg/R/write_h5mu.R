@@ -56,7 +56,7 @@ WriteH5MU.Seurat <- function(
   layer <- check_layer(object, assays, layer)
   reductions <- choose_by_assay(object, SeuratObject::Reductions(object), reductions, assays, "reductions")
   graphs <- choose_by_assay(object, SeuratObject::Graphs(object), graphs, assays, "graphs")
-  meta <- check_meta_data(object, meta.data)
+  meta <- split_columns(object, check_meta_data(object, meta.data), if (is.null(meta.data)) assays)
   options <- list(layer = layer, layers = layers, features = features, chromatin = chromatin, gzip = gzip)
   write_atomically(file, overwrite, function(path) {
     write_mudata(path, object, assays, reductions, graphs, meta, options)
@@ -124,6 +124,10 @@ check_assays <- function(object, assays) {
 }
 
 default_modalities <- function(object, assays) {
+  known <- SeuratObject::Misc(object, "h5mu")$modalities[assays]
+  if (length(known) == length(assays) && !anyNA(known)) {
+    return(unname(known))
+  }
   peaks <- vapply(assays, function(name) is_peak_assay(object[[name]], name), logical(1))
   modalities <- unname(assays)
   modalities[modalities == "RNA"] <- "rna"
@@ -180,6 +184,18 @@ check_meta_data <- function(object, columns) {
   storable_columns(meta, "meta.data")
 }
 
+# Columns that ReadH5MU() took from a modality go back to it; all others are those of the whole.
+# Returns `global` and, by assay, `own`: data frames with one row per cell of the object.
+split_columns <- function(object, meta, assays) {
+  origin <- SeuratObject::Misc(object, "h5mu")
+  own <- lapply(origin$columns[intersect(names(origin$columns), assays)], function(columns) {
+    columns <- columns[columns %in% colnames(meta)]
+    rlang::set_names(meta[columns], names(columns))
+  })
+  moved <- unlist(lapply(origin$columns[names(own)], unname))
+  list(global = meta[setdiff(colnames(meta), setdiff(moved, origin$global))], own = own)
+}
+
 # Drops, with a warning, the columns that have no place in the file; plain text stands for dates.
 storable_columns <- function(frame, what) {
   fits <- vapply(frame, function(column) is.factor(column) || is_plain(column), logical(1))
@@ -214,11 +230,11 @@ write_mudata <- function(path, object, assays, reductions, graphs, meta, options
   cells <- lapply(assays, function(name) colnames(object[[name]]))
   all_cells <- intersect(colnames(object), unlist(cells))
   write_root(file, assays)
-  write_dataframe(file, "obs", meta[all_cells, , drop = FALSE])
+  write_dataframe(file, "obs", meta$global[all_cells, , drop = FALSE])
   features <- lapply(assays, function(name) file_names(object[[name]]))
   write_dataframe(file, "var", data.frame(row.names = seq_along(unlist(features))), index = unlist(features, use.names = FALSE))
   write_maps(file, all_cells, cells, features)
-  write_modalities(file, object, assays, options)
+  write_modalities(file, object, assays, meta$own, options)
   homes <- list(assays = assays, cells = cells, all_cells = all_cells)
   for (name in reductions) {
     write_reduction(file, name, object[[name]], object, homes)
@@ -226,7 +242,7 @@ write_mudata <- function(path, object, assays, reductions, graphs, meta, options
   for (name in graphs) {
     write_graph(file, name, object[[name]], homes)
   }
-  write_object_notes(file, object, meta, assays)
+  write_object_notes(file, object, assays)
   h5_close(file)
   h5_write_header(path, sprintf("MuData (format-version=0.1.0;creator=sailerx;creator-version=%s)", package_version_text()))
 }
@@ -262,20 +278,22 @@ write_maps <- function(file, all_cells, cells, features) {
   }
 }
 
-write_modalities <- function(file, object, assays, options) {
+write_modalities <- function(file, object, assays, own, options) {
   for (modality in names(assays)) {
     assay <- object[[assays[[modality]]]]
     node <- h5_encoding(h5_group(file[["mod"]], modality), "anndata", "0.1.0")
     for (name in c("obsm", "obsp", "varm", "varp", "layers", "uns")) {
       write_dict(node, name)
     }
-    write_dataframe(node, "obs", data.frame(row.names = colnames(assay)))
-    write_dataframe(node, "var", feature_frame(assay, assays[[modality]], options$features), index = file_names(assay))
+    obs <- own[[assays[[modality]]]] %||% object[[]][character()]
+    write_dataframe(node, "obs", obs[colnames(assay), , drop = FALSE])
+    var <- feature_frame(assay, assays[[modality]], options$features)
+    write_dataframe(node, "var", var, index = file_names(assay))
     write_layers(node, assay, assays[[modality]], options)
     if (options$chromatin && inherits(assay, "ChromatinAssay")) {
       write_chromatin(node[["uns"]], assay)
     }
-    write_value(node[["uns"]], "seurat", assay_notes(assay, assays[[modality]]))
+    write_value(node[["uns"]], "seurat", assay_notes(assay, assays[[modality]], options$layer, var))
   }
 }
 
@@ -334,8 +352,8 @@ feature_frame <- function(assay, name, features) {
   frame <- data.frame(row.names = rownames(assay))
   if (features) {
     own <- assay[[]]
-    frame <- storable_columns(own[setdiff(colnames(own), c(ORIGINAL_NAME, "var.features", "var.features.rank"))], name)
-    frame <- cbind(frame, variable_columns(assay))
+    kept <- setdiff(colnames(own), c(ORIGINAL_NAME, "var.features", "var.features.rank"))
+    frame <- cbind(storable_columns(own[kept], name), variable_columns(assay))
   }
   coordinates <- peak_coordinates(assay, name)
   frame[colnames(coordinates)] <- coordinates
@@ -345,8 +363,11 @@ feature_frame <- function(assay, name, features) {
 variable_columns <- function(assay) {
   chosen <- SeuratObject::VariableFeatures(assay)
   frame <- data.frame(row.names = rownames(assay))
-  if (length(chosen) > 0L) {
-    frame$highly_variable <- rownames(assay) %in% chosen
+  if (length(chosen) == 0L) {
+    return(frame)
+  }
+  frame$highly_variable <- rownames(assay) %in% chosen
+  if (!identical(chosen, rownames(assay)[frame$highly_variable])) {
     frame$highly_variable_rank <- as.double(match(rownames(assay), chosen) - 1L)
   }
   frame
@@ -410,7 +431,7 @@ write_reduction <- function(file, name, reduction, object, homes) {
   rows <- match(home$cells, rownames(embedding))
   write_array(home$node[["obsm"]], key, t(embedding[rows, , drop = FALSE]))
   notes <- reduction_notes(reduction, name, key)
-  notes$loading_features <- write_loadings(home$node, name, reduction, object)
+  notes$loading_features <- write_loadings(home$node, sub("^X_", "", key), reduction, object)
   write_value(notes_group(home$node, "reductions"), key, notes)
 }
 
@@ -426,7 +447,7 @@ reduction_notes <- function(reduction, name, key) {
 
 # Loadings fill whole rows of varm, as scanpy has it: features without a loading get zeros. Returns the rows that
 # have one, in their order, counted from 0.
-write_loadings <- function(node, name, reduction, object) {
+write_loadings <- function(node, plain, reduction, object) {
   loadings <- SeuratObject::Loadings(reduction)
   if (length(loadings) == 0L || !"layers" %in% names(node)) {
     return(NULL)
@@ -435,7 +456,7 @@ write_loadings <- function(node, name, reduction, object) {
   rows <- match(rownames(loadings), features)
   full <- matrix(0, ncol(loadings), length(features))
   full[, rows[!is.na(rows)]] <- t(loadings[!is.na(rows), , drop = FALSE])
-  write_array(node[["varm"]], loadings_key(name), full)
+  write_array(node[["varm"]], loadings_key(plain), full)
   rows[!is.na(rows)] - 1L
 }
 
@@ -452,7 +473,11 @@ write_graph <- function(file, name, graph, homes) {
   home <- home_of(file, if (own) assay else NA, rownames(graph), homes, exactly = TRUE)
   key <- if (identical(home$node, file)) name else substring(name, nchar(prefix) + 1L)
   write_csr(home$node[["obsp"]], key, Matrix::t(graph_on(graph, home$cells)))
-  write_value(notes_group(home$node, "graphs"), key, list(name = scalar(name), assay = if (length(assay) == 1L) scalar(assay)))
+  write_value(notes_group(home$node, "graphs"), key, list(
+    name = scalar(name),
+    assay = if (length(assay) == 1L) scalar(assay),
+    cells = if (!setequal(rownames(graph), home$cells)) rownames(graph)
+  ))
 }
 
 # The graph over `cells`, in their order; cells it does not know have no edges.
@@ -477,22 +502,40 @@ notes_group <- function(node, name) {
   notes[[name]]
 }
 
-assay_notes <- function(assay, name) {
+assay_notes <- function(assay, name, layer, var) {
   list(
     assay = scalar(name),
     class = scalar(class(assay)[[1L]]),
-    key = scalar(SeuratObject::Key(assay))
+    key = scalar(SeuratObject::Key(assay)),
+    x = if (!is.na(layer[[name]])) scalar(layer[[name]]),
+    columns = list(character = text_columns(var))
   )
 }
 
-# What Seurat needs at the top to rebuild the object: which text columns were text, and what was active.
-write_object_notes <- function(file, object, meta, assays) {
-  text <- colnames(meta)[vapply(meta, is.character, logical(1))]
+text_columns <- function(frame) {
+  as.character(names(frame)[vapply(frame, is.character, logical(1))])
+}
+
+# What Seurat needs at the top to rebuild the object: which columns are text, and what was active.
+write_object_notes <- function(file, object, assays) {
   notes_group(file, "columns")
-  write_array(file[["uns/seurat/columns"]], "character", text)
-  active <- SeuratObject::DefaultAssay(object)
-  if (active %in% assays) {
-    write_scalar(file[["uns/seurat"]], "active_assay", active)
+  write_array(file[["uns/seurat/columns"]], "character", text_columns(object[[]]))
+  notes <- list(
+    active_assay = intersect(SeuratObject::DefaultAssay(object), assays),
+    active_ident = identity_column(object),
+    project = SeuratObject::Project(object)
+  )
+  for (key in names(notes)[lengths(notes) == 1L]) {
+    write_scalar(file[["uns/seurat"]], key, notes[[key]])
   }
-  write_scalar(file[["uns/seurat"]], "project", SeuratObject::Project(object))
+}
+
+# The metadata column that the active identities are, if they are one.
+identity_column <- function(object) {
+  active <- SeuratObject::Idents(object)
+  meta <- object[[]]
+  same <- vapply(meta, function(column) {
+    is.factor(column) && identical(as.character(column), as.character(active)) && setequal(levels(column), levels(active))
+  }, logical(1))
+  utils::head(colnames(meta)[same], 1L)
 }
