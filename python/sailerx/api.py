@@ -104,12 +104,13 @@ class Model:
         matched, n_missing = infer.match_peaks(x, here, self.peaks)
         if n_missing == len(self.peaks):
             raise InputError(
-                f"the data share no peak with the model (its first: {self.peaks.index[0]!r}; theirs: {a.var_names[0]!r}). Count "
-                "fragments on the model's peaks."
+                f"the data share no peak with the model (its first: {self.peaks.index[0]!r}; theirs: {a.var_names[0]!r}). "
+                "Count fragments on the model's peaks."
             )
         if n_missing:
             warnings.warn(
-                f"{n_missing} of the model's {len(self.peaks)} peaks are not in the data and are taken as closed.", stacklevel=3
+                f"{n_missing} of the model's {len(self.peaks)} peaks are not in the data and are taken as closed.",
+                stacklevel=3,
             )
         return matched
 
@@ -120,7 +121,9 @@ def _atac(mdata: MuData | AnnData, name: str) -> AnnData:
     if isinstance(mdata, MuData) and name in mdata.mod:
         return mdata.mod[name]
     there = ", ".join(mdata.mod) if isinstance(mdata, MuData) else type(mdata).__name__
-    raise InputError(f"the model embeds modality {name!r}, found: {there}. Give a MuData that has it, or its AnnData.")
+    raise InputError(
+        f"the model embeds modality {name!r}, found: {there}. Give a MuData that has it, or its AnnData."
+    )
 
 
 def fit(
@@ -310,5 +313,7 @@ def pick_device(name: str = "auto") -> torch.device:
     if name not in ("auto", "cpu", "cuda"):
         raise InputError(f"`device` must be 'auto', 'cpu' or 'cuda', got {name!r}.")
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("`device` is 'cuda', but PyTorch finds no CUDA device. Use 'auto' or 'cpu', or install a CUDA build.")
+        raise InputError(
+            "`device` is 'cuda', but PyTorch finds no CUDA device. Use 'auto' or 'cpu', or install a CUDA build."
+        )
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -9,7 +9,9 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Any, get_type_hints
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, NoReturn, get_type_hints
 
 import sailerx
 from sailerx.config import Settings
@@ -18,11 +20,15 @@ from sailerx.errors import InputError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 2 bad input, 1 anything else."""
-    arguments = vars(_parser().parse_args(argv))
-    run, with_traceback = arguments.pop("run"), arguments.pop("traceback")
-    warnings.showwarning = _show_warning
     try:
-        run(**arguments)
+        arguments = vars(_parser().parse_args(argv))
+    except SystemExit as stop:  # a caller in the same process goes on
+        return int(stop.code or 0)
+    run, with_traceback = arguments.pop("run"), arguments.pop("traceback")
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            run(**arguments)
     except KeyboardInterrupt:
         print("sailerx: interrupted", file=sys.stderr)
         return 130
@@ -36,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, UserWarning):
         print(f"sailerx: warning: {message}", file=sys.stderr)
 
@@ -47,19 +53,26 @@ def _fit(
     from sailerx import api, store
 
     _set_threads(threads)
-    with store.new_folder(output, overwrite=overwrite) as folder:
+    with store.new_folder(output, overwrite=overwrite) as folder, _maybe_file(embed) as file:
         mdata = api.read(input)
         model = api.fit(mdata, **arguments)
         model.write_into(folder)
-        if embed:
-            _write(model, mdata, embed)
+        if file:
+            model.to_anndata(mdata).write_h5ad(file)
+
+
+def _maybe_file(path: str | None) -> AbstractContextManager[Path | None]:
+    from sailerx import store
+
+    return store.new_file(path) if path else nullcontext()
 
 
 def _embed(model: str, input: str, output: str, threads: int | None) -> None:
-    from sailerx import api
+    from sailerx import api, store
 
     _set_threads(threads)
-    _write(api.load(model), _read_any(input), output)
+    with store.new_file(output) as path:
+        api.load(model).to_anndata(_read_any(input)).write_h5ad(path)
 
 
 def _read_any(path: str) -> Any:
@@ -71,13 +84,6 @@ def _read_any(path: str) -> Any:
     import anndata
 
     return anndata.read_h5ad(path)
-
-
-def _write(model: Any, mdata: Any, output: str) -> None:
-    from sailerx import store
-
-    with store.new_file(output) as path:
-        model.to_anndata(mdata).write_h5ad(path)
 
 
 def _set_threads(threads: int | None) -> None:
@@ -119,16 +125,28 @@ def _simulate(output: str, **arguments: Any) -> None:
     simulate_to_file(output, **arguments)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors read like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        """Usage and the message; exit status 2."""
+        self.print_usage(sys.stderr)
+        self.exit(2, f"sailerx: error: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sailerx", description="Embed single-cell RNA + ATAC with an RNA embedding as the teacher of accessibility."
+    parser = _Parser(
+        prog="sailerx",
+        description="Embed single-cell RNA + ATAC with an RNA embedding as the teacher of accessibility.",
     )
     parser.add_argument("--version", action="version", version=f"sailerx {sailerx.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     fit = _command(commands, "fit", _fit, "train a model on an .h5mu file")
     fit.add_argument("input", metavar="IN.h5mu")
-    fit.add_argument("-o", "--output", required=True, metavar="RUN/", help="folder for the model; must not exist yet")
+    fit.add_argument(
+        "-o", "--output", required=True, metavar="RUN/", help="folder for the model; must not exist yet"
+    )
     fit.add_argument("--embed", metavar="OUT.h5ad", help="also write the embedding of the same cells")
     fit.add_argument("--overwrite", action="store_true", help="replace the model folder")
     _add_data_arguments(fit)
@@ -156,7 +174,13 @@ def _parser() -> argparse.ArgumentParser:
 
     simulate = _command(commands, "simulate", _simulate, "write simulated paired data of known truth")
     simulate.add_argument("output", metavar="OUT.h5mu")
-    for name, default in (("n-cells", 2000), ("n-genes", 3000), ("n-peaks", 20000), ("n-types", 12), ("seed", 0)):
+    for name, default in (
+        ("n-cells", 2000),
+        ("n-genes", 3000),
+        ("n-peaks", 20000),
+        ("n-types", 12),
+        ("seed", 0),
+    ):
         simulate.add_argument(f"--{name}", type=int, default=default)
 
     _command(commands, "info", _info, "versions and device as JSON")
@@ -171,7 +195,9 @@ def _command(commands: Any, name: str, run: Any, text: str) -> argparse.Argument
 
 
 def _add_data_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--rna-embedding", metavar="KEY", help="obsm key of the RNA reference; default: PCA of the counts")
+    command.add_argument(
+        "--rna-embedding", metavar="KEY", help="obsm key of the RNA reference; default: PCA of the counts"
+    )
     command.add_argument("--batch-key", nargs="+", metavar="COLUMN", help="categorical obs columns to hide")
     command.add_argument("--continuous-key", nargs="+", metavar="COLUMN", help="numeric obs columns to hide")
     command.add_argument("--rna", default="rna", metavar="NAME", help="name of the RNA modality")
@@ -190,4 +216,6 @@ def _add_settings(group: Any) -> None:
             group.add_argument(flag, dest=field.name, action="store_const", const=True)
         else:
             number = kind if kind in (int, float) else str
-            group.add_argument(flag, dest=field.name, type=number, metavar={int: "N", float: "X"}.get(number, "WORD"))
+            group.add_argument(
+                flag, dest=field.name, type=number, metavar={int: "N", float: "X"}.get(number, "WORD")
+            )

@@ -79,7 +79,9 @@ class Confounders:
     def apply(self, depth: np.ndarray, obs: pd.DataFrame) -> np.ndarray:
         """C of these cells: cells × confounders, float32."""
         columns = [self.depth.apply(np.log(depth))]
-        columns += [part.apply(obs[part.name].astype(str).to_numpy(dtype=object)) for part in self.categorical]
+        columns += [
+            part.apply(obs[part.name].astype(str).to_numpy(dtype=object)) for part in self.categorical
+        ]
         columns += [part.apply(_numbers(part.name, obs[part.name])) for part in self.continuous]
         return np.concatenate(columns, axis=1).astype(np.float32)
 
@@ -107,7 +109,9 @@ def _levels(name: str, column: pd.Series) -> Levels:
     _refuse_missing(name, column)
     levels = Levels(name, tuple(sorted(column.astype(str).unique())))
     if len(levels.levels) == 1:
-        warnings.warn(f"batch column {name!r} has one level ({levels.levels[0]!r}) and is ignored.", stacklevel=2)
+        warnings.warn(
+            f"batch column {name!r} has one level ({levels.levels[0]!r}) and is ignored.", stacklevel=2
+        )
     return levels
 
 
@@ -115,11 +119,14 @@ def _numbers(name: str, column: pd.Series) -> np.ndarray:
     _refuse_missing(name, column)
     if not pd.api.types.is_numeric_dtype(column):
         raise InputError(
-            f"continuous confounder {name!r} must be numeric, found {column.dtype}. Give it as `batch_key` if it is a category."
+            f"continuous confounder {name!r} must be numeric, found {column.dtype}. "
+            "Give it as `batch_key` if it is a category."
         )
     values = column.to_numpy(dtype=float)
     if not np.isfinite(values).all():
-        raise InputError(f"continuous confounder {name!r} must be finite, found infinite values. Replace or drop them.")
+        raise InputError(
+            f"continuous confounder {name!r} must be finite, found infinite values. Replace or drop them."
+        )
     return values
 
 
@@ -127,6 +134,7 @@ def _refuse_missing(name: str, column: pd.Series) -> None:
     missing = column.isna()
     if missing.any():
         raise InputError(
-            f"confounder column {name!r} must have a value for every cell: {missing.sum()} of {len(column)} are missing, first "
-            f"{column.index[missing.to_numpy()][0]!r}. Fill them (for example with their own level) or drop those cells."
+            f"confounder column {name!r} must have a value for every cell: {missing.sum()} of {len(column)} are missing, "
+            f"first {column.index[missing.to_numpy()][0]!r}. Fill them (for example with their own level) or drop those "
+            "cells."
         )

@@ -83,22 +83,25 @@ def binary_accessibility(adata: AnnData, modality: str, layer: str | None = None
     refuse_duplicates(adata.var_names, "peaks", modality)
     picked = pick_counts(adata, modality, layer)
     if picked is None or adata.n_obs == 0 or adata.n_vars == 0:
-        raise InputError(f"modality {modality!r} must hold counts of cells × peaks, found {adata.n_obs} × {adata.n_vars}.")
+        raise InputError(
+            f"modality {modality!r} must hold counts of cells × peaks, found {adata.n_obs} × {adata.n_vars}."
+        )
     where, matrix = picked
     x = to_csr(matrix)
     wrong = why_not_counts(x)
     if wrong:
         raise InputError(
             f"ATAC must be raw counts or 0/1, but {where} of modality {modality!r} holds {wrong}: it looks normalised. "
-            f"Put the counts there, or name the layer that has them with `atac_layer`; there are: {_listed(['X', *adata.layers])}."
+            f"Put the counts there, or name the layer that has them with `atac_layer`; there are: "
+            f"{_listed(['X', *adata.layers])}."
         )
     depth = np.diff(x.indptr)
     if not depth.all():
         empty = adata.obs_names[depth == 0]
         raise InputError(
-            f"every cell needs at least one open peak: {len(empty)} of {adata.n_obs} have none ({_listed(empty)}). Drop "
-            f"them first, for example: `keep = mdata[{modality!r}].X.sum(1).A1 > 0` and `mdata = mdata[keep]`; in Seurat: "
-            "`subset(object, cells = names(which(colSums(counts) > 0)))`."
+            f"every cell needs at least one open peak: {len(empty)} of {adata.n_obs} have none ({_listed(empty)}). "
+            f"Drop them first, for example: `keep = mdata[{modality!r}].X.sum(1).A1 > 0` and `mdata = mdata[keep]`; in "
+            "Seurat: `subset(object, cells = names(which(colSums(counts) > 0)))`."
         )
     return sp.csr_matrix((np.ones(x.nnz, np.uint8), x.indices, x.indptr), shape=x.shape)
 

@@ -19,7 +19,9 @@ def posterior(vae: VAE, x: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of q(z|x), each cells × latent, float32. No confounder is given."""
     device = next(vae.parameters()).device
     rows = SparseRows.from_scipy(x, device)
-    parts = [vae.encode(rows.take(some)) for some in torch.arange(x.shape[0], device=device).split(_CELLS_AT_ONCE)]
+    parts = [
+        vae.encode(rows.take(some)) for some in torch.arange(x.shape[0], device=device).split(_CELLS_AT_ONCE)
+    ]
     mean = torch.cat([part.mean for part in parts]).cpu().numpy()
     return mean, torch.cat([part.stddev for part in parts]).cpu().numpy()
 
@@ -54,7 +56,8 @@ def match_peaks(x: sp.csr_matrix, peaks: pd.DataFrame, known: pd.DataFrame) -> t
     if there.all():
         return x[:, column_of], 0
     place = sp.csr_matrix(
-        (np.ones(there.sum(), x.dtype), (column_of[there], np.flatnonzero(there))), shape=(x.shape[1], len(known))
+        (np.ones(there.sum(), x.dtype), (column_of[there], np.flatnonzero(there))),
+        shape=(x.shape[1], len(known)),
     )
     return sp.csr_matrix(x @ place), int((~there).sum())
 

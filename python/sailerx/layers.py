@@ -94,9 +94,7 @@ class NormActivation(nn.Module):
         return F.prelu(self.norm(h.flatten(1)).view_as(h), self.slope)
 
 
-def linear(
-    n_in: int, n_out: int, generator: torch.Generator, *, xavier: bool
-) -> nn.Linear:
+def linear(n_in: int, n_out: int, generator: torch.Generator, *, xavier: bool) -> nn.Linear:
     """A linear layer with weights from the generator: Xavier-uniform, or PyTorch's own default."""
     layer = nn.Linear(n_in, n_out)
     bound = math.sqrt(6 / (n_in + n_out)) if xavier else 1 / math.sqrt(n_in)

@@ -53,7 +53,9 @@ class SparseRows:
         return OpenPeaks(cell, self.indices[start[cell] + within].long(), len(rows), self.n_peaks)
 
 
-def shuffled_minibatches(n_cells: int, size: int, generator: torch.Generator) -> Iterator[Int[Tensor, " cells"]]:
+def shuffled_minibatches(
+    n_cells: int, size: int, generator: torch.Generator
+) -> Iterator[Int[Tensor, " cells"]]:
     """One epoch: all cells in random order in mini-batches of one size; the last incomplete one is dropped.
 
     Which cells are left out changes from epoch to epoch. With fewer cells than ``size`` there is one mini-batch of all.

@@ -36,7 +36,13 @@ class VAE(nn.Module):
     """
 
     def __init__(
-        self, blocks: Blocks, n_confounders: int, n_latent: int, n_hidden: int, n_chrom: int, generator: torch.Generator
+        self,
+        blocks: Blocks,
+        n_confounders: int,
+        n_latent: int,
+        n_hidden: int,
+        n_chrom: int,
+        generator: torch.Generator,
     ) -> None:
         super().__init__()
         K = len(blocks)

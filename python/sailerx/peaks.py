@@ -10,7 +10,7 @@ import pandas as pd
 from sailerx.errors import InputError
 from sailerx.layers import Blocks
 
-#: contig names may hold any separator themselves (HLA-A*01:01, chr1-KI270706v1-random), so names are read from the right
+#: read from the right: contig names may hold any separator themselves (HLA-A*01:01, chr1-KI270706v1-random)
 _NAME = re.compile(r"^(?P<chrom>.+)[:_-](?P<start>\d+)[_-](?P<end>\d+)$")
 _COLUMNS = ["chrom", "start", "end"]
 
@@ -62,8 +62,8 @@ def peak_table(var: pd.DataFrame) -> pd.DataFrame | None:
 
 
 FORMS = (
-    "Understood are var columns `chrom`, `start`, `end`, or names of the form chr1:5-9, chr1-5-9 or chr1_5_9. For features "
-    "without coordinates set `single_block=True` (command line: --single-block)."
+    "Understood are var columns `chrom`, `start`, `end`, or names of the form chr1:5-9, chr1-5-9 or chr1_5_9. "
+    "For features without coordinates set `single_block=True` (command line: --single-block)."
 )
 
 

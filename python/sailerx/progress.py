@@ -29,7 +29,8 @@ def make_progress(style: Style, n_epochs: int) -> Progress:
     """A bar where the error stream is a terminal, else a line every few seconds, or nothing."""
     if style == "auto":
         style = "bar" if sys.stderr.isatty() else "lines"
-    return {"bar": Bar, "lines": Lines, "none": Silent}[style](n_epochs)
+    made: dict[str, type[Bar] | type[Lines] | type[Silent]] = {"bar": Bar, "lines": Lines, "none": Silent}
+    return made[style](n_epochs)
 
 
 def _summary(record: Mapping[str, float]) -> str:
@@ -68,7 +69,11 @@ class Lines:
             return
         self.last = now
         left = now / epoch * (self.n_epochs - epoch)
-        print(f"epoch {epoch}/{self.n_epochs}: {_summary(record)}, {left:.0f} s left", file=sys.stderr, flush=True)
+        print(
+            f"epoch {epoch}/{self.n_epochs}: {_summary(record)}, {left:.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def close(self) -> None:
         """Nothing to tidy."""

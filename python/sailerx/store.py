@@ -39,25 +39,38 @@ def new_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iter
     """
     target = Path(path)
     if target.exists() and not overwrite:
-        raise InputError(f"{target} exists already. Choose another folder, or allow replacing it (`overwrite=True`, --overwrite).")
+        raise InputError(
+            f"{target} exists already. Choose another folder, or allow replacing it (`overwrite=True`, --overwrite)."
+        )
     if target.exists() and not (target / _MODEL).exists():
         raise InputError(f"{target} is not a model folder, so it is not replaced. Choose another folder.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    near = next(parent for parent in target.absolute().parents if parent.exists())
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=near))
     try:
-        yield temporary
-        temporary.chmod(0o755)
+        (temporary / "new").mkdir()
+        yield temporary / "new"
         if target.exists():
-            shutil.rmtree(target)
-        temporary.rename(target)
+            target.rename(temporary / "old")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (temporary / "new").rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
 def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A file that appears under its name only when the block ends well."""
+    """A file that appears under its name only when the block ends well.
+
+    Raises
+    ------
+    InputError
+        If its folder does not exist, or the name is a folder's.
+    """
     target = Path(path)
+    if not target.parent.is_dir():
+        raise InputError(f"the folder of {target} must exist. Make it first, or choose another file.")
+    if target.is_dir():
+        raise InputError(f"{target} must be a file, but is a folder. Choose another name.")
     temporary = target.with_name(f".{os.getpid()}.{target.name}")
     try:
         yield temporary
@@ -83,7 +96,9 @@ def save(
         What else is worth keeping, as plain data: data arguments, versions.
     """
     blocks = list(vae.encoder[0].blocks)  # type: ignore[arg-type]
-    save_file({name: tensor.cpu().contiguous() for name, tensor in vae.state_dict().items()}, folder / _WEIGHTS)
+    save_file(
+        {name: tensor.cpu().contiguous() for name, tensor in vae.state_dict().items()}, folder / _WEIGHTS
+    )
     model = {
         "sailerx_model": MODEL_VERSION,
         "settings": asdict(settings),
@@ -96,7 +111,9 @@ def save(
     history.to_csv(folder / _HISTORY, index=False)
 
 
-def load(path: str | os.PathLike[str]) -> tuple[VAE, Settings, pd.DataFrame, Confounders, pd.DataFrame, dict[str, Any]]:
+def load(
+    path: str | os.PathLike[str],
+) -> tuple[VAE, Settings, pd.DataFrame, Confounders, pd.DataFrame, dict[str, Any]]:
     """Read a model folder: what `save` was given, in its order.
 
     Raises
@@ -107,20 +124,32 @@ def load(path: str | os.PathLike[str]) -> tuple[VAE, Settings, pd.DataFrame, Con
     folder = Path(path)
     missing = [name for name in (_MODEL, _WEIGHTS, _PEAKS, _HISTORY) if not (folder / name).is_file()]
     if missing:
-        raise InputError(f"{folder} is not a whole sailerx model: {', '.join(missing)} missing. Give a folder that `fit` wrote.")
+        raise InputError(
+            f"{folder} is not a whole sailerx model: {', '.join(missing)} missing. Give a folder that `fit` wrote."
+        )
     try:
         model = json.loads((folder / _MODEL).read_text(encoding="utf-8"))
         version = model["sailerx_model"]
         if version > MODEL_VERSION:
             raise InputError(
-                f"{folder} was written by a newer sailerx (model version {version}; this one reads up to {MODEL_VERSION}). Upgrade."
+                f"{folder} was written by a newer sailerx (model version {version}; this one reads up to "
+                f"{MODEL_VERSION}). Upgrade."
             )
         settings = Settings(**model["settings"])
         confounders = Confounders.from_dict(model["confounders"])
-        peaks = pd.read_csv(folder / _PEAKS, index_col="peak", keep_default_na=False, dtype={"peak": str, "chrom": str})
+        peaks = pd.read_csv(
+            folder / _PEAKS, index_col="peak", keep_default_na=False, dtype={"peak": str, "chrom": str}
+        )
         history = pd.read_csv(folder / _HISTORY, float_precision="round_trip")
         blocks = tuple((int(a), int(b)) for a, b in model["blocks"])
-        vae = VAE(blocks, len(confounders.names), settings.n_latent, settings.n_hidden, settings.n_chrom, torch.Generator())
+        vae = VAE(
+            blocks,
+            len(confounders.names),
+            settings.n_latent,
+            settings.n_hidden,
+            settings.n_chrom,
+            torch.Generator(),
+        )
         vae.load_state_dict(load_file(folder / _WEIGHTS))
         if len(peaks) != blocks[-1][1]:
             raise ValueError(f"{len(peaks)} peaks are listed, the network has {blocks[-1][1]}")
