@@ -13,7 +13,7 @@ from sailerx.errors import InputError
 if TYPE_CHECKING:
     from sailerx.api import Model, check, fit, load, read
     from sailerx.config import Settings
-    from sailerx.simulate import simulate, simulate_to_file
+    from sailerx.simulation import simulate, simulate_to_file
 
 __version__ = "0.1.0"
 
@@ -36,8 +36,8 @@ _HOME = {
     "load": "api",
     "read": "api",
     "Settings": "config",
-    "simulate": "simulate",
-    "simulate_to_file": "simulate",
+    "simulate": "simulation",
+    "simulate_to_file": "simulation",
 }
 
 

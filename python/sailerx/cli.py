@@ -120,7 +120,7 @@ def _demo(output: str, input: str | None, labels: str | None, seed: int) -> None
 
 
 def _simulate(output: str, **arguments: Any) -> None:
-    from sailerx.simulate import simulate_to_file
+    from sailerx.simulation import simulate_to_file
 
     simulate_to_file(output, **arguments)
 
