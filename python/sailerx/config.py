@@ -33,6 +33,8 @@ class Settings:
 
     #: M, cells per mini-batch
     minibatch_size: int = 200
+    #: share of the peaks, drawn anew in each step, from which the reconstruction term is estimated (without bias)
+    peak_share: float = 1.0
     #: epochs before the KL terms enter
     warmup_epochs: int = 0
     #: epochs of the main phase
@@ -71,6 +73,8 @@ class Settings:
                 raise InputError(f"`{name}` must be at least {low:g}, got {value!r}.")
         if self.lr_schedule not in ("one-cycle", "exponential"):
             raise InputError(f"`lr_schedule` must be 'one-cycle' or 'exponential', got {self.lr_schedule!r}.")
+        if not 0 < self.peak_share <= 1:
+            raise InputError(f"`peak_share` must be above 0 and at most 1, got {self.peak_share!r}.")
         if not 0 <= self.weight_clip < 0.5:
             raise InputError(f"`weight_clip` must be in [0, 0.5), got {self.weight_clip!r}.")
 

@@ -10,7 +10,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sailerx.minibatch import OpenPeaks
@@ -61,10 +61,15 @@ class ChromosomesToPeaks(nn.Module):
         self.weight = _uniform(xavier, n_peaks, n_in, generator=generator)
         self.bias = _uniform(1 / math.sqrt(n_in), n_peaks, generator=generator)
 
-    def forward(self, h: Float[Tensor, "cells chroms hidden"]) -> Float[Tensor, "cells peaks"]:
-        """Logits of all peaks, in the order of the blocks."""
-        sizes = [b - a for a, b in self.blocks]
-        parts = zip(self.bias.split(sizes), h.unbind(dim=1), self.weight.split(sizes), strict=True)
+    def forward(
+        self, h: Float[Tensor, "cells chroms hidden"], peaks: Int[Tensor, " some"] | None = None
+    ) -> Float[Tensor, "cells some"]:
+        """Logits of all peaks in the order of the blocks, or of some, given by ascending position."""
+        weight, bias, sizes = self.weight, self.bias, [b - a for a, b in self.blocks]
+        if peaks is not None:
+            starts = torch.tensor([a for a, _ in self.blocks] + [self.blocks[-1][1]], device=peaks.device)
+            weight, bias, sizes = weight[peaks], bias[peaks], torch.searchsorted(peaks, starts).diff().tolist()
+        parts = zip(bias.split(sizes), h.unbind(dim=1), weight.split(sizes), strict=True)
         return torch.cat([torch.addmm(bias, h_k, weight.T) for bias, h_k, weight in parts], dim=1)
 
 

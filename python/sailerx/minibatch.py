@@ -21,6 +21,14 @@ class OpenPeaks:
     n_cells: int
     n_peaks: int
 
+    def only(self, peaks: Int[Tensor, " some"]) -> OpenPeaks:
+        """x of some peaks, given by ascending position; they are numbered anew."""
+        new = torch.full((self.n_peaks,), -1, device=peaks.device)
+        new[peaks] = torch.arange(len(peaks), device=peaks.device)
+        peak = new[self.peak]
+        kept = peak >= 0
+        return OpenPeaks(self.cell[kept], peak[kept], self.n_cells, len(peaks))
+
     def dense(self) -> Float[Tensor, "cells peaks"]:
         """The same as a matrix of 0. and 1."""
         x = torch.zeros(self.n_cells, self.n_peaks, device=self.peak.device)
@@ -51,6 +59,14 @@ class SparseRows:
         first = torch.cumsum(length, dim=0) - length  # where each row's entries start in the gathered list
         within = torch.arange(len(cell), device=rows.device) - first[cell]
         return OpenPeaks(cell, self.indices[start[cell] + within].long(), len(rows), self.n_peaks)
+
+
+def random_peaks(n_peaks: int, share: float, generator: torch.Generator) -> Int[Tensor, " some"] | None:
+    """A random share of the peaks, ascending, without replacement; None stands for all of them."""
+    if share >= 1:
+        return None
+    n_some = max(1, round(share * n_peaks))
+    return torch.randperm(n_peaks, generator=generator, device=generator.device)[:n_some].sort().values
 
 
 def shuffled_minibatches(

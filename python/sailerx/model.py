@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributions import Normal
 
@@ -61,8 +61,8 @@ class VAE(nn.Module):
             NormActivation(K, n_chrom, 1),
             WithinChromosomes(K, n_chrom, n_hidden, generator),
             NormActivation(K, n_hidden, K),
-            ChromosomesToPeaks(blocks, n_hidden, generator),
         )
+        self.to_peaks = ChromosomesToPeaks(blocks, n_hidden, generator)
 
     def encode(self, x: OpenPeaks) -> Normal:
         """Posterior q(z|x) = N(mean, diag std²) of each cell."""
@@ -71,11 +71,14 @@ class VAE(nn.Module):
         return Normal(self.mean_head(h), (0.5 * self.logvar_head(h)).exp(), validate_args=False)
 
     def decode(
-        self, z: Float[Tensor, "cells latent"], c: Float[Tensor, "cells confounders"]
-    ) -> Float[Tensor, "cells peaks"]:
-        """Logits of p(x|z, c) = Bernoulli."""
+        self,
+        z: Float[Tensor, "cells latent"],
+        c: Float[Tensor, "cells confounders"],
+        peaks: Int[Tensor, " some"] | None = None,
+    ) -> Float[Tensor, "cells some"]:
+        """Logits of p(x|z, c) = Bernoulli, of all peaks or of some."""
         h = self.decoder_in(torch.cat([z, c], dim=1))
-        return self.decoder(h.view(-1, self.n_chroms, self.n_chrom))
+        return self.to_peaks(self.decoder(h.view(-1, self.n_chroms, self.n_chrom)), peaks)
 
 
 def sample(posterior: Normal, generator: torch.Generator) -> Float[Tensor, "cells latent"]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sailerx import losses
 from sailerx.config import Settings
-from sailerx.minibatch import SparseRows, shuffled_minibatches, steps_per_epoch
+from sailerx.minibatch import SparseRows, random_peaks, shuffled_minibatches, steps_per_epoch
 from sailerx.model import VAE, sample
 from sailerx.multiome import Multiome
 from sailerx.progress import Progress
@@ -84,7 +84,8 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(now, settings)
             weights = loss_weights(now, settings, data.n_peaks)
-            loss, terms = minibatch_loss(vae, cells, rows.to(device), weights, noise)
+            peaks = random_peaks(data.n_peaks, settings.peak_share, noise)
+            loss, terms = minibatch_loss(vae, cells, rows.to(device), weights, noise, peaks)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -98,16 +99,25 @@ def train(
 
 
 def minibatch_loss(
-    vae: VAE, cells: OnDevice, rows: Int[Tensor, " minibatch"], weights: LossWeights, noise: torch.Generator
+    vae: VAE,
+    cells: OnDevice,
+    rows: Int[Tensor, " minibatch"],
+    weights: LossWeights,
+    noise: torch.Generator,
+    peaks: Int[Tensor, " some"] | None = None,
 ) -> tuple[Float[Tensor, ""], list[Float[Tensor, ""]]]:
-    """Loss of one mini-batch and its unweighted terms (detached, in the order of `TERMS`)."""
+    """Loss of one mini-batch and its unweighted terms (detached, in the order of `TERMS`).
+
+    With ``peaks``, a random share of them, the reconstruction is estimated from these alone, without bias.
+    """
     x = cells.x.take(rows)
     posterior = vae.encode(x)
     mean, std = posterior.mean, posterior.stddev
-    logits = vae.decode(sample(posterior, noise), cells.c[rows])
+    logits = vae.decode(sample(posterior, noise), cells.c[rows], peaks)
+    shown = x if peaks is None else x.only(peaks)
     paired = cells.has_rna[rows]
     g, w = cells.g[rows][paired], cells.w[rows][paired]
-    reconstruction = losses.reconstruction_loss(logits, x, weights.positive_weight).mean()
+    reconstruction = losses.reconstruction_loss(logits, shown, weights.positive_weight).mean() * (x.n_peaks / shown.n_peaks)
     kl_prior = losses.kl_to_prior(mean, std).mean()
     kl_marginal = losses.kl_to_marginal(mean, std)
     alignment = losses.local_loss(g, mean[paired], w if weights.weighted_cells else torch.ones_like(w))
