@@ -26,27 +26,33 @@ check_interpreter() {
 install_cpu_torch() { # its version carries "+cpu", and only some indexes have it
     local torch
     torch="torch==$(sed -n 's/^torch==//p' setup/constraints-cpu.txt)+cpu"
-    .venv/bin/pip install -q -c "$constraints" "$torch" 2>/dev/null ||
-        .venv/bin/pip install -q -c "$constraints" --extra-index-url https://download.pytorch.org/whl/cpu "$torch"
+    .venv/bin/python -m pip install -q -c "$constraints" "$torch" 2>/dev/null ||
+        .venv/bin/python -m pip install -q -c "$constraints" --extra-index-url https://download.pytorch.org/whl/cpu "$torch" ||
+        stop "The CPU build of torch could not be installed: see above."
 }
 
 check_interpreter
+# Not an environment's python, .venv's own least of all, but the one that it was made with.
+python=$("$python" -c 'import os, sys; print(os.path.realpath(sys._base_executable))')
 constraints=setup/constraints-cpu.txt
 if has_nvidia_gpu; then constraints=setup/constraints.txt; fi
 extras=dev
 if [ -f .rlib/r.txt ]; then extras=dev,r; fi
+made_for="$("$python" -c 'import sys; print(sys.executable, sys.version)'), $PWD"
 state=$(
-    "$python" -c 'import sys; print(sys.version, sys.executable)'
-    echo "$PWD $extras $constraints"
+    echo "$made_for $extras $constraints"
     cat .rlib/r.txt 2>/dev/null || true
     cat pyproject.toml setup/constraints*.txt setup/python.sh
 )
-if [ "$(cat .venv/.state 2>/dev/null)" = "$state" ] && .venv/bin/python -c '' 2>/dev/null; then exit 0; fi
+if [ "$(cat .venv/.state 2>/dev/null)" = "$state" ]; then exit 0; fi
 
 echo "Setting up .venv/ with $("$python" --version) and the extras [$extras]"
-.venv/bin/python -c '' 2>/dev/null || "$python" -m venv --clear .venv
+if [ "$(cat .venv/.made_for 2>/dev/null)" != "$made_for" ]; then
+    "$python" -m venv --clear .venv || stop "\`$python -m venv .venv\` has failed: see above."
+    echo "$made_for" >.venv/.made_for
+fi
 case "$constraints,$(uname -s)" in *-cpu.txt,Linux) install_cpu_torch ;; esac
-.venv/bin/pip install -q -c "$constraints" -e ".[$extras]" ||
+.venv/bin/python -m pip install -q -c "$constraints" -e ".[$extras]" ||
     stop "The Python packages could not be installed: see above." \
         "rpy2 is compiled, and needs a C compiler, Python's headers and R's. On Debian, as root:" \
         "    apt-get install gcc g++ python3-dev r-base-dev"

@@ -9,32 +9,26 @@ cd "$(dirname "$0")/.."
 mkdir -p .rlib
 export R_LIBS="$PWD/.rlib${R_LIBS:+:$R_LIBS}"
 
+apt_sources() { cat /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources} 2>/dev/null || true; }
+
 debian_release() { # "bookworm" on Debian 12, nothing on other systems
-    [ -r /etc/os-release ] || return 0
-    (. /etc/os-release && [ "$ID" = debian ] && echo "${VERSION_CODENAME:-}") || true
+    grep -qs '^ID=debian$' /etc/os-release || return 0
+    # With a few packages of Debian 13, Debian 12 calls itself 13; where its other packages come from tells.
+    if grep -Eq '^(deb|Suites:).* bookworm( |$)' <<<"$(apt_sources)"; then echo bookworm; return; fi
+    sed -n 's/^VERSION_CODENAME=//p' /etc/os-release
 }
 
 debian_mirror() { # the one that apt uses already
-    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Release: $1" 2>/dev/null |
-        sed '/security/d' | head -n 1 | grep . || echo http://deb.debian.org/debian
+    grep -Eo '^[^#]*https?://[^ ]*/debian/?( |$)' <<<"$(apt_sources)" | grep -Eo 'https?://[^ ]+' | head -n 1 ||
+        echo http://deb.debian.org/debian
 }
 
 apt_commands() { # for one Debian release, what root has to type
     local release=$1 from=""
     if [ "$release" = bookworm ]; then
         cat <<END
-cat > /etc/apt/sources.list.d/trixie.sources <<'EOF'
-Types: deb
-URIs: $(debian_mirror bookworm)
-Suites: trixie
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-EOF
-cat > /etc/apt/preferences.d/trixie <<'EOF'
-Package: *
-Pin: release n=trixie
-Pin-Priority: 100
-EOF
+printf '%s\\n' 'Types: deb' 'URIs: $(debian_mirror)' 'Suites: trixie' 'Components: main' 'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' > /etc/apt/sources.list.d/trixie.sources
+printf '%s\\n' 'Package: *' 'Pin: release n=trixie' 'Pin-Priority: 100' > /etc/apt/preferences.d/trixie
 END
         from="-t trixie "
     fi
@@ -46,7 +40,9 @@ END
 install_on_debian() {
     local commands patient
     commands=$(apt_commands "$1")
-    patient='apt-get() { command apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"; }'
+    # A half-read package list is an error: a package of Debian 12 must not come from Debian 13 for want of it.
+    patient='apt-get() { command apt-get -q -o APT::Update::Error-Mode=any -o Acquire::Retries=3 \
+        -o DPkg::Lock::Timeout=300 "$@"; }'
     echo "There is no R on this machine. It is Debian ($1) and you are root, so R is installed now, by:"
     echo "$commands" | sed 's/^/    /'
     [ "$1" != bookworm ] || echo "(Debian 12 itself has R 4.2 and Seurat 4. At priority 100, only what R needs comes from Debian 13.)"
