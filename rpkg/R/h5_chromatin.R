@@ -110,6 +110,9 @@ read_fragments <- function(node, cells) {
   uns <- h5_child(node, "uns")
   entries <- if (h5_has(uns, "fragments")) read_value(h5_child(uns, "fragments"))
   entries <- entries[order(as.integer(names(entries)))]
+  if (length(entries) == 0L && h5_has(uns, "files") && h5_has(uns, "files/fragments")) {
+    entries <- list(list(path = as.character(h5_read(h5_child(uns, "files/fragments"))), cells = cells, barcodes = cells))
+  }
   Filter(Negate(is.null), unname(lapply(entries, new_fragments, cells)))
 }
 

@@ -131,7 +131,7 @@ read_modality <- function(connection, modality, name, chromatin) {
     assay = assay,
     cells = cells,
     rows = match(cells, stored),
-    obs = read_dataframe(h5_child(node, "obs"))[match(cells, stored), , drop = FALSE]
+    obs = read_cells(node)[match(cells, stored), , drop = FALSE]
   )
 }
 
@@ -139,9 +139,12 @@ order_columns <- function(matrix, columns) {
   if (identical(columns, seq_len(ncol(matrix)))) matrix else matrix[, columns, drop = FALSE]
 }
 
+read_cells <- function(node) {
+  as_text(read_dataframe(h5_child(node, "obs")), read_note(node, "columns", "obs_character"))
+}
+
 read_features <- function(node) {
-  frame <- read_dataframe(h5_child(node, "var"))
-  as_text(frame, read_note(node, "columns", "character"))
+  as_text(read_dataframe(h5_child(node, "var")), read_note(node, "columns", "var_character"))
 }
 
 # Text columns come back as text, though they may be stored as categories.
@@ -260,13 +263,13 @@ variable_rows <- function(frame) {
 
 # The object without reductions and graphs: assays, cell metadata, active assay and identities.
 assemble <- function(connection, parts) {
-  meta <- read_dataframe(h5_child(connection, "obs"))
+  meta <- read_cells(connection)
   meta <- meta[rownames(meta) %in% unlist(lapply(parts, `[[`, "cells")), , drop = FALSE]
   merged <- merge_columns(meta, parts)
   names <- unname(vapply(parts, `[[`, character(1), "name"))
   object <- new_seurat(
     rlang::set_names(lapply(parts, `[[`, "assay"), names),
-    as_text(merged$meta, read_note(connection, "columns", "character")),
+    merged$meta,
     active = c(intersect(read_note(connection, "active_assay"), names), names)[[1L]],
     project = read_note(connection, "project") %||% "SeuratProject"
   )

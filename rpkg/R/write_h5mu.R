@@ -293,7 +293,7 @@ write_modalities <- function(file, object, assays, own, options) {
     if (options$chromatin && inherits(assay, "ChromatinAssay")) {
       write_chromatin(node[["uns"]], assay)
     }
-    write_value(node[["uns"]], "seurat", assay_notes(assay, assays[[modality]], options$layer, var))
+    write_value(node[["uns"]], "seurat", assay_notes(assay, assays[[modality]], options$layer, obs, var))
   }
 }
 
@@ -502,13 +502,13 @@ notes_group <- function(node, name) {
   notes[[name]]
 }
 
-assay_notes <- function(assay, name, layer, var) {
+assay_notes <- function(assay, name, layer, obs, var) {
   list(
     assay = scalar(name),
     class = scalar(class(assay)[[1L]]),
     key = scalar(SeuratObject::Key(assay)),
     x = if (!is.na(layer[[name]])) scalar(layer[[name]]),
-    columns = list(character = text_columns(var))
+    columns = list(obs_character = text_columns(obs), var_character = text_columns(var))
   )
 }
 
@@ -519,7 +519,7 @@ text_columns <- function(frame) {
 # What Seurat needs at the top to rebuild the object: which columns are text, and what was active.
 write_object_notes <- function(file, object, assays) {
   notes_group(file, "columns")
-  write_array(file[["uns/seurat/columns"]], "character", text_columns(object[[]]))
+  write_array(file[["uns/seurat/columns"]], "obs_character", text_columns(object[[]]))
   notes <- list(
     active_assay = intersect(SeuratObject::DefaultAssay(object), assays),
     active_ident = identity_column(object),

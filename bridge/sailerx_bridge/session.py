@@ -1,0 +1,103 @@
+"""The R session inside this Python process, with the R package sailerx loaded."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sailerx.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def r_function(name: str) -> Any:
+    """A function of the R package sailerx, to be called from Python.
+
+    Parameters
+    ----------
+    name
+        Name of the function, exported or not.
+
+    Returns
+    -------
+    callable
+        Strings and lists of strings go in as they are; R's errors come out as `InputError`.
+
+    Raises
+    ------
+    ImportError
+        rpy2, R or the R package is missing; the message says how to get it.
+    """
+    return _Function(_load_package()(name))
+
+
+class _Function:
+    """Calls R, and says in Python's way what R complains about."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __call__(self, *args: Any) -> Any:
+        from rpy2.rinterface_lib.embedded import RRuntimeError
+
+        try:
+            return self.function(*map(_to_r, args))
+        except RRuntimeError as error:
+            raise InputError(str(error).strip()) from error
+
+
+def _to_r(value: Any) -> Any:
+    from rpy2 import rinterface, robjects
+
+    if value is None:
+        return rinterface.NULL
+    if isinstance(value, dict):
+        vector = robjects.StrVector(list(value.values()))
+        vector.names = robjects.StrVector(list(value))
+        return vector
+    return robjects.StrVector([str(value)]) if isinstance(value, str | Path) else value
+
+
+@cache
+def _load_package() -> Any:
+    """The function that looks a name up in the package: the installed one, else that of this checkout."""
+    robjects = _import_rpy2()
+    robjects.r(f".libPaths(c({_r_strings(_libraries())}, .libPaths()))")
+    if not robjects.r('requireNamespace("sailerx", quietly = TRUE)')[0]:
+        _load_checkout(robjects)
+    return robjects.r('function(name) get(name, envir = asNamespace("sailerx"))')
+
+
+def _libraries() -> list[str]:
+    """The project's own R library, where `make` puts its packages."""
+    return [str(library) for library in [ROOT / ".rlib"] if library.is_dir()]
+
+
+def _r_strings(texts: list[str]) -> str:
+    return ", ".join('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts)
+
+
+def _load_checkout(robjects: Any) -> None:
+    source = ROOT / "rpkg"
+    if not (source / "DESCRIPTION").exists() or not robjects.r('requireNamespace("pkgload", quietly = TRUE)')[0]:
+        raise ImportError(
+            "Seurat objects need the R package sailerx, and R at "
+            f"{robjects.r('R.home()')[0]} has none. Install it in R: install.packages(<the sailerx R package>, repos = NULL)."
+        )
+    robjects.r(f"pkgload::load_all({_r_strings([str(source)])}, quiet = TRUE, helpers = FALSE, attach = FALSE)")
+
+
+def _import_rpy2() -> Any:
+    os.environ.setdefault("RPY2_CFFI_MODE", "ABI")
+    try:
+        from rpy2 import robjects
+    except ImportError as error:
+        raise ImportError(
+            "Seurat objects need rpy2, which is not installed. Install it where R is: pip install 'sailerx[r]'."
+        ) from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ImportError(f"Seurat objects need R, which rpy2 cannot start: {error}. Put R on the PATH.") from error
+    return robjects

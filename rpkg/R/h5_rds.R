@@ -1,0 +1,16 @@
+# The two steps that Python's sailerx_bridge asks for.
+
+rds_to_h5mu <- function(rds, h5mu, assays) {
+  object <- tryCatch(readRDS(rds), error = function(error) {
+    cli::cli_abort("{.path {rds}} must be an .rds file, but R cannot read it: {conditionMessage(error)}.")
+  })
+  if (inherits(object, "Seurat")) {
+    object <- suppressMessages(SeuratObject::UpdateSeuratObject(object))
+  }
+  WriteH5MU(object, h5mu, assays = assays)
+}
+
+h5mu_to_rds <- function(h5mu, rds, assays) {
+  saveRDS(ReadH5MU(h5mu, assays = assays), rds)
+  invisible(rds)
+}
