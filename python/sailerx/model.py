@@ -17,6 +17,9 @@ from sailerx.layers import (
 )
 from sailerx.minibatch import OpenPeaks
 
+#: keeps 1 / var finite in single precision, far outside what a trained posterior uses
+_LARGEST_LOGVAR = 15.0
+
 
 class VAE(nn.Module):
     """Encoder q(z|x), blind to the confounders c, and decoder p(x|z, c) with peaks split by chromosome.
@@ -67,8 +70,9 @@ class VAE(nn.Module):
     def encode(self, x: OpenPeaks) -> Normal:
         """Posterior q(z|x) = N(mean, diag std²) of each cell."""
         h = self.encoder(x)
+        logvar = self.logvar_head(h).clamp(-_LARGEST_LOGVAR, _LARGEST_LOGVAR)
         # departure from the reference, which samples with std = exp(logvar) but takes its KL at exp(logvar / 2)
-        return Normal(self.mean_head(h), (0.5 * self.logvar_head(h)).exp(), validate_args=False)
+        return Normal(self.mean_head(h), (0.5 * logvar).exp(), validate_args=False)
 
     def decode(
         self,
