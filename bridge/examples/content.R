@@ -42,7 +42,7 @@ to_assay <- function(modality, all_cells) {
   cells <- unlist(modality$cells)
   features <- unlist(modality$features)
   counts <- t(to_matrix(modality$counts, length(features)))
-  names <- gsub("[_|]", "-", features)
+  names <- make.unique(gsub("[_|]", "-", features))
   counts <- methods::as(methods::as(counts, "CsparseMatrix"), "generalMatrix")
   dimnames(counts) <- list(names, cells)
   counts <- counts[, intersect(all_cells, cells)]

@@ -66,9 +66,13 @@ def _load_package() -> Any:
     """The function that looks a name up in the package: the installed one, else that of this checkout."""
     robjects = _import_rpy2()
     robjects.r(f".libPaths(c({_r_strings(_libraries())}, .libPaths()))")
-    if not robjects.r('requireNamespace("sailerx", quietly = TRUE)')[0]:
+    if not _has_package(robjects, "sailerx"):
         _load_checkout(robjects)
     return robjects.r('function(name) get(name, envir = asNamespace("sailerx"))')
+
+
+def _has_package(robjects: Any, name: str) -> bool:
+    return bool(robjects.r["requireNamespace"](name, quietly=True)[0])
 
 
 def _libraries() -> list[str]:
@@ -82,7 +86,7 @@ def _r_strings(texts: list[str]) -> str:
 
 def _load_checkout(robjects: Any) -> None:
     source = ROOT / "rpkg"
-    if not (source / "DESCRIPTION").exists() or not robjects.r('requireNamespace("pkgload", quietly = TRUE)')[0]:
+    if not (source / "DESCRIPTION").exists() or not _has_package(robjects, "pkgload"):
         raise ImportError(
             "Seurat objects need the R package sailerx, and R at "
             f"{robjects.r('R.home()')[0]} has none. Install it in R: install.packages(<the sailerx R package>, repos = NULL)."

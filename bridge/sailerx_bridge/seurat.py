@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -12,7 +13,7 @@ import h5py
 import mudata
 import pandas as pd
 from anndata import AnnData
-from anndata.io import write_elem
+from anndata.io import read_elem, write_elem
 from mudata import MuData
 from sailerx.contract import format_schema
 from sailerx.errors import InputError
@@ -51,8 +52,7 @@ def read_seurat(path: str | Path, *, assays: Mapping[str, str] | None = None) ->
     with TemporaryDirectory() as folder:
         file = Path(folder) / "object.h5mu"
         r_function("rds_to_h5mu")(path, file, None if assays is None else dict(assays))
-        with columns_left_in_place():
-            return mudata.read_h5mu(file)
+        return read_h5mu(file)
 
 
 def write_seurat(mdata: MuData, path: str | Path, *, assays: Mapping[str, str] | None = None) -> None:
@@ -84,6 +84,17 @@ def write_seurat(mdata: MuData, path: str | Path, *, assays: Mapping[str, str] |
         file = Path(folder) / "object.h5mu"
         write_h5mu(mdata, file)
         convert(file, target, None if assays is None else dict(assays))
+
+
+def read_h5mu(path: Path) -> MuData:
+    """Read MuData with the column types of the file; mudata 0.3 alone makes integers of whole-numbered doubles."""
+    with columns_left_in_place(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "invalid value encountered in cast", RuntimeWarning)
+        warnings.filterwarnings("ignore", "The behavior of array concatenation", FutureWarning)
+        mdata = mudata.read_h5mu(path)
+        with h5py.File(path) as file:
+            mdata.obs = read_elem(file["obs"]).loc[mdata.obs_names]
+    return mdata
 
 
 def write_h5mu(mdata: MuData, path: Path) -> None:
@@ -125,13 +136,14 @@ def columns_left_in_place() -> AbstractContextManager[object]:
 
 @contextmanager
 def frames_kept(mdata: MuData) -> Iterator[None]:
-    """Undo that writing turns text columns of the caller's object into categories."""
-    before = {name: (adata.obs.copy(), adata.var.copy()) for name, adata in mdata.mod.items()}
+    """Undo what writing does to the caller's columns: text becomes categories, and mudata 0.3 changes numbers too."""
+    homes = [mdata, *mdata.mod.values()]
+    before = [(home.obs.copy(), home.var.copy()) for home in homes]
     try:
         yield
     finally:
-        for name, (obs, var) in before.items():
-            mdata.mod[name].obs, mdata.mod[name].var = obs, var
+        for home, (obs, var) in zip(homes, before, strict=True):
+            home.obs, home.var = obs, var
 
 
 @contextmanager

@@ -136,13 +136,24 @@ def _describe(path: Path, error: jsonschema.ValidationError) -> str:
     where = (
         "/".join(str(part) for part in error.absolute_path if part not in ("members", "attrs")) or "the file"
     )
-    rule = (
-        error.schema.get("description", "must follow the .h5mu layout")
-        if isinstance(error.schema, dict)
-        else ""
-    )
     found = error.message if len(error.message) < 200 else f"does not meet `{error.validator}`"
-    return f"{path}: {rule}. Found at {where}: {found}. Write the file again with mudata in Python or `WriteH5MU()` in R."
+    return (
+        f"{path}: {_rule(error)}. Found at {where}: {found}. "
+        "Write the file again with mudata in Python or `WriteH5MU()` in R."
+    )
+
+
+def _rule(error: jsonschema.ValidationError) -> str:
+    """The innermost description on the way to the rule that was broken."""
+    schema: Any = format_schema()
+    rule = schema["$defs"]["readable"]["description"]
+    for step in list(error.absolute_schema_path)[:-1]:
+        schema = schema[step]
+        if step == "$ref":
+            schema = format_schema()["$defs"][schema.removeprefix("#/$defs/")]
+        if isinstance(schema, dict):
+            rule = schema.get("description", rule)
+    return rule
 
 
 def _misfits(file: h5py.File) -> Iterator[tuple[str, str]]:

@@ -395,8 +395,8 @@ add_embedding <- function(object, place, key) {
     assay = assay,
     key = prefix
   )
-  if (key != paste0("X_", name)) {
-    SeuratObject::Misc(reduction, "h5mu") <- list(key = key)
+  if (key != paste0("X_", name) || (is.null(place$name) && is.null(notes))) {
+    SeuratObject::Misc(reduction, "h5mu") <- list(key = key, top = is.null(place$name))
   }
   object[[name]] <- reduction
   object

@@ -426,8 +426,10 @@ home_of <- function(file, assay, cells, homes, exactly = FALSE) {
 # Embedding `pca` becomes obsm `X_pca`; cells without one have NaN.
 write_reduction <- function(file, name, reduction, object, homes) {
   embedding <- SeuratObject::Embeddings(reduction)
-  home <- home_of(file, SeuratObject::DefaultAssay(reduction), rownames(embedding), homes)
-  key <- SeuratObject::Misc(reduction, "h5mu")$key %||% paste0("X_", name)
+  origin <- SeuratObject::Misc(reduction, "h5mu")
+  assay <- if (isTRUE(origin$top)) NA else SeuratObject::DefaultAssay(reduction)
+  home <- home_of(file, assay, rownames(embedding), homes)
+  key <- origin$key %||% paste0("X_", name)
   rows <- match(home$cells, rownames(embedding))
   write_array(home$node[["obsm"]], key, t(embedding[rows, , drop = FALSE]))
   notes <- reduction_notes(reduction, name, key)
