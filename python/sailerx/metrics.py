@@ -32,9 +32,9 @@ FOLDS = 5
 
 def score(
     embedding: np.ndarray,
-    labels: Sequence | pd.Series,
+    labels: Sequence | pd.Series | np.ndarray,
     *,
-    batch: Sequence | pd.Series | None = None,
+    batch: Sequence | pd.Series | np.ndarray | None = None,
     depth: np.ndarray | None = None,
     drop: Sequence[str] = (),
     metric: str = "euclidean",
@@ -70,29 +70,29 @@ def score(
     InputError
         If the lengths differ or fewer than two labels are left.
     """
-    z, labels = np.asarray(embedding, dtype=np.float32), pd.Series(np.asarray(labels, dtype=object))
-    given = {"labels": labels, "batch": batch, "depth": depth}
+    z, named = np.asarray(embedding, dtype=np.float32), pd.Series(np.asarray(labels, dtype=object))
+    given = {"labels": named, "batch": batch, "depth": depth}
     for name, values in given.items():
         if values is not None and len(values) != len(z):
             raise InputError(
                 f"`{name}` must have one value per cell: expected {len(z)}, found {len(values)}."
             )
-    keep = (labels.notna() & ~labels.isin(list(drop))).to_numpy()
-    z, labels = z[keep], labels[keep].astype(str).to_numpy()
-    if len(set(labels)) < 2:
-        raise InputError(f"Scores need at least two cell types, found {sorted(set(labels))}.")
-    result = best_clustering(z, labels, metric=metric, seed=seed)
-    result["silhouette"] = float(silhouette_score(z, labels, sample_size=min(5000, len(z)), random_state=0))
-    result["knn"] = knn_accuracy(z, labels, metric=metric)
+    keep = (named.notna() & ~named.isin(list(drop))).to_numpy()
+    z, kinds = z[keep], named[keep].astype(str).to_numpy(dtype=object)
+    if len(set(kinds)) < 2:
+        raise InputError(f"Scores need at least two cell types, found {sorted(set(kinds))}.")
+    result = best_clustering(z, kinds, metric=metric, seed=seed)
+    result["silhouette"] = float(silhouette_score(z, kinds, sample_size=min(5000, len(z)), random_state=0))
+    result["knn"] = knn_accuracy(z, kinds, metric=metric)
     if depth is not None:
-        result["depth_leakage"] = depth_leakage(z, labels, np.asarray(depth)[keep])
+        result["depth_leakage"] = depth_leakage(z, kinds, np.asarray(depth)[keep])
     if batch is not None:
-        result["batch_leakage"] = batch_leakage(z, labels, np.asarray(batch)[keep].astype(str), metric=metric)
+        result["batch_leakage"] = batch_leakage(z, kinds, np.asarray(batch)[keep].astype(str), metric=metric)
     return result
 
 
 def score_table(
-    embeddings: Mapping[str, np.ndarray], labels: Sequence | pd.Series, **options
+    embeddings: Mapping[str, np.ndarray], labels: Sequence | pd.Series | np.ndarray, **options
 ) -> pd.DataFrame:
     """Score several embeddings of the same cells; one row each, named as given. Options as in `score`."""
     return pd.DataFrame({name: score(z, labels, **options) for name, z in embeddings.items()}).T

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from sailerx.errors import InputError
+from sailerx.store import new_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Okabe and Ito's eight colours without black, which colour-blind readers tell apart, for few categories
 FEW = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-#: 26 colours of even weight for more of them (Green-Armytage 2010, without the palest); names stand on the clusters too
+#: 26 for more of them, after Green-Armytage 2010 without the palest; names stand on the clusters too
 MANY = (
     "#0075DC", "#F0A0FF", "#993F00", "#4C005C", "#005C31", "#2BCE48", "#FFA405", "#808080", "#94FFB5", "#8F7C00",
     "#9DCC00", "#C20088", "#003380", "#FFA8BB", "#426600", "#FF0010", "#5EF1F2", "#00998F", "#E0D000", "#740AFF",
@@ -155,15 +155,10 @@ def loss_curves(history: pd.DataFrame) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: str | os.PathLike) -> None:
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure as PNG at 150 dots per inch; the file appears once it is complete."""
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with new_file(path) as part:
         figure.savefig(part, format="png", dpi=150)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -184,20 +179,20 @@ def _axes(figure: Figure, n_rows: int, n_columns: int) -> list[Axes]:
 def _scatter(axes: Axes, layout: np.ndarray, values: pd.Series) -> None:
     """Draw cells in an order that hides no category, with a legend or a colour bar beside them."""
     size = float(np.clip(12_000 / len(layout), 0.5, 14))
+    x, y = layout.T
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_aspect("equal", adjustable="datalim")
     axes.spines[:].set_visible(False)
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-        points = axes.scatter(
-            *layout.T, c=values.to_numpy(float), s=size, cmap="viridis", linewidths=0, rasterized=True
-        )
+        shade = values.to_numpy(float)
+        points = axes.scatter(x, y, c=shade, s=size, cmap="viridis", linewidths=0, rasterized=True)
         axes.figure.colorbar(points, ax=axes, shrink=0.6, pad=0.01).outline.set_visible(False)
         return
     codes, names = _categories(values)
     colours = np.array([*_palette(len(names)), MISSING])[codes]
     order = np.random.default_rng(0).permutation(len(layout))
-    axes.scatter(*layout[order].T, c=colours[order], s=size, linewidths=0, rasterized=True)
+    axes.scatter(x[order], y[order], c=colours[order], s=size, linewidths=0, rasterized=True)
     _legend(axes, names, bool((codes < 0).any()))
     if len(names) > len(FEW):
         _write_names(axes, layout, codes, names)
@@ -234,6 +229,6 @@ def _write_names(axes: Axes, layout: np.ndarray, codes: np.ndarray, names: list[
 
     for code, name in enumerate(names):
         cells = layout[codes == code]
-        centre = cells[np.argmin(((cells - np.median(cells, axis=0)) ** 2).sum(axis=1))]
+        x, y = cells[np.argmin(((cells - np.median(cells, axis=0)) ** 2).sum(axis=1))]
         halo = [withStroke(linewidth=2.5, foreground="white")]
-        axes.text(*centre, name, fontsize=8, ha="center", va="center", path_effects=halo)
+        axes.text(x, y, name, fontsize=8, ha="center", va="center", path_effects=halo)

@@ -5,6 +5,8 @@ in transition), of the ambient mixture, or of an activity program that any type 
 share per feature; a batch tilts all shares. So the expected counts of every cell are known exactly.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -63,7 +65,7 @@ class Recipe:
     n_contigs: int = 2
     rna_depth: float | None = None
     atac_depth: float | None = None
-    rna_signal: float = 0.68
+    rna_signal: float = 0.7
     atac_signal: float = 0.83
     rna_batch: float = 0.1
     atac_batch: float = 0.25
@@ -214,8 +216,8 @@ def draw_truth(recipe: Recipe) -> Truth:
         type_share=type_share / type_share.sum(axis=1, keepdims=True),
         batch_share=batch_share / batch_share.sum(),
         sibling=np.concatenate([np.roll(types, -1) for types in recipe.lineages]),
-        type_depth=rng.normal(0.0, 0.25, (n_types, 2)),
-        batch_depth=rng.normal(0.0, 0.15, (n_batches, 2)),
+        type_depth=_draw_depths(rng, 0.25, n_types),
+        batch_depth=_draw_depths(rng, 0.15, n_batches),
     )
 
 
@@ -224,19 +226,24 @@ def _draw_cells(rng: np.random.Generator, recipe: Recipe, truth: Truth, first: i
     batch = rng.choice(recipe.n_batches, n, p=truth.batch_share)
     cumulative = truth.type_share.cumsum(axis=1)[batch]
     kind = (rng.random((n, 1)) > cumulative).sum(axis=1).clip(max=recipe.n_types - 1)
-    # RNA and ATAC depth of a cell correlate at about 0.45 within a type, as in SNARE-seq data
-    noise = rng.multivariate_normal([0.0, 0.0], [[0.3, 0.135], [0.135, 0.3]], n)
+    noise = _draw_depths(rng, 0.55, n)
     log_depth = truth.type_depth[kind] + truth.batch_depth[batch] + noise
     log_depth += np.log([recipe.depth("rna"), recipe.depth("atac")])
+    lineages = list(CODES[: len(recipe.lineages)])
     obs = {
-        "cell_type": pd.Categorical.from_codes(kind, recipe.types),
-        "lineage": pd.Categorical.from_codes(recipe.lineage[kind], list(CODES[: len(recipe.lineages)])),
-        "batch": pd.Categorical.from_codes(batch, recipe.batches),
+        "cell_type": pd.Categorical.from_codes(kind, pd.Index(recipe.types)),
+        "lineage": pd.Categorical.from_codes(recipe.lineage[kind], pd.Index(lineages)),
+        "batch": pd.Categorical.from_codes(batch, pd.Index(recipe.batches)),
         "true_rna_depth": np.exp(log_depth[:, 0]),
         "true_atac_depth": np.exp(log_depth[:, 1]),
         **_draw_weights(rng, recipe, noise[:, 1]),
     }
     return pd.DataFrame(obs, index=pd.Index(_barcodes(first, n), dtype=object))
+
+
+def _draw_depths(rng: np.random.Generator, std: float, n: int) -> np.ndarray:
+    """Draw `n` pairs of RNA and ATAC log depth that correlate at 0.5, as in SNARE-seq data."""
+    return rng.multivariate_normal([0.0, 0.0], std**2 * np.array([[1.0, 0.5], [0.5, 1.0]]), n)
 
 
 def _draw_weights(rng: np.random.Generator, recipe: Recipe, depth: np.ndarray) -> dict[str, np.ndarray]:
@@ -439,7 +446,7 @@ def simulate(
 
 
 def simulate_to_file(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     n_cells: int = Recipe.n_cells,
     n_genes: int = Recipe.n_genes,
     n_peaks: int = Recipe.n_peaks,

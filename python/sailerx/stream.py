@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+
+from sailerx.store import new_file
 
 USER_BLOCK = 512  # bytes before the HDF5 signature; mudata reads its own signature there
 ROWS_PER_HDF5_CHUNK = 100_000
@@ -18,7 +19,7 @@ _UTF8 = h5py.string_dtype()
 
 
 @contextmanager
-def atomic_h5mu(path: str | os.PathLike) -> Iterator[h5py.File]:
+def atomic_h5mu(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Open a new .h5mu under a temporary name; it takes its own name when the block ends without an error.
 
     Parameters
@@ -30,16 +31,11 @@ def atomic_h5mu(path: str | os.PathLike) -> Iterator[h5py.File]:
     ------
     The open file.
     """
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with new_file(path) as part:
         with h5py.File(part, "w", userblock_size=USER_BLOCK) as file:
             yield file
         with open(part, "r+b") as raw:
             raw.write(b"MuData (format-version=0.1.0;creator=sailerx)".ljust(USER_BLOCK, b"\0"))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_array(group: h5py.Group, name: str, values: np.ndarray) -> None:
@@ -66,7 +62,7 @@ def write_frame(group: h5py.Group, name: str, frame: pd.DataFrame) -> None:
 
 
 def write_anndata(
-    group: h5py.Group, name: str, var: pd.DataFrame, uns: Mapping[str, np.ndarray]
+    group: h5py.Group, name: str, var: pd.DataFrame, uns: Mapping[str, Mapping[str, np.ndarray]]
 ) -> h5py.Group:
     """Write all of a modality that does not hang on cells; `X` and `obs` follow."""
     inner = group.create_group(name)

@@ -1,0 +1,265 @@
+"""The whole path at once: data, model, clusters, figures, and a table beside RNA PCA and ATAC LSI.
+
+`python -m sailerx.demo IN.h5mu` prints that table for a file that holds the embedding already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import mudata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+from mudata import MuData
+
+from sailerx import api, metrics, plot, simulation
+from sailerx.counts import binary_accessibility, pick_counts, to_csr
+from sailerx.errors import InputError
+from sailerx.lsi import lsi
+from sailerx.reference import rna_pca
+from sailerx.store import new_file
+
+EMBEDDING = "X_sailerx"
+PEERS = ("RNA PCA", "ATAC LSI")
+COLUMNS = {
+    "ari": "ARI",
+    "nmi": "NMI",
+    "knn": "kNN accuracy",
+    "silhouette": "silhouette",
+    "depth_leakage": "depth leakage",
+    "batch_leakage": "batch leakage",
+    "clusters": "clusters",
+    "metric": "metric",
+}
+
+
+def run_demo(
+    output: str | os.PathLike[str] = "demo",
+    path: str | os.PathLike[str] | None = None,
+    labels: str | None = None,
+    *,
+    batch: str | None = None,
+    drop: Sequence[str] = (),
+    seed: int = 0,
+    n_cells: int = simulation.Recipe.n_cells,
+    n_peaks: int = simulation.Recipe.n_peaks,
+    max_epochs: int | None = None,
+) -> pd.DataFrame:
+    """Train on a file or on simulated data, and write what a user would look at.
+
+    Writes `demo.h5mu` (the data with `X_pca`, `X_sailerx` and the clusters), `model/`, `umap.png`, `losses.png`
+    and, where there are labels, `scores.csv` into a folder, and prints the scores.
+
+    Parameters
+    ----------
+    output
+        The folder; made where it is missing, and what an earlier demo wrote there is replaced.
+    path
+        An .h5mu file with paired RNA and ATAC counts; None simulates one.
+    labels
+        Column of `obs` with cell types; by default `cell_type` where there is one.
+    batch
+        Column of `obs` to hide from the embedding; by default `batch` where there is one.
+    drop
+        Labels whose cells are not scored.
+    seed
+        Of simulation, training, clustering and layout.
+    n_cells, n_peaks
+        Sizes of the simulated data.
+    max_epochs
+        As in `sailerx.fit`.
+
+    Returns
+    -------
+    The scores, one row per embedding; empty without labels.
+
+    Raises
+    ------
+    InputError
+        If the file or a column cannot be used.
+    """
+    mdata = api.read(path) if path else simulation.simulate(n_cells, n_peaks=n_peaks, seed=seed)
+    labels = _column(mdata, labels, "cell_type", "labels")
+    batch = _column(mdata, batch, "batch", "batch")
+    model = _train(mdata, batch, seed=seed, max_epochs=max_epochs)
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save(folder / "model", overwrite=True)
+    with new_file(folder / "demo.h5mu") as part, mudata.set_options(pull_on_update=False):
+        mdata.write_h5mu(part, compression="gzip", compression_opts=1)
+    draw(mdata, model.history, folder, [name for name in (labels, "cluster", batch) if name], seed=seed)
+    table = score_file(mdata, labels, batch=batch, drop=drop, seed=seed) if labels else pd.DataFrame()
+    report(table, folder / "scores.csv" if labels else None)
+    print(f"Written into {folder}/: {', '.join(sorted(entry.name for entry in folder.iterdir()))}")
+    return table
+
+
+def _train(mdata: MuData, batch: str | None, *, seed: int, max_epochs: int | None) -> api.Model:
+    """Train with RNA PCA as the reference; adds it, the embedding and its clusters to the data."""
+    rna, atac = mdata["rna"], mdata["atac"]
+    if "X_pca" not in rna.obsm:
+        rna.obsm["X_pca"] = rna_pca(_counts(rna, "rna"), seed)
+    start = time.monotonic()
+    model = api.fit(mdata, rna_embedding="X_pca", batch_key=batch, seed=seed, max_epochs=max_epochs)
+    z = model.embed(mdata)
+    print(f"Trained and embedded {len(z):,} cells in {time.monotonic() - start:.0f} s.", flush=True)
+    atac.obsm[EMBEDDING] = z
+    clusters = metrics.leiden(metrics.neighbor_graph(z), seed=seed)
+    names = [str(i) for i in range(clusters.max() + 1)]
+    atac.obs["cluster"] = pd.Categorical(clusters.astype(str), names)
+    return model
+
+
+def draw(
+    mdata: MuData, history: pd.DataFrame, folder: Path, columns: Sequence[str], *, seed: int = 0
+) -> None:
+    """Write `umap.png`, one panel per column of `obs`, and `losses.png`.
+
+    Parameters
+    ----------
+    mdata
+        Holds the embedding in `mdata["atac"].obsm["X_sailerx"]`.
+    history
+        Loss terms by epoch.
+    folder
+        Where the figures go.
+    columns
+        What colours the panels.
+    seed
+        Of the layout.
+    """
+    atac = mdata["atac"]
+    obs = pd.DataFrame({name: _values(mdata, name) for name in columns}, index=atac.obs_names)
+    title = f"SAILERX embedding of {atac.n_obs:,} cells"
+    plot.save(
+        plot.umap_panels(atac.obsm[EMBEDDING], obs, columns, seed=seed, title=title), folder / "umap.png"
+    )
+    plot.save(plot.loss_curves(history), folder / "losses.png")
+
+
+def score_file(
+    data: MuData | str | os.PathLike[str],
+    labels: str,
+    *,
+    batch: str | None = None,
+    drop: Sequence[str] = (),
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Score the embedding in a file beside RNA PCA and ATAC LSI.
+
+    Parameters
+    ----------
+    data
+        MuData with `X_sailerx` in the obsm of `atac`, or its file. RNA PCA is `X_pca` of `rna`, or is computed.
+    labels, batch
+        Columns of `obs`.
+    drop, seed
+        As in `sailerx.metrics.score`.
+
+    Returns
+    -------
+    One row per embedding. Of the peers the better metric by NMI is shown; rows of SAILERX have length 1, so that
+    Euclidean and cosine neighbours are the same.
+
+    Raises
+    ------
+    InputError
+        If the embedding or a column is missing.
+    """
+    mdata = data if isinstance(data, MuData) else api.read(data)
+    rna, atac = mdata["rna"], mdata["atac"]
+    if EMBEDDING not in atac.obsm:
+        raise InputError(f"The modality 'atac' must hold obsm {EMBEDDING!r}, found {list(atac.obsm)}.")
+    both = atac.obs_names.isin(rna.obs_names)
+    pca = rna.obsm["X_pca"] if "X_pca" in rna.obsm else rna_pca(_counts(rna, "rna"), seed)
+    accessible = binary_accessibility(atac, "atac")
+    embeddings = {
+        "RNA PCA": np.asarray(pca)[rna.obs_names.get_indexer(atac.obs_names[both])],
+        "ATAC LSI": lsi(accessible, seed=seed)[both],
+        "SAILERX": np.asarray(atac.obsm[EMBEDDING])[both],
+    }
+    asked = {"depth": np.diff(accessible.indptr)[both], "drop": drop, "seed": seed}
+    if batch:
+        asked["batch"] = _values(mdata, batch)[both]
+    kinds = _values(mdata, labels)[both]
+    return pd.DataFrame({name: _best(name, z, kinds, asked) for name, z in embeddings.items()}).T
+
+
+def _best(name: str, z: np.ndarray, labels: np.ndarray, options: dict) -> dict[str, float | str]:
+    """Scores by Euclidean neighbours; of a peer those by cosine neighbours where their NMI is higher."""
+    tried = ("euclidean", "cosine") if name in PEERS else ("euclidean",)
+    rows = [metrics.score(z, labels, metric=metric, **options) | {"metric": metric} for metric in tried]
+    return max(rows, key=lambda row: row["nmi"])
+
+
+def report(table: pd.DataFrame, path: Path | None = None) -> None:
+    """Print the scores, and write them as CSV where a path is given."""
+    if path is not None:
+        with new_file(path) as part:
+            table.to_csv(part, index_label="embedding")
+    if table.empty:
+        print("No labels: name a column of obs with cell types to see scores.")
+        return
+    shown = table[[name for name in COLUMNS if name in table]].rename(columns=COLUMNS)
+    numbers = shown.map(lambda value: f"{value:.3f}" if isinstance(value, float) else str(value))
+    print(f"\n{numbers.to_string()}\n")
+    print(
+        "Leakage is within cell type: R² of log depth; batch accuracy above chance, 0 to 1. Lower is better."
+    )
+
+
+def _counts(adata: AnnData, modality: str) -> sp.csr_matrix:
+    picked = pick_counts(adata, modality, None)
+    if picked is None:
+        raise InputError(f"The modality {modality!r} must hold counts or obsm 'X_pca', found neither.")
+    return to_csr(picked[1])
+
+
+def _column(mdata: MuData, name: str | None, usual: str, argument: str) -> str | None:
+    """The column asked for, which must exist, or else the usual one where it exists."""
+    there = [*mdata.obs.columns, *mdata["atac"].obs.columns]
+    if name and name not in there:
+        raise InputError(
+            f"`{argument}` must be a column of obs: there is no {name!r}, there are {sorted(set(there))}."
+        )
+    return name or (usual if usual in there else None)
+
+
+def _values(mdata: MuData, name: str) -> np.ndarray:
+    """A column of the ATAC cells' obs, from the modality or else from the whole."""
+    atac = mdata["atac"]
+    column = atac.obs[name] if name in atac.obs else mdata.obs[name].reindex(atac.obs_names)
+    return column.to_numpy(dtype=object)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the scores of a file that holds the embedding; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m sailerx.demo", description=main.__doc__)
+    parser.add_argument("input", metavar="IN.h5mu")
+    parser.add_argument("--labels", required=True, metavar="COLUMN", help="obs column of cell types")
+    parser.add_argument("--batch", metavar="COLUMN", help="obs column of batches")
+    parser.add_argument("--drop", nargs="+", default=[], metavar="LABEL", help="labels that are not scored")
+    parser.add_argument("-o", "--output", type=Path, metavar="TABLE.csv")
+    arguments = parser.parse_args(argv)
+    try:
+        mdata = api.read(arguments.input)
+        for argument in ("labels", "batch"):
+            _column(mdata, getattr(arguments, argument), "", argument)
+        report(
+            score_file(mdata, arguments.labels, batch=arguments.batch, drop=arguments.drop), arguments.output
+        )
+    except InputError as error:
+        print(f"sailerx: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

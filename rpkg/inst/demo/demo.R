@@ -1,0 +1,137 @@
+#!/usr/bin/env Rscript
+# The whole path from a Seurat object to an embedding and back:
+#
+#   Rscript demo.R FOLDER [DATA.h5mu [LABELS [BATCH [DROP]]]]
+#
+# Without DATA, 2,000 cells and 20,000 peaks are simulated. LABELS and BATCH are columns of the metadata, by default
+# cell_type and batch where there are such columns; cells labelled DROP are not scored. Into FOLDER go demo.rds (the Seurat
+# object), demo.h5mu (the same for Python), umap.png, losses.png and scores.csv.
+
+suppressPackageStartupMessages({
+  library(sailerx)
+  library(Seurat)
+  library(ggplot2)
+})
+
+colours <- c(
+  "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#0075DC", "#F0A0FF", "#993F00",
+  "#4C005C", "#005C31", "#2BCE48", "#808080", "#94FFB5", "#8F7C00", "#9DCC00", "#C20088", "#003380", "#FFA8BB",
+  "#426600", "#FF0010", "#5EF1F2", "#00998F", "#740AFF", "#990000"
+)
+
+python <- function(...) {
+  found <- sailerx_sitrep_quietly()
+  status <- system2(found, shQuote(c("-m", ...)))
+  if (status != 0) {
+    stop("Python ended with status ", status, ".", call. = FALSE)
+  }
+}
+
+sailerx_sitrep_quietly <- function() {
+  report <- suppressMessages(sailerx_sitrep())
+  if (!report$ready) {
+    stop("Python or its package sailerx is missing; sailerx_sitrep() says how to repair it.", call. = FALSE)
+  }
+  report$python
+}
+
+# Runs code(part) and gives its file the name `path` once it is complete.
+write_whole <- function(path, code) {
+  part <- file.path(dirname(path), paste0(".", Sys.getpid(), ".", basename(path)))
+  on.exit(unlink(part))
+  code(part)
+  if (!file.rename(part, path)) {
+    stop("Cannot write ", path, ".", call. = FALSE)
+  }
+}
+
+column <- function(object, asked, usual) {
+  if (is.na(asked) || asked == "") {
+    return(intersect(usual, colnames(object[[]])))
+  }
+  if (!asked %in% colnames(object[[]])) {
+    stop("The metadata has no column ", asked, "; it has: ", toString(colnames(object[[]])), ".", call. = FALSE)
+  }
+  asked
+}
+
+load_data <- function(path) {
+  if (is.na(path) || path == "") {
+    path <- tempfile(fileext = ".h5mu")
+    on.exit(unlink(path))
+    python("sailerx", "simulate", path)
+  }
+  ReadH5MU(path, assays = c(RNA = "rna", peaks = "atac"))
+}
+
+add_rna_pca <- function(object) {
+  DefaultAssay(object) <- "RNA"
+  object |>
+    NormalizeData(verbose = FALSE) |>
+    FindVariableFeatures(verbose = FALSE) |>
+    ScaleData(verbose = FALSE) |>
+    RunPCA(npcs = min(50, dim(object) - 1), verbose = FALSE)
+}
+
+cluster <- function(object) {
+  dims <- seq_len(ncol(Embeddings(object, "sailerx")))
+  object |>
+    FindNeighbors(reduction = "sailerx", dims = dims, verbose = FALSE) |>
+    FindClusters(verbose = FALSE) |>
+    RunUMAP(reduction = "sailerx", dims = dims, verbose = FALSE)
+}
+
+plot_cells <- function(object, columns) {
+  panel <- function(name) {
+    n <- length(unique(object[[name, drop = TRUE]]))
+    palette <- rep_len(if (n <= 7) colours[1:7] else colours[-(1:7)], n)
+    DimPlot(object, reduction = "umap", group.by = name, cols = palette, shuffle = TRUE, label = n > 7, repel = TRUE) +
+      ggtitle(gsub("_", " ", name)) + coord_equal() + theme_void() +
+      theme(plot.title = element_text(face = "plain", size = 12), legend.text = element_text(size = 8))
+  }
+  patchwork::wrap_plots(lapply(columns, panel), nrow = 1)
+}
+
+plot_losses <- function(history) {
+  terms <- setdiff(names(history)[vapply(history, is.numeric, logical(1))], "epoch")
+  long <- data.frame(
+    epoch = rep(history$epoch, length(terms)),
+    value = unlist(history[terms], use.names = FALSE),
+    term = factor(rep(gsub("_", " ", terms), each = nrow(history)), gsub("_", " ", terms))
+  )
+  ggplot(long, aes(epoch, value)) + geom_line(colour = colours[1]) +
+    facet_wrap(~term, scales = "free_y") + labs(y = NULL) + theme_classic() +
+    theme(strip.background = element_blank(), strip.text = element_text(hjust = 0))
+}
+
+save_plot <- function(plot, path, width, height) {
+  write_whole(path, function(part) ggsave(part, plot, device = "png", width = width, height = height, dpi = 150, bg = "white"))
+}
+
+main <- function(folder = "demo", data = NA, labels = NA, batch = NA, drop = NA) {
+  object <- load_data(data)
+  labels <- column(object, labels, "cell_type")
+  batch <- column(object, batch, "batch")
+  object <- add_rna_pca(object)
+  object <- RunSAILERX(
+    object, atac.assay = "peaks", reference = "pca", batch = if (length(batch)) batch, seed = 0
+  )
+  object <- cluster(object)
+
+  dir.create(folder, showWarnings = FALSE, recursive = TRUE)
+  into <- function(name) file.path(folder, name)
+  write_whole(into("demo.rds"), function(part) saveRDS(object, part))
+  WriteH5MU(object, into("demo.h5mu"), assays = c(rna = "RNA", atac = "peaks"), overwrite = TRUE)
+  columns <- c(labels, "seurat_clusters", batch)
+  save_plot(plot_cells(object, columns), into("umap.png"), 5.6 * length(columns), 4.6)
+  save_plot(plot_losses(Misc(object[["sailerx"]], "history")), into("losses.png"), 9, 5)
+  if (length(labels)) {
+    python(
+      "sailerx.demo", into("demo.h5mu"), "--labels", labels, if (length(batch)) c("--batch", batch),
+      if (!is.na(drop)) c("--drop", drop), "-o", into("scores.csv")
+    )
+  }
+  cat("Written into ", folder, "/: ", toString(list.files(folder)), "\n", sep = "")
+}
+
+do.call(main, as.list(commandArgs(trailingOnly = TRUE)))

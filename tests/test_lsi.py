@@ -1,0 +1,51 @@
+"""TF-IDF and its components."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from sailerx import InputError
+from sailerx.lsi import lsi, tfidf
+
+
+@pytest.fixture
+def counts() -> sp.csr_matrix:
+    return sp.csr_matrix(np.random.default_rng(0).poisson(0.5, (80, 50)).astype(np.float32))
+
+
+def test_tfidf_is_the_formula_entry_by_entry(counts):
+    x = counts.toarray()
+    per_cell, per_peak = x.sum(axis=1), x.sum(axis=0)
+    found = tfidf(counts).toarray()
+    for i, j in np.ndindex(x.shape):
+        assert found[i, j] == pytest.approx(
+            np.log1p(x[i, j] / per_cell[i] * 80 / per_peak[j] * 1e4), rel=1e-5
+        )
+
+
+def test_tfidf_leaves_its_input_alone_and_takes_empty_rows_and_columns(counts):
+    x = counts.toarray()
+    x[3], x[:, 4] = 0, 0
+    holey = sp.csr_matrix(x)
+    assert np.isfinite(tfidf(holey).data).all()
+    np.testing.assert_array_equal(holey.toarray(), x)
+
+
+def test_lsi_is_the_svd_without_its_first_component(counts):
+    u, s, _ = np.linalg.svd(tfidf(counts).toarray(), full_matrices=False)
+    exact = u[:, 1:4] * s[1:4]
+    exact /= exact.std(axis=0)
+    found = lsi(counts, 3)
+    alike = (
+        np.abs((found * exact).sum(axis=0)) / np.linalg.norm(found, axis=0) / np.linalg.norm(exact, axis=0)
+    )
+    np.testing.assert_allclose(found.std(axis=0), 1, rtol=1e-5)
+    assert (alike > 0.95).all()
+
+
+def test_lsi_gives_fewer_components_where_there_are_few_cells(counts):
+    assert lsi(counts[:6]).shape == (6, 4)
+    with pytest.raises(InputError, match="at least 3 cells and 3 peaks, found 2 and 50"):
+        lsi(counts[:2])

@@ -1,0 +1,107 @@
+"""Figures hold what they should show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sailerx import InputError, plot
+
+
+@pytest.fixture
+def cells() -> tuple[np.ndarray, pd.DataFrame]:
+    rng = np.random.default_rng(0)
+    obs = pd.DataFrame({"kind": pd.Categorical(rng.choice(["a", "b"], 70), ["b", "never", "a"])})
+    obs["many"] = [f"type {i % 12}" for i in range(70)]
+    obs["x"] = rng.random(70)
+    return rng.normal(size=(70, 5)), obs
+
+
+def test_layout_has_a_place_per_cell_and_is_seeded(cells):
+    first, again = (plot.umap_layout(cells[0], seed=1) for _ in range(2))
+    assert first.shape == (70, 2)
+    assert np.isfinite(first).all()
+    np.testing.assert_array_equal(first, again)
+
+
+def test_layout_of_a_handful_of_cells(cells):
+    assert plot.umap_layout(cells[0][:5]).shape == (5, 2)
+    with pytest.raises(InputError, match="at least 4 cells, found 3"):
+        plot.umap_layout(cells[0][:3])
+
+
+def test_panels_show_each_column_with_the_categories_that_occur(cells):
+    z, obs = cells
+    figure = plot.umap_panels(z, obs, ["kind", "many", "x"], layout=z[:, :2], title="all")
+    axes = figure.axes
+    assert [a.get_title(loc="left") for a in axes[:3]] == ["kind", "many", "x"]
+    legends = [[text.get_text() for text in a.get_legend().texts] for a in axes[:2]]
+    assert legends[0] == ["b", "a"]
+    assert sorted(legends[1]) == sorted(obs["many"].unique())
+    assert [text.get_text() for text in axes[1].texts] == legends[1]
+    assert axes[2].get_legend() is None
+    assert len(axes) == 4  # the fourth is the colour bar
+
+
+def test_every_cell_is_drawn_in_the_colour_of_its_category(cells):
+    from matplotlib.colors import to_hex
+
+    z, obs = cells
+    axes = plot.umap_panels(z, obs, ["kind"], layout=z[:, :2]).axes[0]
+    points = axes.collections[0]
+    drawn = {
+        tuple(place): to_hex(c)
+        for place, c in zip(points.get_offsets(), points.get_facecolors(), strict=True)
+    }
+    legend = {h.get_label(): to_hex(h.get_color()) for h in axes.get_legend().legend_handles}
+    assert {
+        drawn[tuple(place)] == legend[kind] for place, kind in zip(z[:, :2], obs["kind"], strict=True)
+    } == {True}
+
+
+def test_missing_categories_are_named(cells):
+    z, obs = cells
+    obs.loc[:3, "kind"] = None
+    legend = plot.umap_panels(z, obs, ["kind"], layout=z[:, :2]).axes[0].get_legend()
+    assert [text.get_text() for text in legend.texts] == ["b", "a", "missing"]
+
+
+def test_up_to_26_categories_have_colours_of_their_own():
+    assert all(len(set(plot._palette(n))) == n for n in range(1, 27))
+
+
+def test_unknown_columns_and_other_lengths_are_refused(cells):
+    z, obs = cells
+    with pytest.raises(InputError, match=r"missing \['nope'\], there are \['kind', 'many', 'x'\]"):
+        plot.umap_panels(z, obs, ["nope"])
+    with pytest.raises(InputError, match="expected 70, found 69"):
+        plot.umap_panels(z, obs[1:], ["kind"])
+
+
+def test_loss_curves_draw_each_term_over_the_epochs():
+    history = pd.DataFrame(
+        {"epoch": [1, 2, 3], "loss": [3.0, 2, 1], "kl_prior": [0.0, 1, 2], "phase": list("aab")}
+    )
+    axes = plot.loss_curves(history).axes
+    assert [a.get_title(loc="left") for a in axes] == ["loss", "kl prior"]
+    np.testing.assert_array_equal(axes[0].lines[0].get_xydata(), [[1, 3], [2, 2], [3, 1]])
+    with pytest.raises(InputError, match="a column per loss term"):
+        plot.loss_curves(history[["epoch"]])
+
+
+def test_save_writes_a_png_or_nothing(tmp_path: Path, monkeypatch):
+    figure = plot.loss_curves(pd.DataFrame({"epoch": [1], "loss": [1.0]}))
+    plot.save(figure, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+    def full(path, **_):
+        Path(path).write_text("half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(figure, "savefig", full)
+    with pytest.raises(OSError, match="No space"):
+        plot.save(figure, tmp_path / "b.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
