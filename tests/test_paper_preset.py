@@ -115,8 +115,8 @@ def by_layer(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         }
         views |= _normed(tensors, "decoder.2", f"{at} hidden", k, n_chroms)
         views |= {
-            f"{at} peaks weight": tensors["decoder.3.weight"][a:b],
-            f"{at} peaks bias": tensors["decoder.3.bias"][a:b],
+            f"{at} peaks weight": tensors["to_peaks.weight"][a:b],
+            f"{at} peaks bias": tensors["to_peaks.bias"][a:b],
         }
     return views
 

@@ -1,0 +1,87 @@
+"""Small data that many tests share: 60 cells, 90 peaks on 3 chromosomes, seconds on a CPU."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import mudata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+import sailerx
+from sailerx.config import Settings, make_settings
+from sailerx.minibatch import OpenPeaks, SparseRows
+from sailerx.multiome import Multiome
+
+#: options of a run that takes a moment
+TINY: dict[str, Any] = {"max_epochs": 2, "n_latent": 5, "n_hidden": 8, "n_chrom": 4, "minibatch_size": 20}
+TINY_FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+
+
+def paired(**options: Any) -> mudata.MuData:
+    """Simulated cells with RNA and ATAC, columns `cell_type` and `batch`."""
+    sizes = {"n_cells": 60, "n_genes": 80, "n_peaks": 90, "n_types": 3, "n_chroms": 3, "n_contigs": 0}
+    return sailerx.simulate(**(sizes | {"seed": 0} | options))
+
+
+def together(**mods: ad.AnnData) -> mudata.MuData:
+    """Modalities as one MuData; their obs columns stay where they are."""
+    with mudata.set_options(pull_on_update=False):
+        return mudata.MuData(mods)
+
+
+def with_part(mdata: mudata.MuData, **mods: ad.AnnData) -> mudata.MuData:
+    """The same data with some modalities replaced."""
+    return together(**({name: mdata.mod[name] for name in mdata.mod} | mods))
+
+
+def with_atac(mdata: mudata.MuData, x: Any) -> mudata.MuData:
+    """The same data with another matrix of accessibility."""
+    old = mdata["atac"]
+    return with_part(mdata, atac=ad.AnnData(sp.csr_matrix(x), old.obs.copy(), old.var.copy()))
+
+
+def write(mdata: mudata.MuData, path: Path) -> Path:
+    """Write an .h5mu file as mudata does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
+        warnings.simplefilter("ignore")
+        mdata.write_h5mu(path)
+    return path
+
+
+def multiome(mdata: mudata.MuData | None = None, **arguments: Any) -> Multiome:
+    """Training data of small sizes; `settings` by default the tiny run's."""
+    settings = arguments.pop("settings", None) or tiny_settings()
+    return Multiome.from_mudata(paired() if mdata is None else mdata, settings, **arguments)
+
+
+def tiny_settings(preset: str = "default", **options: Any) -> Settings:
+    """Settings of the tiny run with some changed."""
+    return make_settings(preset, **(TINY | options))
+
+
+def open_peaks(x: Tensor) -> OpenPeaks:
+    """A dense 0/1 matrix as the network takes it."""
+    return SparseRows.from_scipy(sp.csr_matrix(x.numpy()), x.device).take(torch.arange(len(x)))
+
+
+def named_peaks(names: list[str]) -> pd.DataFrame:
+    """A var table that holds names alone."""
+    return pd.DataFrame(index=pd.Index(names, dtype=object))
+
+
+def files_below(folder: Path) -> set[str]:
+    """Every file and folder below a folder, to see what an error leaves behind."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def unit_rows(x: np.ndarray) -> bool:
+    """Whether every row has length 1."""
+    return bool(np.allclose(np.linalg.norm(x, axis=1), 1, atol=1e-5))

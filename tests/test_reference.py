@@ -1,0 +1,105 @@
+"""PCA of RNA counts against a dense route, and denoising by neighbours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+from data import paired, unit_rows
+from sailerx import InputError
+from sailerx.reference import highly_variable, rna_pca, smooth
+
+
+def counts(n_genes: int = 120) -> sp.csr_matrix:
+    return sp.csr_matrix(paired(n_cells=80, n_genes=n_genes)["rna"].X)
+
+
+def up_to_sign(x: np.ndarray) -> np.ndarray:
+    return x * np.sign(x[np.abs(x).argmax(axis=0), np.arange(x.shape[1])])
+
+
+def test_pca_matches_a_dense_route() -> None:
+    x = counts().toarray().astype(float)
+    depth = x.sum(axis=1, keepdims=True)
+    x = np.log1p(x / depth * np.median(depth))
+    x = x[:, x.std(axis=0) > 0]
+    x = np.minimum(x / x.std(axis=0), 10)
+    expected = PCA(50, svd_solver="full").fit_transform(x)
+    ours = rna_pca(counts())
+    np.testing.assert_allclose(up_to_sign(ours)[:, :40], up_to_sign(expected)[:, :40], rtol=1e-3, atol=1e-3)
+
+
+def test_pca_equals_pca_of_the_centred_and_scaled_matrix() -> None:
+    x = counts().toarray().astype(float)
+    x = np.log1p(x / x.sum(axis=1, keepdims=True) * np.median(x.sum(axis=1)))
+    scaled = StandardScaler().fit_transform(x)
+    assert scaled.max() < 10  # nothing is clipped here
+    expected = PCA(20, svd_solver="full").fit_transform(scaled)
+    np.testing.assert_allclose(
+        up_to_sign(rna_pca(counts())[:, :20]), up_to_sign(expected), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_pca_does_not_see_a_cells_depth() -> None:
+    x = counts()
+    doubled = sp.csr_matrix(sp.diags(np.where(np.arange(80) % 2, 4.0, 1.0)) @ x)
+    expected, ours = rna_pca(x), rna_pca(doubled)
+    similar = [abs(np.corrcoef(expected[:, k], ours[:, k])[0, 1]) for k in range(3)]
+    assert min(similar) > 0.9
+
+
+def test_pca_has_fewer_components_for_few_cells_or_genes() -> None:
+    assert rna_pca(counts(30)).shape == (80, 29)
+    assert rna_pca(counts()[:20]).shape == (20, 19)
+
+
+def test_pca_is_the_same_for_the_same_seed() -> None:
+    np.testing.assert_array_equal(rna_pca(counts(), seed=3), rna_pca(counts(), seed=3))
+
+
+def test_pca_of_genes_that_do_not_vary_is_refused() -> None:
+    with pytest.raises(
+        InputError, match="at least two cells and two genes that vary; found 5 cells and 0 such genes"
+    ):
+        rna_pca(sp.csr_matrix(np.ones((5, 4))))
+
+
+def test_highly_variable_genes_are_those_that_vary_for_their_mean() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.poisson(rng.uniform(0.5, 5, 400), (300, 400)).astype(np.float32)
+    varying = rng.choice(400, 20, replace=False)
+    x[:150, varying] *= 1.8  # the same kind of mean, far more variance
+    x[150:, varying] *= 0.2
+    found = highly_variable(sp.csr_matrix(np.log1p(x)), 40)
+    assert set(varying) <= set(found)
+    assert (np.diff(found) > 0).all()
+    assert len(found) == 40
+
+
+def test_all_genes_are_kept_where_there_are_few() -> None:
+    assert highly_variable(counts(), 2000).tolist() == list(range(120))
+
+
+def test_no_neighbours_leave_the_rows_at_unit_length() -> None:
+    g = np.random.default_rng(0).normal(size=(10, 4))
+    ours = smooth(g, 0)
+    np.testing.assert_allclose(ours, g / np.linalg.norm(g, axis=1, keepdims=True), rtol=1e-6)
+    assert ours.dtype == np.float32
+
+
+def test_smoothing_averages_each_row_with_its_nearest_by_cosine() -> None:
+    g = np.random.default_rng(1).normal(size=(12, 4))
+    u = g / np.linalg.norm(g, axis=1, keepdims=True)
+    similarity = u @ u.T
+    np.fill_diagonal(similarity, -np.inf)
+    expected = np.stack([u[i] + u[np.argsort(-similarity[i])[:3]].sum(axis=0) for i in range(12)])
+    ours = smooth(g, 3)
+    np.testing.assert_allclose(ours, expected / np.linalg.norm(expected, axis=1, keepdims=True), rtol=1e-5)
+    assert unit_rows(ours)
+
+
+def test_smoothing_takes_no_more_neighbours_than_there_are() -> None:
+    assert unit_rows(smooth(np.random.default_rng(2).normal(size=(3, 4)), 10))
