@@ -106,7 +106,7 @@ def _info() -> None:
     found = {
         "versions": versions(),
         "device": api.pick_device().type,
-        "format_version": contract.FORMAT_VERSION,
+        "format_version": contract.format_schema()["x-version"],
         "model_version": store.MODEL_VERSION,
         "executable": sys.executable,
     }

@@ -65,10 +65,16 @@ class ChromosomesToPeaks(nn.Module):
         self, h: Float[Tensor, "cells chroms hidden"], peaks: Int[Tensor, " some"] | None = None
     ) -> Float[Tensor, "cells some"]:
         """Logits of all peaks in the order of the blocks, or of some, given by ascending position."""
-        weight, bias, sizes = self.weight, self.bias, [b - a for a, b in self.blocks]
+        weight: Tensor = self.weight
+        bias: Tensor = self.bias
+        sizes = [b - a for a, b in self.blocks]
         if peaks is not None:
             starts = torch.tensor([a for a, _ in self.blocks] + [self.blocks[-1][1]], device=peaks.device)
-            weight, bias, sizes = weight[peaks], bias[peaks], torch.searchsorted(peaks, starts).diff().tolist()
+            weight, bias, sizes = (
+                weight[peaks],
+                bias[peaks],
+                torch.searchsorted(peaks, starts).diff().tolist(),
+            )
         parts = zip(bias.split(sizes), h.unbind(dim=1), weight.split(sizes), strict=True)
         return torch.cat([torch.addmm(bias, h_k, weight.T) for bias, h_k, weight in parts], dim=1)
 
@@ -101,7 +107,7 @@ class NormActivation(nn.Module):
 
 def linear(n_in: int, n_out: int, generator: torch.Generator, *, xavier: bool) -> nn.Linear:
     """A linear layer with weights from the generator: Xavier-uniform, or PyTorch's own default."""
-    layer = nn.Linear(n_in, n_out)
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)  # nothing is drawn from the global generator
     bound = math.sqrt(6 / (n_in + n_out)) if xavier else 1 / math.sqrt(n_in)
     layer.weight = _uniform(bound, n_out, n_in, generator=generator)
     layer.bias = _uniform(1 / math.sqrt(n_in), n_out, generator=generator)

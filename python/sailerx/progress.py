@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 
 from tqdm import tqdm
 
+from sailerx.errors import InputError
+
 Style = Literal["auto", "bar", "lines", "none"]
 
 #: seconds between two lines where a bar cannot be drawn
@@ -30,6 +32,8 @@ def make_progress(style: Style, n_epochs: int) -> Progress:
     if style == "auto":
         style = "bar" if sys.stderr.isatty() else "lines"
     made: dict[str, type[Bar] | type[Lines] | type[Silent]] = {"bar": Bar, "lines": Lines, "none": Silent}
+    if style not in made:
+        raise InputError(f"`progress` must be 'auto', {', '.join(map(repr, made))}; got {style!r}.")
     return made[style](n_epochs)
 
 

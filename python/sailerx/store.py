@@ -96,9 +96,11 @@ def save(
         What else is worth keeping, as plain data: data arguments, versions.
     """
     blocks = list(vae.encoder[0].blocks)  # type: ignore[arg-type]
-    save_file(
-        {name: tensor.cpu().contiguous() for name, tensor in vae.state_dict().items()}, folder / _WEIGHTS
-    )
+    weights = {name: tensor.cpu().contiguous() for name, tensor in vae.state_dict().items()}
+    try:
+        save_file(weights, folder / _WEIGHTS)
+    except SafetensorError as error:  # a full disk, most often
+        raise OSError(f"the model's weights could not be written: {error}") from error
     model = {
         "sailerx_model": MODEL_VERSION,
         "settings": asdict(settings),
@@ -156,5 +158,6 @@ def load(
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{folder} is damaged or not a sailerx model: {error}. Fit it again.") from error
+        found = " ".join(str(error).split())
+        raise InputError(f"{folder} is damaged or not a sailerx model: {found}. Fit it again.") from error
     return vae.eval(), settings, peaks, confounders, history, model["record"]
