@@ -12,8 +12,11 @@ PYTHON_IN_VENV := .venv/bin/python
 PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(PYTHON_IN_VENV) -m pytest
 DEMO_SCRIPT ?= rpkg/inst/demo/demo.R
 DEMO_FOLDER ?= demo
+# For `make demo`: a file, and the columns of its metadata; cells with the label DROP are not scored.
 DATA ?=
 LABELS ?=
+BATCH ?=
+DROP ?=
 
 # Folders are among the prerequisites so that a deleted file is noticed.
 in_wheel := $(shell find python bridge/sailerx_bridge bridge/format.json pyproject.toml README.md LICENSE \
@@ -44,7 +47,7 @@ package: .rlib/sailerx.stamp ; @:
 	@touch $@
 
 demo: setup  ## simulated data through R into demo/; on a real file: make demo DATA=file.h5mu LABELS=cell_type
-	Rscript $(DEMO_SCRIPT) "$(DEMO_FOLDER)" $(if $(DATA),"$(DATA)" "$(LABELS)")
+	Rscript $(DEMO_SCRIPT) "$(DEMO_FOLDER)" $(if $(DATA),"$(DATA)" "$(LABELS)" "$(BATCH)" "$(DROP)")
 
 test: setup  ## the checks that every change must pass (under 20 minutes)
 	$(PYTEST) -m "not full"

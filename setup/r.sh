@@ -25,33 +25,33 @@ debian_mirror() { # the one that apt uses already
 
 apt_commands() { # for one Debian release, what root has to type
     local release=$1 from=""
-    if [ "$release" = bookworm ]; then
+    echo "apt-get update"
+    echo "apt-get install -y --no-install-recommends python3-venv python3-dev gcc g++"
+    if [ "$release" = bookworm ]; then # after Python, which stays that of Debian 12
         cat <<END
 printf '%s\\n' 'Types: deb' 'URIs: $(debian_mirror)' 'Suites: trixie' 'Components: main' 'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' > /etc/apt/sources.list.d/trixie.sources
 printf '%s\\n' 'Package: *' 'Pin: release n=trixie' 'Pin-Priority: 100' > /etc/apt/preferences.d/trixie
+apt-get update
 END
         from="-t trixie "
     fi
-    echo "apt-get update"
-    echo "apt-get install -y --no-install-recommends python3-venv python3-dev gcc g++"
     echo "apt-get install -y --no-install-recommends $from$(grep -v '^#' setup/debian-packages.txt | tr '\n' ' ')"
 }
 
 install_on_debian() {
     local commands patient
     commands=$(apt_commands "$1")
-    # A half-read package list is an error: a package of Debian 12 must not come from Debian 13 for want of it.
-    patient='apt-get() { command apt-get -q -o APT::Update::Error-Mode=any -o Acquire::Retries=3 \
-        -o DPkg::Lock::Timeout=300 "$@"; }'
+    patient='apt-get() { command apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"; }'
     echo "There is no R on this machine. It is Debian ($1) and you are root, so R is installed now, by:"
     echo "$commands" | sed 's/^/    /'
-    [ "$1" != bookworm ] || echo "(Debian 12 itself has R 4.2 and Seurat 4. At priority 100, only what R needs comes from Debian 13.)"
+    [ "$1" != bookworm ] ||
+        echo "(Debian 12 itself has R 4.2 and Seurat 4. At priority 100, only what R needs comes from Debian 13.)"
     echo "This takes a few minutes; the log is .rlib/apt.log"
-    if ! DEBIAN_FRONTEND=noninteractive bash -euo pipefail -c "$patient"$'\n'"$commands" </dev/null >.rlib/apt.log 2>&1; then
+    DEBIAN_FRONTEND=noninteractive bash -euo pipefail -c "$patient"$'\n'"$commands" </dev/null >.rlib/apt.log 2>&1 || {
         tail -n 30 .rlib/apt.log >&2
         echo "R could not be installed: see above and .rlib/apt.log. Repair that, and run the same command again." >&2
         exit 1
-    fi
+    }
 }
 
 explain_missing() {
