@@ -136,8 +136,7 @@ run_subprocess <- function(python, arguments, folder, on_line) {
   process <- processx::process$new(
     python, c("-m", "sailerx", arguments),
     stdout = "|", stderr = "2>&1", wd = folder, encoding = "UTF-8",
-    cleanup_tree = TRUE, supervise = TRUE,
-    env = c("current", PYTHONUTF8 = "1", PYTHONUNBUFFERED = "1")
+    cleanup_tree = TRUE, supervise = TRUE, env = python_environment()
   )
   on.exit(process$kill_tree())
   while (process$is_incomplete_output()) {
@@ -168,8 +167,8 @@ abort_run <- function(lines, status, python, modalities, call) {
   if (length(start)) {
     text <- lines[seq(start[length(start)], length(lines))]
     text[1] <- sub(pattern, "", text[1])
-    hint <- if (any(grepl("modality", text))) paste0("Modality '", names(modalities), "' is the assay '", modalities, "'.")
-    rlang::abort(c(paste(text, collapse = "\n"), rlang::set_names(hint, rep("i", length(hint)))), call = call, class = "sailerx_python_error")
+    text <- c(paste(text, collapse = "\n"), modality_hint(text, modalities))
+    rlang::abort(text, call = call, class = "sailerx_python_error")
   }
   tail <- escape_braces(utils::tail(lines, 12))
   cli::cli_abort(c(
@@ -177,4 +176,13 @@ abort_run <- function(lines, status, python, modalities, call) {
     rlang::set_names(tail, rep(" ", length(tail))),
     i = "Python: {.path {python}}. {.run sailerx::sailerx_sitrep()} checks the installation."
   ), call = call, class = "sailerx_python_error")
+}
+
+# Python speaks of modalities, R of assays.
+modality_hint <- function(text, modalities) {
+  if (!any(grepl("modality", text))) {
+    return(character())
+  }
+  hint <- sprintf("Modality '%s' is the assay '%s'.", names(modalities), modalities)
+  rlang::set_names(hint, rep("i", length(hint)))
 }

@@ -144,10 +144,10 @@ check_reduction <- function(object, name, key, call = rlang::caller_env()) {
   if (!grepl("^[a-zA-Z][a-zA-Z0-9]*_$", key)) {
     cli::cli_abort("{.arg reduction.key} must be letters and digits and end in an underscore ({.val SAILERX_}), not {.val {key}}.", call = call)
   }
-  free_key(object, name, key)
+  unused_key(object, name, key)
 }
 
-free_key <- function(object, name, key) {
+unused_key <- function(object, name, key) {
   keys <- SeuratObject::Key(object)
   taken <- unname(keys[names(keys) != name])
   base <- paste0("X", toupper(gsub("[^a-zA-Z0-9]", "", name)))

@@ -69,7 +69,7 @@ run_command <- function(command, verbose, call = rlang::caller_env()) {
   answer <- processx::run(
     command[1], command[-1],
     error_on_status = FALSE, stderr_to_stdout = TRUE, stdout_line_callback = show,
-    cleanup_tree = TRUE, wd = tempdir(), env = c("current", PYTHONUTF8 = "1")
+    cleanup_tree = TRUE, wd = tempdir(), env = python_environment()
   )
   if (answer$status != 0) {
     tail <- escape_braces(utils::tail(strsplit(answer$stdout, "\n")[[1]], 8))
@@ -121,8 +121,7 @@ base_python <- function(python, call = rlang::caller_env()) {
   check_name(named, "python", call = call)
   python <- absolute_python(named)
   probe <- "import sys, venv, ensurepip; sys.exit(0 if sys.version_info >= (3, 11) else 3)"
-  answer <- try(processx::run(python, c("-c", probe), error_on_status = FALSE, wd = tempdir()), silent = TRUE)
-  if (inherits(answer, "try-error") || answer$status != 0) {
+  if (!identical(ask(python, c("-c", probe))$status, 0L)) {
     cli::cli_abort(c(
       "{.arg python} must be a Python 3.11 or newer with the modules {.code venv} and {.code ensurepip}: {.path {named}} is not.",
       i = "On Debian and Ubuntu: {.code apt-get install python3-venv}. Or name another one: {.code install_sailerx(python = \"path/to/python\")}."

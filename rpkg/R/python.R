@@ -18,7 +18,33 @@ absolute_python <- function(path) {
   if (!grepl("[/\\\\]", path)) {
     path <- c(Filter(nzchar, Sys.which(path)[[1]]), path)[1]
   }
-  file.path(normalizePath(dirname(path), mustWork = FALSE), basename(path))
+  sub("^//", "/", file.path(normalizePath(dirname(path), mustWork = FALSE), basename(path)))
+}
+
+# The environment that Python had if R had not started it. On Linux, R puts its
+# own library folders first, and with them a Python can load a libssl or
+# libstdc++ that is not the one it was built with.
+python_environment <- function() {
+  variables <- unclass(Sys.getenv())
+  variables[c("PYTHONUTF8", "PYTHONUNBUFFERED")] <- "1"
+  path <- Sys.getenv("LD_LIBRARY_PATH")
+  added <- library_path_of_r()
+  if (nzchar(added) && startsWith(paste0(path, ":"), paste0(added, ":"))) {
+    rest <- substring(path, nchar(added) + 2)
+    variables <- variables[names(variables) != "LD_LIBRARY_PATH"]
+    variables <- c(variables, if (nzchar(rest)) c(LD_LIBRARY_PATH = rest))
+  }
+  variables
+}
+
+# What R's start script has put before LD_LIBRARY_PATH; "" where it has none.
+library_path_of_r <- function() {
+  script <- file.path(R.home("etc"), "ldpaths")
+  if (!file.exists(script)) {
+    return("")
+  }
+  code <- "unset LD_LIBRARY_PATH; . \"$1\"; printf %s \"$LD_LIBRARY_PATH\""
+  processx::run("/bin/sh", c("-c", code, "sh", script), error_on_status = FALSE, env = c("current", R_HOME = R.home()))$stdout
 }
 
 parents <- function(folder) {
@@ -65,11 +91,23 @@ python_state <- function(path) {
     return("not found")
   }
   probe <- "import importlib.util as u, sys; sys.exit(0 if u.find_spec('sailerx') else 3)"
-  answer <- try(processx::run(path, c("-c", probe), error_on_status = FALSE, timeout = 60, wd = tempdir()), silent = TRUE)
-  if (inherits(answer, "try-error") || !answer$status %in% c(0L, 3L)) {
+  answer <- ask(path, c("-c", probe))
+  if (!answer$status %in% c(0L, 3L)) {
     return("not found")
   }
   if (answer$status == 0) "ready" else "lacks sailerx"
+}
+
+# Status (NA if the program does not start, negative if it does not answer in
+# time), stdout and stderr.
+ask <- function(program, arguments, timeout = 60) {
+  tryCatch(
+    processx::run(
+      program, arguments,
+      error_on_status = FALSE, timeout = timeout, wd = tempdir(), env = python_environment()
+    ),
+    error = function(condition) list(status = NA_integer_, stdout = "", stderr = conditionMessage(condition))
+  )
 }
 
 # The places up to and including the one to use, with the state of each.

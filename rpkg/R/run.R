@@ -173,7 +173,7 @@ RunSAILERX.Assay <- function(object, rna, reference = NULL, meta.data = NULL, ..
   seurat <- SeuratObject::CreateSeuratObject(object, assay = "atac", meta.data = meta.data)
   seurat[["rna"]] <- rna
   if (!is.null(reference)) {
-    seurat[["reference"]] <- reference
+    seurat[["reference"]] <- bare_reduction(reference, "rna")
     reference <- "reference"
   }
   seurat <- RunSAILERX(

@@ -55,12 +55,9 @@ repair_commands <- function(named) {
 
 # `python -m sailerx info` prints one JSON object.
 ask_python <- function(report) {
-  answer <- processx::run(
-    report$python, c("-m", "sailerx", "info"),
-    error_on_status = FALSE, timeout = 300, wd = tempdir(), env = c("current", PYTHONUTF8 = "1")
-  )
+  answer <- ask(report$python, c("-m", "sailerx", "info"), timeout = 300)
   info <- try(jsonlite::fromJSON(answer$stdout), silent = TRUE)
-  if (answer$status != 0 || inherits(info, "try-error")) {
+  if (!identical(answer$status, 0L) || inherits(info, "try-error")) {
     report$problems <- c("Python has sailerx, but it does not run:", utils::tail(strsplit(answer$stderr, "\n")[[1]], 3))
     report$repair <- "sailerx::install_sailerx()"
     return(report)
@@ -89,13 +86,13 @@ print_sitrep <- function(report) {
   cli::cli_h2("Python")
   for (row in seq_len(nrow(report$places))) {
     place <- report$places[row, ]
-    cli::cli_inform(rlang::set_names("{.path {place$path}} ({place$source}): {place$state}", if (place$state == "ready") "v" else "x"))
+    cli::cli_bullets(rlang::set_names("{.path {place$path}} ({place$source}): {place$state}", if (place$state == "ready") "v" else "x"))
   }
   cli::cli_dl(shown(c(report$py, device = report$device, `file format` = report$format_version)))
   if (!report$ready) {
     cli::cli_h2("To repair")
-    cli::cli_inform(rlang::set_names(escape_braces(report$problems), rep("x", length(report$problems))))
-    cli::cli_inform("Type:")
+    cli::cli_bullets(rlang::set_names(escape_braces(report$problems), rep("x", length(report$problems))))
+    cli::cli_text("Type:")
     cli::cli_code(report$repair)
   }
 }

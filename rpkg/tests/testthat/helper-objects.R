@@ -34,8 +34,24 @@ toy_reduction <- function(cells, assay = "RNA", key = "PC_") {
 }
 
 # Fast and the same at every run.
-toy_run <- function(object, ...) {
-  RunSAILERX(object, atac.assay = "peaks", n_latent = 3, max_epochs = 2, device = "cpu", threads = 1, verbose = FALSE, ...)
+toy_run <- function(object, ..., atac.assay = "peaks", verbose = FALSE) {
+  RunSAILERX(
+    object, ...,
+    atac.assay = atac.assay, verbose = verbose, n_latent = 3, max_epochs = 2, device = "cpu", threads = 1
+  )
+}
+
+# toy_object() after toy_run(reference = "pca"), made once.
+toy_result <- local({
+  result <- NULL
+  function() {
+    result <<- result %||% toy_run(toy_object(), reference = "pca")
+    result
+  }
+})
+
+toy_embedding <- function(object, reduction = "sailerx") {
+  SeuratObject::Embeddings(object, reduction)
 }
 
 # With one more assay that was normalised and whose counts were thrown away.

@@ -54,11 +54,11 @@ test_that("names that Seurat would change or that are taken are refused", {
 
 test_that("a key that is taken is replaced by one made from the name", {
   object <- toy_object()
-  expect_equal(free_key(object, "sailerx", "SAILERX_"), "SAILERX_")
-  expect_equal(free_key(object, "pca", "PC_"), "PC_")
-  expect_equal(free_key(object, "sailerx.2", "PC_"), "SAILERX2_")
-  expect_equal(free_key(object, "2nd", "PC_"), "X2ND_")
-  expect_equal(free_key(object, "p.c", "PC_"), "PC1_")
+  expect_equal(unused_key(object, "sailerx", "SAILERX_"), "SAILERX_")
+  expect_equal(unused_key(object, "pca", "PC_"), "PC_")
+  expect_equal(unused_key(object, "sailerx.2", "PC_"), "SAILERX2_")
+  expect_equal(unused_key(object, "2nd", "PC_"), "X2ND_")
+  expect_equal(unused_key(object, "p.c", "PC_"), "PC1_")
 })
 
 test_that("a run is kept only in a new folder inside one that exists", {

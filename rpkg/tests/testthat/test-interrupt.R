@@ -44,7 +44,7 @@ test_that("an interrupt of R ends Python with its children and removes the files
 
 test_that("an R session that ends takes Python with it", {
   pids <- withr::local_tempfile()
-  python <- fake_python(does = c(sprintf("echo $$ > '%s'", pids), "exec sleep 300"))
+  python <- fake_python(does = c("sleep 2", sprintf("echo $$ > '%s'", pids), "exec sleep 300"))
   child <- start_child(sprintf("RunSAILERX(toy_object(), atac.assay = 'peaks', python = '%s')", python))
   expect_true(wait_until(function() file.exists(pids) && length(scan(pids, quiet = TRUE)) == 1))
   child$signal(15)

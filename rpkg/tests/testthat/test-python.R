@@ -73,3 +73,20 @@ test_that("braces in a path are shown as they are", {
   local_no_python()
   expect_error(find_python("/no/{x}/python"), "/no/{x}/python", fixed = TRUE)
 })
+
+test_that("Python does not inherit the library folders that R has put before the user's", {
+  skip_on_os(c("windows", "mac"))
+  own <- library_path_of_r()
+  skip_if(own == "", "this R sets no library folders")
+  withr::local_envvar(LD_LIBRARY_PATH = paste0(own, ":/opt/mine"))
+  expect_equal(python_environment()[["LD_LIBRARY_PATH"]], "/opt/mine")
+  withr::local_envvar(LD_LIBRARY_PATH = own)
+  expect_false("LD_LIBRARY_PATH" %in% names(python_environment()))
+  withr::local_envvar(LD_LIBRARY_PATH = "/opt/mine")
+  expect_equal(python_environment()[["LD_LIBRARY_PATH"]], "/opt/mine")
+})
+
+test_that("a program that does not answer in time is not taken for ready", {
+  expect_equal(ask("/no/such/program", "x")$status, NA_integer_)
+  expect_lt(ask(fake_python(does = "exec sleep 20"), "x", timeout = 0.5)$status, 0)
+})

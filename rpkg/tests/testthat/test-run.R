@@ -6,143 +6,160 @@ test_that("only objects with assays are taken", {
 test_that("the object grows by a reduction and a log entry alone", {
   skip_if_no_sailerx()
   object <- toy_object()
-  result <- toy_run(object, reference = "pca", batch = c("donor", "plate"), covariates = "mito")
-  expect_s4_class(result[["sailerx"]], "DimReduc")
+  result <- toy_result()
   expect_equal(setdiff(names(result), names(object)), "sailerx")
   expect_equal(SeuratObject::Command(result), "RunSAILERX.peaks.sailerx")
-  expect_lt(object.size(result[["RunSAILERX.peaks.sailerx"]]), 20000)
-  stripped <- result
-  stripped[["sailerx"]] <- NULL
-  stripped[["RunSAILERX.peaks.sailerx"]] <- NULL
-  expect_equal(stripped, object)
+  parts <- setdiff(methods::slotNames(object), c("reductions", "commands"))
+  for (part in parts) {
+    expect_identical(methods::slot(result, part), methods::slot(object, part))
+  }
+  expect_identical(result[["pca"]], object[["pca"]])
 })
 
-test_that("the reduction has its key, assay, names and record", {
+test_that("the reduction has its key, assay and names", {
   skip_if_no_sailerx()
-  reduction <- toy_run(toy_object(), seed = 4)[["sailerx"]]
+  reduction <- toy_result()[["sailerx"]]
   embedding <- SeuratObject::Embeddings(reduction)
-  expect_equal(SeuratObject::Key(reduction), c(sailerx = "SAILERX_"), ignore_attr = TRUE)
+  expect_s4_class(reduction, "DimReduc")
+  expect_equal(SeuratObject::Key(reduction), "SAILERX_", ignore_attr = TRUE)
   expect_equal(SeuratObject::DefaultAssay(reduction), "peaks")
   expect_equal(dimnames(embedding), list(toy_cells(), paste0("SAILERX_", 1:3)))
   expect_equal(unname(rowSums(embedding^2)), rep(1, 60), tolerance = 1e-6)
-  misc <- SeuratObject::Misc(reduction)
+})
+
+test_that("settings, versions and history are kept with the reduction", {
+  skip_if_no_sailerx()
+  misc <- SeuratObject::Misc(toy_result()[["sailerx"]])
   expect_equal(misc$settings$n_latent, 3)
-  expect_equal(misc$settings$seed, 4)
+  expect_equal(misc$settings$rna_embedding, "X_pca")
+  expect_s3_class(misc$history, "data.frame")
   expect_equal(misc$history$epoch, c(0, 1), ignore_attr = TRUE)
   expect_type(misc$history$loss, "double")
   expect_true(all(c("R", "SeuratObject", "torch") %in% names(misc$versions)))
   expect_null(misc$run)
 })
 
-test_that("the log says how the reduction was made, even by do.call", {
+test_that("the log is small and says what was asked for, even by do.call", {
   skip_if_no_sailerx()
-  result <- do.call(toy_run, list(toy_object(), reference = "pca", batch = "donor"))
-  command <- result[["RunSAILERX.peaks.sailerx"]]
-  expect_equal(command$batch, "donor")
+  expect_no_warning(
+    result <- do.call(toy_run, list(toy_result(), batch = c("donor", "plate"), covariates = "mito", seed = 4, reduction.name = "sailerx.b"))
+  )
+  command <- result[["RunSAILERX.peaks.sailerx.b"]]
+  expect_equal(command$batch, c("donor", "plate"))
   expect_equal(command$n_latent, 3)
-  expect_lt(object.size(command), 20000)
+  expect_lt(as.numeric(object.size(command)), 20000)
   expect_lt(nchar(command@call.string), 1000)
+  settings <- SeuratObject::Misc(result[["sailerx.b"]], slot = "settings")
+  expect_equal(settings$seed, 4)
+  expect_equal(settings$batch_key, c("donor", "plate"))
+  expect_equal(settings$continuous_key, "mito")
 })
 
-test_that("the same seed gives the same embedding, another seed another one", {
+test_that("another name gets its own key and leaves the first reduction alone", {
   skip_if_no_sailerx()
-  embedding <- function(...) SeuratObject::Embeddings(toy_run(toy_object(), ...), "sailerx")
-  first <- embedding(reference = "pca", seed = 1)
-  expect_identical(embedding(reference = "pca", seed = 1), first)
-  expect_false(isTRUE(all.equal(embedding(reference = "pca", seed = 2), first)))
+  expect_no_warning(result <- toy_run(toy_result(), reference = "pca", seed = 2, reduction.name = "sailerx.b"))
+  expect_identical(result[["sailerx"]], toy_result()[["sailerx"]])
+  expect_equal(colnames(result[["sailerx.b"]]), paste0("SAILERXB_", 1:3))
+  expect_equal(SeuratObject::Command(result), c("RunSAILERX.peaks.sailerx", "RunSAILERX.peaks.sailerx.b"))
+  differ <- unname(toy_embedding(result)) - unname(toy_embedding(result, "sailerx.b"))
+  expect_gt(max(abs(differ)), 0.01)
 })
 
-test_that("running twice replaces, and another name does not clash", {
+test_that("running twice replaces the reduction without a warning", {
   skip_if_no_sailerx()
-  object <- toy_run(toy_object())
-  expect_no_warning(object <- RunSAILERX(
-    object, atac.assay = "peaks", n_latent = 2, max_epochs = 1, device = "cpu", threads = 1, verbose = FALSE
-  ))
-  expect_equal(ncol(object[["sailerx"]]), 2)
-  expect_no_warning(object <- toy_run(object, reduction.name = "sailerx.b"))
-  expect_equal(SeuratObject::Key(object[["sailerx.b"]]), c(sailerx.b = "SAILERXB_"), ignore_attr = TRUE)
-  expect_equal(colnames(object[["sailerx.b"]]), paste0("SAILERXB_", 1:3))
-  expect_equal(SeuratObject::Command(object), c("RunSAILERX.peaks.sailerx", "RunSAILERX.peaks.sailerx.b"))
+  object <- toy_result()
+  object[["sailerx"]] <- toy_reduction(toy_cells()[1:10], "peaks", "SAILERX_")
+  expect_no_warning(object <- toy_run(object, reference = "pca"))
+  expect_identical(toy_embedding(object), toy_embedding(toy_result()))
 })
 
-test_that("v4 and v5 assays, split or whole, give the same embedding", {
+test_that("v4 assays give the same embedding", {
   skip_if_no_sailerx()
-  v5 <- toy_object()
-  expected <- SeuratObject::Embeddings(toy_run(v5, reference = "pca"), "sailerx")
   v4 <- toy_object(SeuratObject::CreateAssayObject)
-  expect_identical(SeuratObject::Embeddings(toy_run(v4, reference = "pca"), "sailerx"), expected)
-  v5[["RNA"]] <- split(v5[["RNA"]], v5$plate)
-  v5[["peaks"]] <- split(v5[["peaks"]], v5$donor)
-  expect_identical(SeuratObject::Embeddings(toy_run(v5, reference = "pca"), "sailerx"), expected)
-  expect_equal(SeuratObject::Layers(v5[["peaks"]]), c("counts.a", "counts.b"))
+  expect_identical(toy_embedding(toy_run(v4, reference = "pca")), toy_embedding(toy_result()))
+})
+
+test_that("split v5 layers are joined for the run and stay split in the object", {
+  skip_if_no_sailerx()
+  object <- toy_object()
+  object[["RNA"]] <- split(object[["RNA"]], object$plate)
+  object[["peaks"]] <- split(object[["peaks"]], object$donor)
+  result <- toy_run(object, reference = "pca")
+  expect_identical(toy_embedding(result), toy_embedding(toy_result()))
+  expect_equal(SeuratObject::Layers(result[["peaks"]]), c("counts.a", "counts.b"))
 })
 
 test_that("a ChromatinAssay is found without being named and gives the same embedding", {
   skip_if_not_installed("Signac")
   skip_if_no_sailerx()
   object <- toy_object()
-  expected <- SeuratObject::Embeddings(toy_run(object, reference = "pca"), "sailerx")
   counts <- SeuratObject::LayerData(object[["peaks"]], layer = "counts")
   object[["peaks"]] <- NULL
   object[["open"]] <- Signac::CreateChromatinAssay(counts, sep = c("-", "-"))
-  result <- RunSAILERX(
-    object, reference = "pca", n_latent = 3, max_epochs = 2, device = "cpu", threads = 1, verbose = FALSE
-  )
+  result <- toy_run(object, atac.assay = NULL, reference = "pca")
   expect_equal(SeuratObject::DefaultAssay(result[["sailerx"]]), "open")
-  expect_identical(SeuratObject::Embeddings(result, "sailerx"), expected)
+  expect_identical(toy_embedding(result), toy_embedding(toy_result()))
 })
 
 test_that("Signac's example object can be embedded", {
   skip_if_not_installed("Signac")
   skip_if_no_sailerx()
   object <- Signac::atac_small
-  expect_no_error(result <- RunSAILERX(
-    object, atac.assay = "peaks", rna.assay = "RNA", n_latent = 3, max_epochs = 2, device = "cpu", threads = 1, verbose = FALSE
-  ))
-  expect_setequal(SeuratObject::Cells(result[["sailerx"]]), colnames(object))
+  result <- toy_run(object)
+  expect_equal(SeuratObject::Cells(result[["sailerx"]]), colnames(object))
 })
 
 test_that("assays alone give the same reduction as the object that holds them", {
   skip_if_no_sailerx()
   object <- toy_object()
-  expected <- toy_run(object, reference = "pca", batch = "donor")[["sailerx"]]
-  reduction <- RunSAILERX(
-    object[["peaks"]], rna = object[["RNA"]], reference = object[["pca"]], meta.data = object[[]], batch = "donor",
+  expect_no_warning(reduction <- RunSAILERX(
+    object[["peaks"]], rna = object[["RNA"]], reference = object[["pca"]],
     n_latent = 3, max_epochs = 2, device = "cpu", threads = 1, verbose = FALSE
-  )
-  expect_identical(SeuratObject::Embeddings(reduction), SeuratObject::Embeddings(expected))
+  ))
+  expect_identical(SeuratObject::Embeddings(reduction), toy_embedding(toy_result()))
+})
+
+test_that("assays alone are checked", {
+  object <- toy_object()
   expect_error(RunSAILERX(object[["peaks"]], rna = "RNA"), "must be an RNA assay")
   expect_error(RunSAILERX(object[["peaks"]], rna = object[["RNA"]], reference = "pca"), "DimReduc")
+  expect_error(
+    RunSAILERX(object[["peaks"]], rna = object[["RNA"]], meta.data = object[[]], batch = "library"), "no \"library\""
+  )
 })
 
 test_that("cells are matched by name", {
   skip_if_no_sailerx()
   object <- toy_object()
-  expected <- SeuratObject::Embeddings(toy_run(object, reference = "pca"), "sailerx")
-  counts <- SeuratObject::LayerData(object[["RNA"]], layer = "counts")
-  object[["gex"]] <- suppressWarnings(SeuratObject::CreateAssay5Object(counts[, rev(colnames(counts))]))
+  object[["gex"]] <- suppressWarnings(SeuratObject::CreateAssay5Object(
+    SeuratObject::LayerData(object[["RNA"]], layer = "counts")[, rev(toy_cells())]
+  ))
+  object[["pca"]] <- toy_reduction(toy_cells())
   result <- toy_run(object, reference = "pca", rna.assay = "gex")
-  expect_identical(SeuratObject::Embeddings(result, "sailerx"), expected)
+  expect_identical(toy_embedding(result), toy_embedding(toy_result()))
 })
 
-test_that("cells without a peak assay have no row", {
+test_that("cells without accessibility have no row", {
   skip_if_no_sailerx()
   object <- toy_object()
-  object[["few"]] <- SeuratObject::CreateAssay5Object(toy_counts(toy_peaks(), toy_cells()[1:50], seed = 2))
-  result <- suppressWarnings(RunSAILERX(
-    object, atac.assay = "few", n_latent = 3, max_epochs = 1, device = "cpu", threads = 1, verbose = FALSE
-  ))
+  object[["few"]] <- SeuratObject::CreateAssay5Object(toy_counts(toy_peaks(), toy_cells()[50:1], seed = 2))
+  expect_warning(result <- toy_run(object, atac.assay = "few"), "10 of 60 cells")
   expect_equal(SeuratObject::Cells(result[["sailerx"]]), toy_cells()[1:50])
 })
 
-test_that("a run is kept whole where it was asked for", {
+test_that("a run is kept whole where it was asked for, and its files are closed", {
   skip_if_no_sailerx()
   folder <- normalizePath(withr::local_tempdir())
   keep <- file.path(folder, "my r\u00fcn")
-  result <- toy_run(toy_object(), keep = keep)
+  result <- toy_run(toy_object(), reference = "pca", keep = keep)
   expect_setequal(list.files(keep), c("input.h5mu", "run", "embedding.h5ad"))
   expect_equal(SeuratObject::Misc(result[["sailerx"]], slot = "run"), file.path(keep, "run"))
   expect_equal(list.files(folder, all.files = TRUE, no.. = TRUE), "my r\u00fcn")
+  for (file in file.path(keep, c("input.h5mu", "embedding.h5ad"))) {
+    again <- hdf5r::H5File$new(file, mode = "r+")
+    expect_true(again$is_valid)
+    again$close_all()
+  }
 })
 
 test_that("an error of Python leaves no file, in the temporary folder or beside `keep`", {
@@ -155,24 +172,32 @@ test_that("an error of Python leaves no file, in the temporary folder or beside 
   expect_equal(list.files(tempdir()), before)
 })
 
-test_that("bad values are refused in Python's words, which name the assay", {
+test_that("accessibility that is not counts is refused, naming the assay", {
   skip_if_no_sailerx()
   object <- toy_object()
   counts <- SeuratObject::LayerData(object[["peaks"]], layer = "counts")
   SeuratObject::LayerData(object[["peaks"]], layer = "counts") <- log1p(counts)
   expect_error(toy_run(object), "whole numbers.*'atac' is the assay 'peaks'")
-  object <- toy_object()
-  object$donor[3] <- NA
-  expect_error(toy_run(object, batch = "donor"), "donor.*cell3")
-  object$site <- "one"
-  expect_warning(toy_run(object, batch = "site"), "site.*one level")
-  expect_error(toy_run(object, covariates = "site"), "site.*numeric")
 })
 
-test_that("progress shows while Python runs", {
+test_that("a batch column with missing values is refused, naming a cell", {
   skip_if_no_sailerx()
-  expect_message(
-    RunSAILERX(toy_object(), atac.assay = "peaks", n_latent = 3, max_epochs = 2, device = "cpu", threads = 1),
-    "epoch 2/2.*cells/s"
+  object <- toy_object()
+  object$donor[3] <- NA
+  expect_error(toy_run(object, reference = "pca", batch = "donor"), "donor.*cell3")
+})
+
+test_that("progress shows, and what Python warns of is a warning", {
+  skip_if_no_sailerx()
+  object <- toy_object()
+  object$site <- "one"
+  lines <- character()
+  withCallingHandlers(
+    expect_warning(toy_run(object, reference = "pca", batch = "site", verbose = TRUE), "site.*one level"),
+    message = function(condition) {
+      lines <<- c(lines, conditionMessage(condition))
+      rlang::cnd_muffle(condition)
+    }
   )
+  expect_match(lines, "epoch 2/2.*cells/s", all = FALSE)
 })
