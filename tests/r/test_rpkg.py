@@ -1,0 +1,134 @@
+"""The R package: its unit tests, its interrupt, and R's own check of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import sailerx
+
+pytestmark = pytest.mark.r
+
+RPKG = Path(__file__).resolve().parents[2] / "rpkg"
+
+UNIT_TESTS = """
+for (package in c("testthat", "withr")) {
+  if (!requireNamespace(package, quietly = TRUE)) {
+    cat(jsonlite::toJSON(list(lacking = package), auto_unbox = TRUE))
+    quit()
+  }
+}
+results <- testthat::test_dir(
+  args[1], package = "sailerx", load_package = "installed", reporter = "silent", stop_on_failure = FALSE
+)
+rows <- lapply(results, function(test) lapply(test$results, function(result) list(
+  where = paste0(test$file, ": ", test$test),
+  kind = sub("expectation_", "", class(result)[1]),
+  text = conditionMessage(result)
+)))
+cat(jsonlite::toJSON(list(results = unlist(rows, recursive = FALSE)), auto_unbox = TRUE))
+"""
+
+
+def test_unit_tests_pass(run_r: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOT_CRAN", "true")
+    answer = json.loads(run_r(UNIT_TESTS, RPKG / "tests" / "testthat", timeout=1800).splitlines()[-1])
+    if "lacking" in answer:
+        pytest.skip(f"the R package {answer['lacking']} is not installed")
+    results = answer["results"]
+    kinds = Counter(result["kind"] for result in results)
+    print(f"testthat: {dict(kinds)}")
+    bad = [f"{r['where']}: {r['text']}" for r in results if r["kind"] in ("failure", "error", "warning")]
+    assert not bad, "\n".join(bad)
+    assert kinds["success"] > 200
+    skips = [f"{r['where']}: {r['text']}" for r in results if r["kind"] == "skip"]
+    if skips:
+        pytest.skip(f"{len(skips)} of R's unit tests: " + "; ".join(skips))
+
+
+def test_no_function_is_defined_twice() -> None:
+    pattern = re.compile(r"^([\w.]+) <- function", re.MULTILINE)
+    names = Counter(name for file in RPKG.glob("R/*.R") for name in pattern.findall(file.read_text("utf-8")))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_interrupting_r_ends_the_real_python_and_removes_its_files(tmp_path: Path) -> None:
+    data = tmp_path / "data.h5mu"
+    sailerx.simulate_to_file(data, 100, 80, 120, 3, seed=0)
+    script = tmp_path / "script.R"
+    script.write_text(
+        "library(sailerx)\n"
+        f'object <- ReadH5MU("{data}")\n'
+        'run <- function() RunSAILERX(object, atac.assay = "atac", rna.assay = "rna", max_epochs = 1e6, threads = 1)\n'
+        'tryCatch(run(), interrupt = function(condition) message("interrupted"))\n'
+        'message("left: ", length(list.files(tempdir(), pattern = "^sailerx")))\n'
+    )
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    environment = os.environ | {"TMPDIR": str(folder)}
+    with subprocess.Popen(
+        ["Rscript", str(script)], stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as r:
+        assert r.stderr is not None
+        until(r.stderr, "epoch 1/")
+        assert processes_about(folder, patience=0), "Python is running"
+        os.killpg(r.pid, signal.SIGINT)
+        rest = r.stderr.read()
+    assert "interrupted" in rest
+    assert "left: 0" in rest
+    assert not processes_about(folder)
+    assert list(folder.iterdir()) == []
+
+
+def until(lines: object, text: str) -> None:
+    """Read lines up to the one that holds the text."""
+    seen = []
+    for line in lines:  # type: ignore[attr-defined]
+        seen.append(line)
+        if text in line:
+            return
+    raise AssertionError("".join(seen))
+
+
+def processes_about(folder: Path, patience: float = 5) -> list[str]:
+    """Command lines of running Python processes that name the folder, once they are none or time is up."""
+    deadline = time.monotonic() + patience
+    while True:
+        table = subprocess.run(["ps", "-eo", "stat=,args="], capture_output=True, text=True).stdout
+        found = [line for line in table.splitlines() if str(folder) in line and "sailerx fit" in line]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.2)
+
+
+@pytest.mark.full
+def test_r_cmd_check_finds_nothing(tmp_path: Path) -> None:
+    if shutil.which("R") is None:
+        pytest.skip("R is not installed; `make setup` says how")
+    environment = os.environ | {
+        "_R_CHECK_FORCE_SUGGESTS_": "false",
+        "_R_CHECK_FUTURE_FILE_TIMESTAMPS_": "false",
+    }
+    commands = (["build", str(RPKG)], ["check", "--no-manual", f"sailerx_{sailerx.__version__}.tar.gz"])
+    for command in commands:
+        answer = subprocess.run(
+            ["R", "CMD", *command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=3600,
+        )
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+    log = (tmp_path / "sailerx.Rcheck" / "00check.log").read_text("utf-8")
+    assert "Status: OK" in log, log
