@@ -87,6 +87,7 @@ def _why_no_data() -> str | None:
 NEEDS = {"r": _why_no_r, "signac": _why_no_signac, "data": _why_no_data}
 
 
+@pytest.hookimpl(tryfirst=True)  # before the fixtures, which may need R themselves
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker, why_not in NEEDS.items():
         if item.get_closest_marker(marker) and (reason := why_not()):

@@ -1,8 +1,8 @@
 """The code blocks of README.md run as they stand there.
 
-Each block is run alone, in the order of the page, and all in one scratch folder: a block may use files that
-an earlier one has written. A block that cannot run here stands under a comment that says why, and counts as a
-skip:
+Each block is run alone, in the order of the page, and all in one folder that holds what the page takes for
+given: ``multiome.h5mu`` and, for R, ``obj.rds``. A block that cannot run here stands under a comment that says
+why, and counts as a skip:
 
     <!-- not run: needs a file of your own -->
 """
@@ -16,12 +16,17 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import mudata
+import numpy as np
 import pytest
+from sklearn.decomposition import TruncatedSVD
+
+import sailerx
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BLOCK = re.compile(
     r"(?:<!--\s*not run:\s*(?P<reason>.*?)\s*-->\s*)?"  # directly above, blank lines aside
-    r"^```(?P<language>python|r|sh)\n(?P<code>.*?)^```$",
+    r"^```(?P<language>python|r|sh|console)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 COMMANDS = {
@@ -40,18 +45,40 @@ class Block(NamedTuple):
 
     @classmethod
     def all_of(cls, text: str) -> list[Block]:
-        return [
-            cls(m["language"], m["code"], m["reason"], text.count("\n", 0, m.start("code")))
-            for m in BLOCK.finditer(text)
-        ]
+        return [cls.of(m, text.count("\n", 0, m.start("code"))) for m in BLOCK.finditer(text)]
+
+    @classmethod
+    def of(cls, match: re.Match[str], line: int) -> Block:
+        language, code = match["language"], match["code"]
+        if language == "console":  # what follows the prompt is typed, the rest is shown
+            language, code = "sh", "".join(re.findall(r"^\$ (.*\n)", code, re.MULTILINE))
+        return cls(language, code, match["reason"], line)
 
 
 BLOCKS = Block.all_of(README.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("readme")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``multiome.h5mu``: 200 cells, a reduction ``X_pca``, columns ``donor`` and ``plate``."""
+    path = tmp_path_factory.mktemp("readme")
+    mdata = sailerx.simulate(200, 300, 500, 3, seed=0)
+    rna = mdata["rna"]
+    rna.obsm["X_pca"] = TruncatedSVD(20, random_state=0).fit_transform(rna.X.log1p())
+    for adata in mdata.mod.values():
+        adata.obs["donor"] = adata.obs.pop("batch")
+        adata.obs["plate"] = np.resize(["p1", "p2", "p3"], adata.n_obs)
+    with mudata.set_options(pull_on_update=False):
+        mdata.write(path / "multiome.h5mu")
+    return path
+
+
+@pytest.fixture(scope="module")
+def seurat_folder(folder: Path) -> Path:
+    """The same folder, with ``obj.rds``: the same cells as a Seurat object."""
+    read = 'sailerx::ReadH5MU("multiome.h5mu", assays = c(RNA = "rna", peaks = "atac"))'
+    subprocess.run(["Rscript", "-e", f'saveRDS({read}, "obj.rds")'], cwd=folder, check=True, timeout=300)
+    return folder
 
 
 def needs(block: Block) -> list[pytest.MarkDecorator]:
@@ -61,9 +88,10 @@ def needs(block: Block) -> list[pytest.MarkDecorator]:
 @pytest.mark.parametrize(
     "block", [pytest.param(b, marks=needs(b), id=f"line {b.line} ({b.language})") for b in BLOCKS]
 )
-def test_readme_block_runs_as_written(block: Block, scratch: Path) -> None:
+def test_readme_block_runs_as_written(block: Block, request: pytest.FixtureRequest) -> None:
     if block.reason:
         pytest.skip(f"README.md, line {block.line}: {block.reason}")
+    scratch = request.getfixturevalue("seurat_folder" if block.language == "r" else "folder")
     (scratch / f"block.{SUFFIXES[block.language]}").write_text(block.code, encoding="utf-8")
     # `sailerx` and `python` are the environment's own, as after activating it.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -83,10 +111,10 @@ def test_readme_shows_each_face() -> None:
 
 
 def test_blocks_keep_their_code_their_line_and_their_reason() -> None:
-    runs = "# Title\n\n```sh\necho 1\n```\n\n"
+    runs = "# Title\n\n```console\n$ echo 1\n1\n```\n\n"
     does_not = "<!-- not run: needs the sea -->\n\n```python\nswim()\n```\n\n"
     text = runs + does_not + "```text\nno code\n```\n"
     assert Block.all_of(text) == [
         Block("sh", "echo 1\n", None, 3),
-        Block("python", "swim()\n", "needs the sea", 9),
+        Block("python", "swim()\n", "needs the sea", 10),
     ]
