@@ -104,8 +104,8 @@ class Model:
         matched, n_missing = infer.match_peaks(x, here, self.peaks)
         if n_missing == len(self.peaks):
             raise InputError(
-                f"the data share no peak with the model (its first: {self.peaks.index[0]!r}; theirs: {a.var_names[0]!r}). "
-                "Count fragments on the model's peaks."
+                f"the data share no peak with the model (its first: {self.peaks.index[0]!r}; theirs: "
+                f"{a.var_names[0]!r}). Count fragments on the model's peaks."
             )
         if n_missing:
             warnings.warn(
@@ -163,7 +163,7 @@ def fit(
     preset
         ``"default"``, or ``"paper"`` for the reference implementation's constants.
     max_epochs
-        Epochs after the warm-up; by default the preset's.
+        Epochs after the warm-up; by default the preset's, which for ``"default"`` is enough for about 3,000 mini-batches.
     seed
         Two runs on a CPU with one seed and thread count are bit-identical.
     device
@@ -212,7 +212,8 @@ def fit(
         atac_layer=atac_layer,
         seed=seed,
     )
-    shown = make_progress(progress, settings.warmup_epochs + settings.max_epochs)
+    settings = settings.for_cells(data.n_cells)
+    shown = make_progress(progress, settings.n_epochs)
     vae, history = train(data, settings, seed=seed, device=where, progress=shown)
     record = {
         "preset": preset,

@@ -134,7 +134,7 @@ def _refuse_missing(name: str, column: pd.Series) -> None:
     missing = column.isna()
     if missing.any():
         raise InputError(
-            f"confounder column {name!r} must have a value for every cell: {missing.sum()} of {len(column)} are missing, "
-            f"first {column.index[missing.to_numpy()][0]!r}. Fill them (for example with their own level) or drop those "
-            "cells."
+            f"confounder column {name!r} must have a value for every cell: {missing.sum()} of {len(column)} are "
+            f"missing, first {column.index[missing.to_numpy()][0]!r}. Fill them (for example with their own level) or "
+            "drop those cells."
         )
