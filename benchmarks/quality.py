@@ -1,0 +1,242 @@
+"""Quality, time and memory of the embeddings of one file: a row per method, seed and metric in a CSV.
+
+    python benchmarks/quality.py DATA.h5mu --labels cell_type --drop Mis --methods lsi_49 default --seeds 0 1 2 \\
+        --out benchmarks/results/snareseq.csv
+    python benchmarks/quality.py --table benchmarks/results/snareseq.csv --into benchmarks/README.md
+
+Rows that are there already are kept (`--redo` computes them anew), so a run that was stopped goes on where it was.
+Each embedding and each score is computed in a process of its own. README.md describes methods and scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+TOOLS = HERE.parent.parent / "shared" / "tools"
+SCORES = ["ari", "nmi", "silhouette", "knn", "gain_rna", "gain_atac", "seconds", "peak_mb"]
+COLUMNS = ["method", "seed", "metric", "cells", "resolution", "clusters", *SCORES, "threads", "settings"]
+UNSEEN = "@unseen"  # scored only on the cells that method `unseen` did not train on
+
+#: title in the table, by method; rows in this order
+TITLES = {
+    "rna_pca_scanpy": "RNA PCA 50, scanpy's recipe",
+    "rna_pca": "RNA PCA 50, as `sailerx` computes it",
+    "lsi_20": "ATAC LSI, components 2 to 21",
+    "lsi_49": "ATAC LSI, components 2 to 50",
+    "wnn": "WNN of RNA PCA 30 and LSI 30 (muon)",
+    "paper": "**sailerx, paper preset**",
+    "default": "**sailerx, default preset**",
+    "gamma_0": "control: γ = 0 (ATAC alone)",
+    "shuffled_atac": "control: ATAC shuffled between cells",
+    "unseen@unseen": "held-out cells, by a model that never saw them",
+    "default@unseen": "the same cells, by the model trained on all",
+    "lsi_49@unseen": "the same cells, ATAC LSI, components 2 to 50",
+    "rna_pca@unseen": "the same cells, RNA PCA 50",
+}
+COST_ABOVE = {
+    "default@unseen",
+    "lsi_49@unseen",
+    "rna_pca@unseen",
+}  # their seconds and memory stand in another row
+IN_PEERS = {"rna_pca_scanpy", "wnn"}
+METRICS = {"wnn": ["graph"]} | {
+    name: ["euclidean", "cosine"] for name in TITLES if name.startswith(("rna_pca", "lsi"))
+}
+
+
+# Running
+
+
+def run(python: str, *arguments: Any, threads: int) -> str:
+    """Standard output of a command with the project on its path and its threads limited."""
+    limit = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    limit["NUMBA_NUM_THREADS"] = str(threads)
+    path = os.pathsep.join(filter(None, [str(HERE.parent / "python"), os.environ.get("PYTHONPATH", "")]))
+    command = [python, *map(str, arguments)]
+    answer = subprocess.run(
+        command, env=os.environ | limit | {"PYTHONPATH": path}, stdout=subprocess.PIPE, text=True, check=False
+    )
+    if answer.returncode != 0:
+        sys.exit(f"quality.py: ended with {answer.returncode}, see above: {' '.join(command)}")
+    return answer.stdout
+
+
+def embedded(given: argparse.Namespace, method: str, seed: int, thinned: bool) -> Path:
+    """The embedding's file, computed if it is not there."""
+    base = method.removesuffix(UNSEEN)
+    suffix = "npz" if base == "wnn" else "npy"
+    out = given.work / f"{base}-{seed}{'-thinned' if thinned else ''}.{suffix}"
+    if not (out.exists() and out.with_suffix(".json").exists()):
+        data = given.work / "thinned" / "train.h5mu" if thinned else given.data
+        python = given.peers_python if base in IN_PEERS else sys.executable
+        options = ["--threads", given.threads]
+        if base == "wnn" and given.drop and not thinned:
+            options += ["--graph-without", given.labels, *given.drop]
+        print(base, f"seed {seed}", "half of the molecules" if thinned else "", file=sys.stderr, flush=True)
+        run(python, HERE / "methods.py", base, seed, data, out, *options, threads=given.threads)
+    return out
+
+
+def forget(given: argparse.Namespace, method: str, seed: int) -> None:
+    for path in given.work.glob(f"{method.removesuffix(UNSEEN)}-{seed}[.-]*"):
+        path.unlink()
+
+
+def score(given: argparse.Namespace, method: str, seed: int, metrics: list[str]) -> list[dict[str, Any]]:
+    """A row per metric."""
+    whole, half = (embedded(given, method, seed, thinned) for thinned in (False, True))
+    options = ["--labels", given.labels, "--seed", seed, "--metrics", *metrics]
+    options += ["--drop", *given.drop] if given.drop else []
+    options += ["--tools", given.tools] if given.tools else []
+    options += ["--held-out"] if method.endswith(UNSEEN) else []
+    files = [whole, half, given.data, given.work / "thinned"]
+    answer = run(given.peers_python, HERE / "scoring.py", "score", *files, *options, threads=given.threads)
+    cost = json.loads(whole.with_suffix(".json").read_text())
+    settings = cost.pop("settings")
+    settings = json.dumps(settings) if settings else ""
+    return [
+        {"method": method, "seed": seed, "settings": settings, **cost, **row}
+        for row in json.loads(answer.splitlines()[-1])
+    ]
+
+
+def fill(given: argparse.Namespace) -> None:
+    """Compute what is missing of the asked rows, saving after each."""
+    rows = read_rows(given.out)
+    if given.redo:
+        rows = [r for r in rows if r["method"] not in given.methods or int(r["seed"]) not in given.seeds]
+        for method in given.methods:
+            for seed in given.seeds:
+                forget(given, method, seed)
+    given.work.mkdir(parents=True, exist_ok=True)
+    halves = given.work / "thinned"
+    if not (halves / "train.h5mu").exists():
+        run(sys.executable, HERE / "scoring.py", "split", given.data, halves, threads=given.threads)
+    there = {(r["method"], int(r["seed"]), r["metric"]) for r in rows}
+    for seed in given.seeds:
+        for method in given.methods:
+            metrics = [m for m in METRICS.get(method, ["euclidean"]) if (method, seed, m) not in there]
+            if metrics:
+                rows += score(given, method, seed, metrics)
+                write_rows(given.out, rows)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    order = list(TITLES)
+    rows = sorted(rows, key=lambda r: (order.index(r["method"]), int(r["seed"]), r["metric"]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    with open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in r.items()} for r in rows)
+    os.replace(temporary, path)
+
+
+# The table
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: mean ± standard deviation over seeds; of a method's metrics the one with the better mean NMI."""
+    named = ["method", "neighbours", "ARI", "NMI", "silhouette", "kNN"]
+    head = [*named, "gain RNA", "gain ATAC", "seconds", "peak MB"]
+    lines = [head, ["---"] * 2 + ["---:"] * len(SCORES)]
+    for method, title in TITLES.items():
+        of_method = [r for r in rows if r["method"] == method]
+        metrics = sorted({r["metric"] for r in of_method}, reverse=True)
+        if metrics:
+            groups = [[r for r in of_method if r["metric"] == metric] for metric in metrics]
+            best = max(groups, key=lambda group: statistics.mean(float(r["nmi"]) for r in group))
+            shown = SCORES[:-2] if method in COST_ABOVE else SCORES
+            cells = [mean_and_spread(s, [r[s] for r in best]) if s in shown else "" for s in SCORES]
+            lines.append([title, best[0]["metric"], *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def mean_and_spread(score: str, values: Sequence[str]) -> str:
+    numbers = [float(v) for v in values if v != ""]
+    if not numbers:
+        return ""
+    mean = statistics.mean(numbers)
+    if score in ("seconds", "peak_mb"):
+        return f"{mean:,.0f}"
+    digits = 4 if score.startswith("gain") else 3
+    spread = f" ± {statistics.stdev(numbers):.{digits}f}" if len(numbers) > 1 else ""
+    return f"{mean:.{digits}f}{spread}"
+
+
+def place(text: str, name: str, page: Path) -> None:
+    """Put a table between the page's markers of its name."""
+    start, end = f"<!-- table: {name} -->\n", f"<!-- end of table: {name} -->"
+    old = page.read_text(encoding="utf-8")
+    if start not in old or end not in old.split(start, 1)[1]:
+        sys.exit(f"quality.py: {page} must have the lines {start.strip()} and {end}, in this order.")
+    before, rest = old.split(start, 1)
+    after = rest.split(end, 1)[1]
+    temporary = page.with_name(f".{page.name}")
+    temporary.write_text(f"{before}{start}\n{text}\n\n{end}{after}", encoding="utf-8")
+    shutil.copymode(page, temporary)
+    os.replace(temporary, page)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", nargs="?", type=Path, metavar="DATA.h5mu")
+    parser.add_argument("--labels", default="cell_type", help="obs column of cell types")
+    parser.add_argument(
+        "--drop", nargs="+", default=[], help="labels of cells left out of the scores by labels"
+    )
+    parser.add_argument(
+        "--methods", nargs="+", choices=TITLES, default=list(TITLES), metavar="METHOD", help=", ".join(TITLES)
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, metavar="OUT.csv")
+    parser.add_argument("--work", type=Path, help="folder of embeddings; by default work/NAME beside OUT.csv")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--tools", type=Path, default=TOOLS if TOOLS.is_dir() else None, help="folder with score.py"
+    )
+    parser.add_argument(
+        "--no-tools", dest="tools", action="store_const", const=None, help="use sailerx.metrics"
+    )
+    parser.add_argument(
+        "--peers-python", default=sys.executable, help="Python that has requirements-peers.txt"
+    )
+    parser.add_argument("--redo", action="store_true", help="compute rows that are there already")
+    parser.add_argument("--table", type=Path, metavar="OUT.csv", help="print the table of a CSV")
+    parser.add_argument("--into", type=Path, help="also put it into this page, between its markers")
+    given = parser.parse_args()
+    if given.table:
+        text = table(read_rows(given.table))
+        print(text)
+        if given.into:
+            place(text, given.table.stem, given.into)
+        return
+    if not (given.data and given.out):
+        parser.error("DATA.h5mu and --out are needed, or --table")
+    given.work = given.work or given.out.parent / "work" / given.out.stem
+    fill(given)
+
+
+if __name__ == "__main__":
+    main()

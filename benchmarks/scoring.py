@@ -1,0 +1,212 @@
+"""Scores of one embedding or neighbour graph: by labels, and by molecules that the embedding has not seen.
+
+    python benchmarks/scoring.py split DATA.h5mu FOLDER        each molecule goes to one of two halves by a fair coin
+    python benchmarks/scoring.py score WHOLE.npy HALF.npy DATA.h5mu FOLDER --labels cell_type --metrics euclidean cosine
+
+WHOLE is an embedding of DATA.h5mu, HALF one computed from FOLDER/train.h5mu alone. Each command prints one line of
+JSON. README.md says what is computed. `--tools` names a folder with a `score.py` whose
+`score` is used for embeddings; without it `sailerx.metrics.score` is, which does the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import mudata
+import numpy as np
+import scipy.sparse as sp
+from methods import held_out
+from sklearn.metrics import adjusted_rand_score, balanced_accuracy_score, normalized_mutual_info_score
+from sklearn.model_selection import StratifiedKFold
+from sklearn.neighbors import NearestNeighbors
+
+from sailerx import metrics
+
+MODALITIES = ("rna", "atac")
+NEIGHBORS = 100
+SHRINKAGE = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # weight of the overall share, per neighbours' total
+
+
+# By labels
+
+
+def score_embedding(
+    z: np.ndarray, labels: np.ndarray, metric: str, seed: int, tools: Path | None
+) -> dict[str, Any]:
+    """ARI, NMI, resolution, clusters, silhouette and kNN accuracy of an embedding (cells × dimensions)."""
+    if tools is None:
+        return metrics.score(z, labels, metric=metric, seed=seed)
+    spec = importlib.util.spec_from_file_location("score", tools / "score.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.score(z, labels, metric=metric, seed=seed)
+
+
+def score_graph(graph: sp.csr_matrix, near: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, Any]:
+    """The same from a graph (cells × cells) and neighbours (cells × neighbours, nearest first), without silhouette."""
+    best: dict[str, Any] = {"nmi": -1.0}
+    for resolution in metrics.RESOLUTIONS:
+        clusters = metrics.leiden(graph, resolution, seed=seed)
+        nmi = float(normalized_mutual_info_score(labels, clusters))
+        if nmi > best["nmi"]:
+            ari = float(adjusted_rand_score(labels, clusters))
+            best = {"ari": ari, "nmi": nmi, "resolution": resolution, "clusters": int(clusters.max()) + 1}
+    return {**best, "knn": vote(near, labels)}
+
+
+def vote(near: np.ndarray, labels: np.ndarray, n_votes: int = 15, folds: int = 3) -> float:
+    """Balanced accuracy of the majority among each cell's 15 nearest cells of the other folds.
+
+    A cell with fewer such cells among its listed neighbours asks those it has.
+    """
+    names, code = np.unique(labels, return_inverse=True)
+    scores = []
+    for train, test in StratifiedKFold(folds).split(near, code):
+        voter = np.append(np.isin(np.arange(len(near)), train), False)[near[test]]  # −1 is nobody
+        voter &= voter.cumsum(axis=1) <= n_votes
+        votes = np.stack([(voter & (code[near[test]] == k)).sum(axis=1) for k in range(len(names))], axis=1)
+        scores.append(balanced_accuracy_score(code[test], votes.argmax(axis=1)))
+    return float(np.mean(scores))
+
+
+# By unseen molecules
+
+
+def split(counts: sp.csr_matrix, seed: int) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """Two halves of a count matrix (cells × features), molecule by molecule."""
+    train, held = sp.csr_matrix(counts, copy=True), sp.csr_matrix(counts, copy=True)
+    train.data = np.random.default_rng(seed).binomial(train.data.astype(int), 0.5).astype(np.float32)
+    held.data = held.data - train.data
+    train.eliminate_zeros()
+    held.eliminate_zeros()
+    return train, held
+
+
+def nearest(z: np.ndarray, metric: str) -> np.ndarray:
+    """The 100 nearest cells of each, itself left out."""
+    k = min(NEIGHBORS, len(z) - 1)
+    return NearestNeighbors(n_neighbors=k, metric=metric).fit(z).kneighbors(return_distance=False)
+
+
+def gain(near: np.ndarray, train: sp.csr_matrix, held: sp.csr_matrix) -> float:
+    """Nats per held-out molecule by which neighbours predict a cell's features better than the overall share does.
+
+    Parameters
+    ----------
+    near
+        Neighbours of each cell, cells × neighbours; −1 for none.
+    train, held
+        Counts, cells × features: those the embedding was computed from, and those it has not seen.
+
+    Returns
+    -------
+    Mean of log(p_ij / p_j) over held-out molecules, with p_j the share of feature j in all training counts, and p_ij
+    that in the neighbours of cell i, shrunk towards p_j by the best of a few strengths.
+    """
+    n, listed = len(near), near >= 0
+    ends = np.append(0, listed.sum(axis=1).cumsum())
+    graph = sp.csr_matrix((np.ones(ends[-1], np.float32), near[listed], ends), shape=(n, n))
+    total = np.asarray(graph @ train.sum(axis=1)).ravel()
+    share = np.asarray(train.sum(axis=0)).ravel() / train.sum()
+    held = sp.csr_matrix(held)
+    rows, cols = np.repeat(np.arange(n), np.diff(held.indptr)), held.indices
+    around = np.concatenate(
+        [_entries(graph[i : i + 500] @ train, held[i : i + 500]) for i in range(0, n, 500)]
+    )
+    seen = share[cols] > 0
+    weight, p_all = held.data[seen], share[cols][seen]
+    p_near = around[seen] / np.maximum(total[rows][seen], 1)
+    gains = [(weight * np.log((p_near + s * p_all) / (1 + s) / p_all)).sum() for s in SHRINKAGE]
+    return float(max(gains) / weight.sum())
+
+
+def _entries(values: sp.csr_matrix, where: sp.csr_matrix) -> np.ndarray:
+    """Values at the stored positions of another matrix, in its order."""
+    rows = np.repeat(np.arange(where.shape[0]), np.diff(where.indptr))
+    return np.asarray(values[rows, where.indices]).ravel()
+
+
+# Commands
+
+
+def split_file(data: Path, folder: Path, seed: int = 0) -> dict[str, Any]:
+    """Write train.h5mu and held_rna.npz, held_atac.npz; cells with an empty training half leave both."""
+    whole = mudata.read_h5mu(data)
+    halves = {name: split(whole[name].X, seed) for name in MODALITIES}
+    keep = np.all([np.asarray(train.sum(axis=1)).ravel() > 0 for train, _ in halves.values()], axis=0)
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {name: whole[name][keep].copy() for name in MODALITIES}
+    for name, (train, held) in halves.items():
+        parts[name].X = train[keep]
+        sp.save_npz(folder / f"held_{name}.npz", held[keep])
+    mudata.MuData(parts).write_h5mu(folder / ".train.h5mu")
+    os.replace(folder / ".train.h5mu", folder / "train.h5mu")
+    return {"cells": int(keep.sum()), "of": len(keep)}
+
+
+def score_both(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """By labels and by unseen molecules, a row per metric."""
+    labels, train = (
+        mudata.read_h5mu(given.data)["atac"].obs[given.labels],
+        mudata.read_h5mu(given.folder / "train.h5mu"),
+    )
+    labels = labels.astype(str).to_numpy()
+    held = {name: sp.load_npz(given.folder / f"held_{name}.npz") for name in MODALITIES}
+    keep = ~np.isin(labels, given.drop)
+    cells = np.ones(train.n_obs, dtype=bool)
+    if given.held_out:
+        keep &= held_out(len(labels), given.seed)
+        cells = held_out(train.n_obs, given.seed)
+    labels, halves = labels[keep], {name: (train[name].X[cells], held[name][cells]) for name in MODALITIES}
+    rows = []
+    for metric in given.metrics:
+        if metric == "graph":
+            by_labels, near = score_graph_file(given.whole, labels, given.seed), np.load(given.half)["near"]
+        else:
+            by_labels = score_embedding(np.load(given.whole)[keep], labels, metric, given.seed, given.tools)
+            near = nearest(np.load(given.half)[cells], metric)
+        gains = {f"gain_{name}": gain(near, *halves[name]) for name in MODALITIES}
+        rows.append(by_labels | gains | {"metric": metric, "cells": len(labels)})
+    return rows
+
+
+def score_graph_file(path: Path, labels: np.ndarray, seed: int) -> dict[str, Any]:
+    found, n = np.load(path), len(labels)
+    graph = sp.csr_matrix((found["weight"], (found["row"], found["col"])), shape=(n, n))
+    return score_graph(graph, found["near"], labels, seed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    halves, both = commands.add_parser("split"), commands.add_parser("score")
+    both.add_argument("whole", type=Path, help="embedding (.npy) or graph (.npz) of DATA.h5mu")
+    both.add_argument("half", type=Path, help="that of FOLDER/train.h5mu")
+    for command in (halves, both):
+        command.add_argument("data", type=Path, metavar="DATA.h5mu")
+        command.add_argument("folder", type=Path)
+    both.add_argument("--metrics", nargs="+", default=["euclidean"], choices=["euclidean", "cosine", "graph"])
+    both.add_argument("--seed", type=int, default=0)
+    both.add_argument("--held-out", action="store_true", help="only on cells that `unseen` did not train on")
+    both.add_argument("--labels", required=True, help="obs column of cell types")
+    both.add_argument(
+        "--drop", nargs="+", default=[], help="labels of cells left out of the scores by labels"
+    )
+    both.add_argument("--tools", type=Path, help="folder with score.py")
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    mudata.set_options(pull_on_update=False)
+    answer = score_both(given) if given.command == "score" else split_file(given.data, given.folder)
+    print(json.dumps(answer, default=float))  # numpy's numbers too
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The benchmark's commands on tiny data, and its score by unseen molecules against a brute-force count."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from data import paired, write
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def scoring() -> ModuleType:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        return importlib.import_module("scoring")
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
+
+
+def quality(*arguments: object) -> str:
+    command = [sys.executable, str(ROOT / "benchmarks" / "quality.py"), *map(str, arguments)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def test_rows_are_computed_once_and_become_a_table_on_the_page(tmp_path: Path) -> None:
+    data = write(paired(n_cells=130), tmp_path / "tiny.h5mu")
+    out, page = tmp_path / "tiny.csv", tmp_path / "page.md"
+    run = [data, "--seeds", 0, "--out", out, "--threads", 1, "--no-tools"]
+    quality(*run, "--methods", "rna_pca")
+    before = out.read_text(encoding="utf-8").splitlines()
+    quality(*run, "--methods", "rna_pca", "rna_pca@unseen")
+    rows = list(csv.DictReader(out.open(encoding="utf-8")))
+    assert out.read_text(encoding="utf-8").splitlines()[:3] == before
+    assert [(r["method"], r["metric"], r["cells"]) for r in rows] == [
+        ("rna_pca", "cosine", "130"),
+        ("rna_pca", "euclidean", "130"),
+        ("rna_pca@unseen", "cosine", "26"),
+        ("rna_pca@unseen", "euclidean", "26"),
+    ]
+    assert all(0 <= float(r["nmi"]) <= 1 and float(r["peak_mb"]) > 10 for r in rows)
+    page.write_text(
+        "Above.\n<!-- table: tiny -->\nold\n<!-- end of table: tiny -->\nBelow.\n", encoding="utf-8"
+    )
+    table = quality("--table", out, "--into", page)
+    assert table.count("\n") == 4
+    assert table in page.read_text(encoding="utf-8")
+    assert "old" not in page.read_text(encoding="utf-8")
+
+
+def test_held_out_cells_are_one_in_five_and_differ_by_seed(scoring: ModuleType) -> None:
+    cells = scoring.held_out(60, 0)
+    assert cells.sum() == 12
+    assert (cells == scoring.held_out(60, 0)).all()
+    assert (cells != scoring.held_out(60, 1)).any()
+
+
+def test_split_halves_keep_every_molecule_once(scoring: ModuleType) -> None:
+    counts = sp.csr_matrix(paired()["rna"].X)
+    train, held = scoring.split(counts, 0)
+    assert ((train + held) != counts).nnz == 0
+    assert min(train.data.min(), held.data.min()) > 0
+    assert train.sum() == pytest.approx(counts.sum() / 2, rel=0.1)
+
+
+def test_gain_matches_a_loop_over_molecules(scoring: ModuleType) -> None:
+    train, held = (half.toarray() for half in scoring.split(paired()["rna"].X, 0))
+    z = np.random.default_rng(0).normal(size=(60, 3))
+    share = train.sum(axis=0) / train.sum()
+    distance = ((z[:, None] - z[None]) ** 2).sum(axis=2)
+    near = np.argsort(distance, axis=1)[:, 1:21]  # the cell itself comes first
+    gains = []
+    for strength in scoring.SHRINKAGE:
+        total, molecules = 0.0, 0.0
+        for i, j in zip(*held.nonzero(), strict=True):
+            if share[j] > 0:
+                around = train[near[i]]
+                p = (around[:, j].sum() / around.sum() + strength * share[j]) / (1 + strength)
+                total, molecules = total + held[i, j] * np.log(p / share[j]), molecules + held[i, j]
+        gains.append(total / molecules)
+    found = scoring.gain(near, sp.csr_matrix(train), sp.csr_matrix(held))
+    assert found == pytest.approx(max(gains), rel=1e-4)
+
+
+def test_vote_of_listed_neighbors_matches_a_classifier_on_the_embedding(scoring: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["a", "b", "c"], 20)
+    z = rng.normal(size=(60, 3)) + 1.5 * (labels == "a")[:, None]
+    expected = scoring.metrics.knn_accuracy(z, labels)
+    assert 1 / 3 < expected < 1
+    assert scoring.vote(scoring.nearest(z, "euclidean"), labels) == pytest.approx(expected)
