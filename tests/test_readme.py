@@ -5,6 +5,8 @@ given: ``multiome.h5mu`` and, for R, ``obj.rds``. A block that cannot run here s
 why, and counts as a skip:
 
     <!-- not run: needs a file of your own -->
+
+What is typed after a ``$`` (set-up, these tests, the demo) runs elsewhere; that `make` knows it is tested here.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import sailerx
 README = Path(__file__).resolve().parent.parent / "README.md"
 BLOCK = re.compile(
     r"(?:<!--\s*not run:\s*(?P<reason>.*?)\s*-->\s*)?"  # directly above, blank lines aside
-    r"^```(?P<language>python|r|sh|console)\n(?P<code>.*?)^```$",
+    r"^```(?P<language>python|r|sh)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 COMMANDS = {
@@ -45,17 +47,14 @@ class Block(NamedTuple):
 
     @classmethod
     def all_of(cls, text: str) -> list[Block]:
-        return [cls.of(m, text.count("\n", 0, m.start("code"))) for m in BLOCK.finditer(text)]
-
-    @classmethod
-    def of(cls, match: re.Match[str], line: int) -> Block:
-        language, code = match["language"], match["code"]
-        if language == "console":  # what follows the prompt is typed, the rest is shown
-            language, code = "sh", "".join(re.findall(r"^\$ (.*\n)", code, re.MULTILINE))
-        return cls(language, code, match["reason"], line)
+        return [
+            cls(m["language"], m["code"], m["reason"], text.count("\n", 0, m.start("code")))
+            for m in BLOCK.finditer(text)
+        ]
 
 
-BLOCKS = Block.all_of(README.read_text(encoding="utf-8"))
+TEXT = README.read_text(encoding="utf-8")
+BLOCKS = Block.all_of(TEXT)
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +109,17 @@ def test_readme_shows_each_face() -> None:
     assert {block.language for block in BLOCKS if not block.reason} == {"python", "r", "sh"}
 
 
+def test_make_knows_every_command_that_the_page_names() -> None:
+    named = set(re.findall(r"\bmake ([a-z][a-z-]*)", TEXT))
+    known = set(re.findall(r"^([a-z-]+):.*##", (README.parent / "Makefile").read_text(), re.MULTILINE))
+    assert {"demo", "test"} <= named <= known
+
+
 def test_blocks_keep_their_code_their_line_and_their_reason() -> None:
-    runs = "# Title\n\n```console\n$ echo 1\n1\n```\n\n"
+    runs = "# Title\n\n```sh\necho 1\n```\n\n"
     does_not = "<!-- not run: needs the sea -->\n\n```python\nswim()\n```\n\n"
     text = runs + does_not + "```text\nno code\n```\n"
     assert Block.all_of(text) == [
         Block("sh", "echo 1\n", None, 3),
-        Block("python", "swim()\n", "needs the sea", 10),
+        Block("python", "swim()\n", "needs the sea", 9),
     ]
