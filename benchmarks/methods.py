@@ -74,32 +74,32 @@ def wnn(mdata: mudata.MuData, seed: int, graph_cells: np.ndarray | None = None) 
     return {"graph": graph, "near": _nearest_first(joint.obsp["many_distances"])}, {"done": seconds}
 
 
-def default(mdata: mudata.MuData, seed: int) -> Result:
-    return _fit(mdata, mdata, seed)
+def default(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
+    return _fit(mdata, mdata, seed, **options)
 
 
-def paper(mdata: mudata.MuData, seed: int) -> Result:
-    return _fit(mdata, mdata, seed, preset="paper")
+def paper(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
+    return _fit(mdata, mdata, seed, preset="paper", **options)
 
 
-def gamma_0(mdata: mudata.MuData, seed: int) -> Result:
+def gamma_0(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
     """The default preset without alignment: ATAC alone."""
-    return _fit(mdata, mdata, seed, gamma=0.0, warmup_gamma=0.0)
+    return _fit(mdata, mdata, seed, gamma=0.0, warmup_gamma=0.0, **options)
 
 
-def shuffled_atac(mdata: mudata.MuData, seed: int) -> Result:
+def shuffled_atac(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
     """The default preset where each cell has the ATAC of another; scored by the cell that RNA is of."""
     atac = mdata["atac"].copy()
     atac.X = atac.X[np.random.default_rng(seed).permutation(atac.n_obs)]
     shuffled = mudata.MuData({"rna": mdata["rna"], "atac": atac})
-    return _fit(shuffled, shuffled, seed)
+    return _fit(shuffled, shuffled, seed, **options)
 
 
-def unseen(mdata: mudata.MuData, seed: int) -> Result:
+def unseen(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
     """The default preset trained without `held_out` cells, which are then embedded from their ATAC alone."""
     seen = ~held_out(mdata.n_obs, seed)
     train = mudata.MuData({name: a[seen].copy() for name, a in mdata.mod.items()})
-    return _fit(train, mdata, seed)
+    return _fit(train, mdata, seed, **options)
 
 
 IN_PEERS = {"rna_pca_scanpy": rna_pca_scanpy, "wnn": wnn}
@@ -202,12 +202,13 @@ def main() -> None:
     parser.add_argument(
         "--graph-without", nargs="+", metavar=("COLUMN", "VALUE"), help="wnn: cells left out of the graph"
     )
+    parser.add_argument("--max-epochs", type=int, help="sailerx: to try things out; by default the preset's")
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
     mudata.set_options(pull_on_update=False)
     import_for(given.method, given.threads)
     mdata = mudata.read_h5mu(given.data)
-    options = {}
+    options: dict[str, Any] = {"max_epochs": given.max_epochs} if given.method in OURS else {}
     if given.method == "wnn" and given.graph_without:
         column, *values = given.graph_without
         options["graph_cells"] = ~mdata["atac"].obs[column].astype(str).isin(values).to_numpy()

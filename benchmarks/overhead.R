@@ -1,6 +1,6 @@
 # What RunSAILERX() costs beyond the same fit from Python: a line of results/overhead.csv.
 #
-#     Rscript benchmarks/overhead.R DATA.h5mu OUT.csv [SEED] [THREADS]
+#     Rscript benchmarks/overhead.R DATA.h5mu OUT.csv [SEED] [THREADS] [MAX_EPOCHS]
 #
 # Python: fit and embed, after imports and reading (benchmarks/methods.py). R: RunSAILERX() on the object as
 # ReadH5MU() gives it, with writing the file, starting Python and attaching the result.
@@ -14,6 +14,7 @@ data <- normalizePath(arguments[1])
 out <- arguments[2]
 seed <- if (length(arguments) > 2L) as.integer(arguments[3]) else 0L
 threads <- if (length(arguments) > 3L) as.integer(arguments[4]) else 2L
+max_epochs <- if (length(arguments) > 4L) as.integer(arguments[5]) # NULL: as many as the preset has
 script <- normalizePath(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE)))
 
 library(sailerx)
@@ -32,7 +33,10 @@ python <- function() {
 fit_in_python <- function() {
   embedding <- tempfile(fileext = ".npy")
   methods <- file.path(dirname(script), "methods.py")
-  status <- system2(python(), shQuote(c(methods, "default", seed, data, embedding, "--threads", threads)))
+  epochs <- if (!is.null(max_epochs)) c("--max-epochs", max_epochs)
+  status <- system2(
+    python(), shQuote(c(methods, "default", seed, data, embedding, "--threads", threads, epochs))
+  )
   if (status != 0L) {
     stop("The fit in Python has ended with status ", status, ".")
   }
@@ -56,7 +60,8 @@ fit_in_r <- function() {
   time <- system.time(
     object <- RunSAILERX(
       object,
-      atac.assay = "peaks", rna.assay = "RNA", seed = seed, threads = threads, device = "cpu", python = python()
+      atac.assay = "peaks", rna.assay = "RNA", seed = seed, python = python(),
+      threads = threads, max_epochs = max_epochs, device = "cpu"
     )
   )
   list(seconds = time[["elapsed"]], embedding = SeuratObject::Embeddings(object, reduction = "sailerx"))
