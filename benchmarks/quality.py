@@ -25,7 +25,18 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE.parent.parent / "shared" / "tools"
 SCORES = ["ari", "nmi", "silhouette", "knn", "gain_rna", "gain_atac", "seconds", "peak_mb"]
-COLUMNS = ["method", "seed", "metric", "cells", "resolution", "clusters", *SCORES, "threads", "settings"]
+COLUMNS = [
+    "method",
+    "seed",
+    "metric",
+    "cells",
+    "resolution",
+    "clusters",
+    *SCORES,
+    "cpu_seconds",
+    "threads",
+    "settings",
+]
 UNSEEN = "@unseen"  # scored only on the cells that method `unseen` did not train on
 
 #: title in the table, by method; rows in this order
