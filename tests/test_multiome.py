@@ -72,7 +72,7 @@ def test_cells_in_another_order_are_aligned_by_name(mdata: mudata.MuData) -> Non
 
 
 def test_named_embedding_is_the_reference_at_unit_length(mdata: mudata.MuData) -> None:
-    data = multiome(mdata, rna_embedding="X_given", settings=tiny_settings(reference_neighbors=0))
+    data = multiome(mdata, rna_embedding="X_given", settings=tiny_settings())
     given = mdata["rna"].obsm["X_given"]
     np.testing.assert_allclose(data.g, given / np.linalg.norm(given, axis=1, keepdims=True), rtol=1e-5)
     assert data.reference == "obsm 'X_given'"

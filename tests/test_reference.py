@@ -8,9 +8,9 @@ import scipy.sparse as sp
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from data import paired, unit_rows
+from data import paired
 from sailerx import InputError
-from sailerx.reference import highly_variable, rna_pca, smooth
+from sailerx.reference import highly_variable, rna_pca
 
 
 def counts(n_genes: int = 120) -> sp.csr_matrix:
@@ -81,25 +81,3 @@ def test_highly_variable_genes_are_those_that_vary_for_their_mean() -> None:
 
 def test_all_genes_are_kept_where_there_are_few() -> None:
     assert highly_variable(counts(), 2000).tolist() == list(range(120))
-
-
-def test_no_neighbours_leave_the_rows_at_unit_length() -> None:
-    g = np.random.default_rng(0).normal(size=(10, 4))
-    ours = smooth(g, 0)
-    np.testing.assert_allclose(ours, g / np.linalg.norm(g, axis=1, keepdims=True), rtol=1e-6)
-    assert ours.dtype == np.float32
-
-
-def test_smoothing_averages_each_row_with_its_nearest_by_cosine() -> None:
-    g = np.random.default_rng(1).normal(size=(12, 4))
-    u = g / np.linalg.norm(g, axis=1, keepdims=True)
-    similarity = u @ u.T
-    np.fill_diagonal(similarity, -np.inf)
-    expected = np.stack([u[i] + u[np.argsort(-similarity[i])[:3]].sum(axis=0) for i in range(12)])
-    ours = smooth(g, 3)
-    np.testing.assert_allclose(ours, expected / np.linalg.norm(expected, axis=1, keepdims=True), rtol=1e-5)
-    assert unit_rows(ours)
-
-
-def test_smoothing_takes_no_more_neighbours_than_there_are() -> None:
-    assert unit_rows(smooth(np.random.default_rng(2).normal(size=(3, 4)), 10))

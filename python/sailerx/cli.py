@@ -11,10 +11,10 @@ import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NoReturn, get_type_hints
+from typing import Any, NoReturn
 
 import sailerx
-from sailerx.config import Settings
+from sailerx.config import Settings, option_kinds
 from sailerx.errors import InputError
 
 
@@ -209,7 +209,7 @@ def _add_data_arguments(command: argparse.ArgumentParser) -> None:
 
 def _add_settings(group: Any) -> None:
     """One flag for each field of `Settings`."""
-    kinds = get_type_hints(Settings)
+    kinds = option_kinds()
     for field in dataclasses.fields(Settings):
         flag, kind = "--" + field.name.rstrip("_").replace("_", "-"), kinds[field.name]
         if kind is bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_type_hints
 
@@ -26,6 +27,8 @@ class Settings:
     n_hidden: int = 64
     #: width of the layer next to the latent heads, per chromosome
     n_chrom: int = 32
+    #: the encoder sees x / depth instead of x: a departure from the paper, so that depth cannot pass as the sum of the input
+    input_share: bool = True
     #: chromosomes and contigs with fewer peaks share one block
     min_peaks_per_chrom: int = 20
     #: treat all peaks as one block, for features without coordinates
@@ -34,12 +37,12 @@ class Settings:
     #: M, cells per mini-batch
     minibatch_size: int = 200
     #: share of the peaks, drawn anew in each step, from which the reconstruction term is estimated (without bias)
-    peak_share: float = 1.0
+    peak_share: float = 0.05
     #: epochs before the KL terms enter
     warmup_epochs: int = 0
-    #: epochs of the main phase
-    max_epochs: int = 40
-    learning_rate: float = 1e-3
+    #: epochs of the main phase; None = enough for about 3,000 mini-batches, at least 20 and at most 400
+    max_epochs: int | None = None
+    learning_rate: float = 2e-3
     #: "one-cycle" (cosine up and down over the run) or "exponential" (``lr_decay`` per epoch of the main phase)
     lr_schedule: Literal["one-cycle", "exponential"] = "one-cycle"
     lr_decay: float = 0.995
@@ -51,9 +54,9 @@ class Settings:
     #: lambda, weight of the invariance term KL[q(z|x) || q(z)]
     lambda_: float = 1.0
     #: gamma, weight of the alignment term, per pair of cells
-    gamma: float = 6e4
-    #: length of one KL annealing cycle in epochs: a rises 0 -> 1 over the first half, then stays 1
-    kl_cycle_epochs: float = 40.0
+    gamma: float = 2e4
+    #: length of one KL annealing cycle in epochs: a rises 0 -> 1 over the first half, then stays 1; 0 = always 1
+    kl_cycle_epochs: float = 0.0
     #: warm-up: weight of the reconstruction term per cell *and peak*
     warmup_reconstruction: float = 1.0
     #: warm-up: weight of open peaks in the reconstruction term
@@ -62,14 +65,14 @@ class Settings:
     warmup_gamma: float = 0.0
     #: quantiles (q, 1 - q) at which log(RNA depth / ATAC depth) is clipped before it becomes w; 0 = the paper's min and max
     weight_clip: float = 0.01
-    #: neighbours over which the RNA reference is averaged before training; 0 = as given
-    reference_neighbors: int = 0
+    #: lowest w: a departure from the paper, whose cells of deepest ATAC learn nothing from RNA (w = 0)
+    weight_floor: float = 0.5
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be trained with."""
         for name, low in _LOWEST.items():
             value = getattr(self, name)
-            if not value >= low:
+            if value is not None and not value >= low:
                 raise InputError(f"`{name}` must be at least {low:g}, got {value!r}.")
         if self.lr_schedule not in ("one-cycle", "exponential"):
             raise InputError(f"`lr_schedule` must be 'one-cycle' or 'exponential', got {self.lr_schedule!r}.")
@@ -77,7 +80,26 @@ class Settings:
             raise InputError(f"`peak_share` must be above 0 and at most 1, got {self.peak_share!r}.")
         if not 0 <= self.weight_clip < 0.5:
             raise InputError(f"`weight_clip` must be in [0, 0.5), got {self.weight_clip!r}.")
+        if not 0 <= self.weight_floor <= 1:
+            raise InputError(f"`weight_floor` must be between 0 and 1, got {self.weight_floor!r}.")
 
+    def for_cells(self, n_cells: int) -> Settings:
+        """These settings with ``max_epochs`` filled in for a data set of this size."""
+        if self.max_epochs is not None:
+            return self
+        steps = max(1, n_cells // self.minibatch_size)
+        return dataclasses.replace(self, max_epochs=min(400, max(20, math.ceil(_STEPS / steps))))
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs of the whole run, warm-up included; known once ``max_epochs`` is."""
+        if self.max_epochs is None:
+            raise ValueError("max_epochs is open: call for_cells first")
+        return self.warmup_epochs + self.max_epochs
+
+
+#: mini-batches of a run whose length is not given
+_STEPS = 3000
 
 _LOWEST = {
     "n_latent": 1,
@@ -98,13 +120,14 @@ _LOWEST = {
     "warmup_reconstruction": 0,
     "warmup_positive_weight": 0,
     "warmup_gamma": 0,
-    "reference_neighbors": 0,
 }
 
 #: The reference implementation's loss of one mini-batch, divided by M = 200 throughout: the same gradient up to that
 #: factor, which Adam does not see once weight decay and eps are divided by it too.
 PAPER = Settings(
+    input_share=False,
     minibatch_size=_M,
+    peak_share=1.0,
     warmup_epochs=10,
     max_epochs=400,
     learning_rate=1e-4,
@@ -120,10 +143,16 @@ PAPER = Settings(
     warmup_positive_weight=20.0,
     warmup_gamma=6000.0 / _M,
     weight_clip=0.0,
-    reference_neighbors=0,
+    weight_floor=0.0,
 )
 
 PRESETS = {"default": Settings(), "paper": PAPER}
+
+
+def option_kinds() -> dict[str, Any]:
+    """The type of each option: int, float, bool, or anything else for a word."""
+    hints = get_type_hints(Settings)
+    return {name: int if hint == int | None else hint for name, hint in hints.items()}
 
 
 def make_settings(preset: str = "default", **options: Any) -> Settings:
@@ -143,7 +172,7 @@ def make_settings(preset: str = "default", **options: Any) -> Settings:
     """
     if preset not in PRESETS:
         raise InputError(f"`preset` must be one of {', '.join(PRESETS)}; got {preset!r}.")
-    kinds = get_type_hints(Settings)
+    kinds = option_kinds()
     unknown = sorted(set(options) - set(kinds))
     if unknown:
         raise InputError(f"unknown option {', '.join(unknown)}. The options are: {', '.join(kinds)}.")

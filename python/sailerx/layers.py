@@ -28,11 +28,16 @@ def _per_peak(blocks: Blocks, bound_of: list[float]) -> Float[Tensor, "peaks 1"]
 
 
 class PeaksToChromosomes(nn.Module):
-    """One linear layer per chromosome from its peaks; their outputs are stacked along a chromosome axis."""
+    """One linear layer per chromosome from its peaks; their outputs are stacked along a chromosome axis.
 
-    def __init__(self, blocks: Blocks, n_out: int, generator: torch.Generator) -> None:
+    With ``share``, a cell's open peaks count 1 / depth each (times 1,000), so that depth cannot pass as a sum.
+    """
+
+    def __init__(
+        self, blocks: Blocks, n_out: int, generator: torch.Generator, *, share: bool = False
+    ) -> None:
         super().__init__()
-        self.blocks = blocks
+        self.blocks, self.share = blocks, share
         sizes = [b - a for a, b in blocks]
         xavier = _per_peak(blocks, [math.sqrt(6 / (n + n_out)) for n in sizes])
         self.weight = _uniform(xavier, blocks[-1][1], n_out, generator=generator)
@@ -47,7 +52,10 @@ class PeaksToChromosomes(nn.Module):
         size = torch.bincount(bag, minlength=x.n_cells * K)
         first = torch.cumsum(size, dim=0) - size
         summed = F.embedding_bag(x.peak, self.weight, first, mode="sum")
-        return summed.view(x.n_cells, K, -1) + self.bias
+        h = summed.view(x.n_cells, K, -1)
+        if self.share:
+            h = h * (1000 / torch.bincount(x.cell, minlength=x.n_cells).clamp(min=1))[:, None, None]
+        return h + self.bias
 
 
 class ChromosomesToPeaks(nn.Module):

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from sailerx.config import Settings
 from sailerx.layers import (
     Blocks,
     ChromosomesToPeaks,
@@ -36,6 +37,8 @@ class VAE(nn.Module):
         Widths: of z, of the layer next to the peaks and of the layer next to the latent heads, per chromosome.
     generator
         Source of the initial weights.
+    input_share
+        Whether the encoder sees each cell's x divided by its depth.
     """
 
     def __init__(
@@ -46,12 +49,14 @@ class VAE(nn.Module):
         n_hidden: int,
         n_chrom: int,
         generator: torch.Generator,
+        *,
+        input_share: bool = False,
     ) -> None:
         super().__init__()
         K = len(blocks)
         self.n_chroms, self.n_chrom = K, n_chrom
         self.encoder = nn.Sequential(
-            PeaksToChromosomes(blocks, n_hidden, generator),
+            PeaksToChromosomes(blocks, n_hidden, generator, share=input_share),
             NormActivation(K, n_hidden, K),
             WithinChromosomes(K, n_hidden, n_chrom, generator),
             NormActivation(K, n_chrom, K),
@@ -66,6 +71,14 @@ class VAE(nn.Module):
             NormActivation(K, n_hidden, K),
         )
         self.to_peaks = ChromosomesToPeaks(blocks, n_hidden, generator)
+
+    @classmethod
+    def from_settings(
+        cls, blocks: Blocks, n_confounders: int, settings: Settings, generator: torch.Generator
+    ) -> VAE:
+        """The network that these settings describe."""
+        widths = settings.n_latent, settings.n_hidden, settings.n_chrom
+        return cls(blocks, n_confounders, *widths, generator, input_share=settings.input_share)
 
     def encode(self, x: OpenPeaks) -> Normal:
         """Posterior q(z|x) = N(mean, diag std²) of each cell."""

@@ -11,6 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 from mudata import MuData
+from sklearn.preprocessing import normalize
 
 from sailerx.config import Settings
 from sailerx.confounders import Confounders
@@ -18,7 +19,7 @@ from sailerx.counts import binary_accessibility, pick_counts, refuse_duplicates,
 from sailerx.errors import InputError
 from sailerx.layers import Blocks
 from sailerx.peaks import FORMS, blocks_by_chromosome, peak_table
-from sailerx.reference import rna_pca, smooth
+from sailerx.reference import rna_pca
 
 #: obs columns that hold a cell's total RNA count, as Seurat and scanpy name them
 _DEPTH_COLUMNS = ("nCount_RNA", "total_counts", "n_counts")
@@ -97,14 +98,20 @@ class Multiome:
         rows = row_of[has_rna]
 
         order, peaks, blocks = _arrange(a, settings)
-        g = np.zeros((len(x.indptr) - 1, 1), np.float32)
         embedding, reference = _reference(r, rna, rna_embedding, rna_layer, rows, seed)
         g = np.zeros((a.n_obs, embedding.shape[1]), np.float32)
-        g[has_rna] = smooth(embedding, settings.reference_neighbors)
+        g[has_rna] = normalize(embedding)
         depth = np.diff(x.indptr).astype(float)
         w = np.zeros(a.n_obs, np.float32)
-        w[has_rna] = _weights(_rna_depth(r, rna, rna_layer, rows), depth[has_rna], settings.weight_clip)
-        batch_key, obs = _with_membership(batch_key, has_rna, confounder_columns(mdata, atac, [*batch_key, *continuous_key]))
+        rna_depth = _rna_depth(mdata, rna, rna_layer, rows)
+        w[has_rna] = (
+            1
+            if rna_depth is None
+            else alignment_weights(rna_depth, depth[has_rna], settings.weight_clip, settings.weight_floor)
+        )
+        batch_key, obs = _with_membership(
+            batch_key, has_rna, confounder_columns(mdata, atac, [*batch_key, *continuous_key])
+        )
         confounders = Confounders.learn(depth, obs, batch_key, continuous_key)
         c = confounders.apply(depth, obs)
         return cls(a.obs_names, x[:, order], peaks, blocks, g, has_rna, w, c, confounders, reference)
@@ -122,7 +129,9 @@ class Multiome:
 
 def _modality(mdata: MuData, name: str) -> AnnData:
     if not isinstance(mdata, MuData):
-        raise InputError(f"`mdata` must be a MuData object, got {type(mdata).__name__}. Make one with mudata.MuData({{...}}).")
+        raise InputError(
+            f"`mdata` must be a MuData object, got {type(mdata).__name__}. Make one with mudata.MuData({{...}})."
+        )
     if name not in mdata.mod:
         raise InputError(
             f"`mdata` must have a modality {name!r}; it has: {', '.join(mdata.mod) or 'none'}. Name yours with `rna` and `atac`."
@@ -138,7 +147,10 @@ def _report_overlap(has_rna: np.ndarray, a: AnnData, r: AnnData, atac: str, rna:
             f"{', '.join(repr(m.obs_names[0]) for m in (r, a) if m.n_obs)}). Check for suffixes such as '-1'."
         )
     if n_shared < r.n_obs:
-        warnings.warn(f"{r.n_obs - n_shared} of {r.n_obs} cells of {rna!r} have no {atac!r} and are not used.", stacklevel=3)
+        warnings.warn(
+            f"{r.n_obs - n_shared} of {r.n_obs} cells of {rna!r} have no {atac!r} and are not used.",
+            stacklevel=3,
+        )
     if n_shared < a.n_obs:
         warnings.warn(
             f"{a.n_obs - n_shared} of {a.n_obs} cells of {atac!r} have no {rna!r}; they are trained without alignment.",
@@ -152,7 +164,9 @@ def _arrange(a: AnnData, settings: Settings) -> tuple[np.ndarray, pd.DataFrame, 
         return np.arange(a.n_vars), pd.DataFrame(index=a.var_names.astype(str)), ((0, a.n_vars),)
     table = peak_table(a.var)
     if table is None:
-        raise InputError(f"peaks need coordinates, but names such as {a.var_names[0]!r} are not understood. " + FORMS)
+        raise InputError(
+            f"peaks need coordinates, but names such as {a.var_names[0]!r} are not understood. " + FORMS
+        )
     order, blocks = blocks_by_chromosome(table["chrom"].to_numpy(), settings.min_peaks_per_chrom)
     return order, table.iloc[order], blocks
 
@@ -174,11 +188,17 @@ def _reference(
         raise InputError(f"modality {rna!r} has no obsm {key!r}. It has: {', '.join(r.obsm) or 'none'}.")
     g = np.asarray(r.obsm[key], dtype=np.float64)[rows]
     if g.ndim != 2 or not np.isfinite(g).all():
-        raise InputError(f"obsm {key!r} must be a finite matrix of cells × dimensions; found missing or infinite values.")
+        raise InputError(
+            f"obsm {key!r} must be a finite matrix of cells × dimensions; found missing or infinite values."
+        )
     if np.allclose(g, g[0]):
-        raise InputError(f"obsm {key!r} must tell cells apart, but all its rows are the same. Name another embedding.")
+        raise InputError(
+            f"obsm {key!r} must tell cells apart, but all its rows are the same. Name another embedding."
+        )
     if not g.any(axis=1).all():
-        raise InputError(f"obsm {key!r} has rows of zeros, for which cosine similarity is undefined. Name another embedding.")
+        raise InputError(
+            f"obsm {key!r} has rows of zeros, for which cosine similarity is undefined. Name another embedding."
+        )
     return g, f"obsm {key!r}"
 
 
@@ -191,19 +211,23 @@ def _with_depth(counts: sp.csr_matrix, cells: pd.Index) -> sp.csr_matrix:
     return counts
 
 
-def _rna_depth(r: AnnData, rna: str, layer: str | None, rows: np.ndarray) -> np.ndarray | None:
+def _rna_depth(mdata: MuData, rna: str, layer: str | None, rows: np.ndarray) -> np.ndarray | None:
     """Total RNA count per shared cell, from counts, else from a column; None if neither is there."""
+    r = mdata.mod[rna]
     picked = pick_counts(r, rna, layer)
     if picked is not None:
         counts = to_csr(picked[1])
         if counts.shape[1] and why_not_counts(counts) is None:
             return np.asarray(_with_depth(counts[rows], r.obs_names[rows]).sum(axis=1), dtype=float).ravel()
-    for column in _DEPTH_COLUMNS:
-        if column in r.obs:
-            depth = r.obs[column].to_numpy(dtype=float)[rows]
-            if not (depth > 0).all():
-                raise InputError(f"RNA depth in column {column!r} must be positive for every cell. Drop cells without RNA.")
-            return depth
+    for obs, column in (
+        (obs, column) for column in _DEPTH_COLUMNS for obs in (r.obs, mdata.obs) if column in obs
+    ):
+        depth = obs[column].reindex(r.obs_names[rows]).to_numpy(dtype=float)
+        if not (depth > 0).all():
+            raise InputError(
+                f"RNA depth in column {column!r} must be positive for every cell. Drop cells without RNA."
+            )
+        return depth
     warnings.warn(
         f"no RNA counts and no depth column ({', '.join(_DEPTH_COLUMNS)}) in modality {rna!r}: all alignment weights w are 1.",
         stacklevel=3,
@@ -211,7 +235,9 @@ def _rna_depth(r: AnnData, rna: str, layer: str | None, rows: np.ndarray) -> np.
     return None
 
 
-def alignment_weights(rna_depth: np.ndarray, atac_depth: np.ndarray, clip: float = 0.0) -> np.ndarray:
+def alignment_weights(
+    rna_depth: np.ndarray, atac_depth: np.ndarray, clip: float = 0.0, floor: float = 0.0
+) -> np.ndarray:
     """w of each cell: how much it borrows from RNA, more where its ATAC is shallow for its RNA.
 
     Parameters
@@ -221,21 +247,19 @@ def alignment_weights(rna_depth: np.ndarray, atac_depth: np.ndarray, clip: float
     clip
         Quantiles (clip, 1 - clip) at which r is cut before it is scaled. The paper's w (``clip`` = 0) hangs on the
         two most extreme cells.
+    floor
+        Lowest weight; the paper's is 0.
 
     Returns
     -------
-    One value per cell in [0, 1]; all 1 if every cell has the same ratio.
+    One value per cell in [floor, 1]; all 1 if every cell has the same ratio.
     """
     # r_i = log((RNA depth_i / max) / (ATAC depth_i / max)); the two maxima shift all r_i alike and cancel in w
     r = np.log(rna_depth) - np.log(atac_depth)
     low, high = np.quantile(r, [clip, 1 - clip])
     if high - low < 1e-12:
         return np.ones_like(r)
-    return (np.clip(r, low, high) - low) / (high - low)
-
-
-def _weights(rna_depth: np.ndarray | None, atac_depth: np.ndarray, clip: float) -> np.ndarray:
-    return np.ones(len(atac_depth)) if rna_depth is None else alignment_weights(rna_depth, atac_depth, clip)
+    return floor + (1 - floor) * (np.clip(r, low, high) - low) / (high - low)
 
 
 def confounder_columns(mdata: MuData, atac: str, names: Sequence[str]) -> pd.DataFrame:

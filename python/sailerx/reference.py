@@ -1,12 +1,10 @@
-"""The RNA reference g: PCA of counts where no embedding is named, and its denoising by neighbours."""
+"""The RNA reference g where no embedding is named: PCA of counts."""
 
 from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import normalize
 
 from sailerx.errors import InputError
 
@@ -71,31 +69,7 @@ def highly_variable(x: sp.csr_matrix, n_top: int) -> np.ndarray:
 def _mean_var(x: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     mean = np.asarray(x.mean(axis=0), dtype=np.float64).ravel()
     square = np.asarray(x.multiply(x).mean(axis=0), dtype=np.float64).ravel()
-    return mean, np.maximum(square - mean**2, 0)
-
-
-def smooth(g: np.ndarray, n_neighbors: int) -> np.ndarray:
-    """Average each cell's reference, scaled to unit length, with those of its nearest cells by cosine similarity.
-
-    Not in the paper. Single cells' RNA is noisy too; a cell and its neighbours together show the teacher's local
-    structure with less of it.
-
-    Parameters
-    ----------
-    g
-        Cells × dimensions.
-    n_neighbors
-        Neighbours of each cell, itself not counted; 0 returns the rows at unit length.
-
-    Returns
-    -------
-    Cells × dimensions, float32, rows of unit length.
-    """
-    u = normalize(g).astype(np.float32)
-    k = min(n_neighbors, len(u) - 1)
-    if k < 1:
-        return u
-    near = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(u).kneighbors(return_distance=False)
-    rows = np.arange(len(u) + 1) * k
-    graph = sp.csr_matrix((np.ones(near.size, np.float32), near.ravel(), rows), shape=(len(u), len(u)))
-    return normalize(u + graph @ u)
+    var = square - mean**2
+    return mean, np.where(
+        var > 1e-6 * square, var, 0
+    )  # below, the difference is rounding of single precision

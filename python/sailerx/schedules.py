@@ -60,7 +60,7 @@ def learning_rate(epoch: float, settings: Settings) -> float:
     t = epoch - settings.warmup_epochs
     if settings.lr_schedule == "exponential":
         return peak if t < 0 else peak * settings.lr_decay ** math.floor(t)
-    return peak * _one_cycle(epoch / (settings.warmup_epochs + settings.max_epochs))
+    return peak * _one_cycle(epoch / settings.n_epochs)
 
 
 def _one_cycle(progress: float, rise: float = 0.3, start: float = 0.04, end: float = 1e-3) -> float:

@@ -144,14 +144,7 @@ def load(
         )
         history = pd.read_csv(folder / _HISTORY, float_precision="round_trip")
         blocks = tuple((int(a), int(b)) for a, b in model["blocks"])
-        vae = VAE(
-            blocks,
-            len(confounders.names),
-            settings.n_latent,
-            settings.n_hidden,
-            settings.n_chrom,
-            torch.Generator(),
-        )
+        vae = VAE.from_settings(blocks, len(confounders.names), settings, torch.Generator())
         vae.load_state_dict(load_file(folder / _WEIGHTS))
         if len(peaks) != blocks[-1][1]:
             raise ValueError(f"{len(peaks)} peaks are listed, the network has {blocks[-1][1]}")

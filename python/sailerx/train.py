@@ -21,6 +21,9 @@ from sailerx.schedules import LossWeights, learning_rate, loss_weights
 #: columns of the history after `epoch`: the loss, its terms unweighted, then rate and speed
 TERMS = ("reconstruction", "kl_prior", "kl_marginal", "alignment")
 
+#: a step that reconstructs fewer peaks than this learns too little from them
+FEWEST_PEAKS = 1000
+
 
 @dataclass(frozen=True)
 class OnDevice:
@@ -35,7 +38,9 @@ class OnDevice:
     @classmethod
     def from_multiome(cls, data: Multiome, device: torch.device) -> OnDevice:
         """Copy to the device; peaks stay sparse."""
-        g, c, w, has_rna = (torch.from_numpy(part).to(device) for part in (data.g, data.c, data.w, data.has_rna))
+        g, c, w, has_rna = (
+            torch.from_numpy(part).to(device) for part in (data.g, data.c, data.w, data.has_rna)
+        )
         return cls(SparseRows.from_scipy(data.x, device), g, c, w, has_rna)
 
 
@@ -68,23 +73,28 @@ def train(
         When the loss stops being a number.
     """
     generator = torch.Generator().manual_seed(seed)
-    vae = VAE(data.blocks, data.c.shape[1], settings.n_latent, settings.n_hidden, settings.n_chrom, generator).to(device)
+    vae = VAE.from_settings(data.blocks, data.c.shape[1], settings, generator).to(device)
     noise = torch.Generator(device).manual_seed(seed)
     cells = OnDevice.from_multiome(data, device)
     optimizer = torch.optim.Adam(
-        vae.parameters(), settings.learning_rate, eps=settings.adam_eps, weight_decay=settings.weight_decay, fused=True
+        vae.parameters(),
+        settings.learning_rate,
+        eps=settings.adam_eps,
+        weight_decay=settings.weight_decay,
+        fused=True,
     )
     n_steps = steps_per_epoch(data.n_cells, settings.minibatch_size)
+    share = max(settings.peak_share, FEWEST_PEAKS / data.n_peaks)
     history = []
     vae.train()
-    for epoch in range(settings.warmup_epochs + settings.max_epochs):
+    for epoch in range(settings.n_epochs):
         start, sums = time.perf_counter(), torch.zeros(1 + len(TERMS), device=device)
         for step, rows in enumerate(shuffled_minibatches(data.n_cells, settings.minibatch_size, generator)):
             now = epoch + step / n_steps
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(now, settings)
             weights = loss_weights(now, settings, data.n_peaks)
-            peaks = random_peaks(data.n_peaks, settings.peak_share, noise)
+            peaks = random_peaks(data.n_peaks, share, noise)
             loss, terms = minibatch_loss(vae, cells, rows.to(device), weights, noise, peaks)
             optimizer.zero_grad()
             loss.backward()
@@ -117,7 +127,9 @@ def minibatch_loss(
     shown = x if peaks is None else x.only(peaks)
     paired = cells.has_rna[rows]
     g, w = cells.g[rows][paired], cells.w[rows][paired]
-    reconstruction = losses.reconstruction_loss(logits, shown, weights.positive_weight).mean() * (x.n_peaks / shown.n_peaks)
+    reconstruction = losses.reconstruction_loss(logits, shown, weights.positive_weight).mean() * (
+        x.n_peaks / shown.n_peaks
+    )
     kl_prior = losses.kl_to_prior(mean, std).mean()
     kl_marginal = losses.kl_to_marginal(mean, std)
     alignment = losses.local_loss(g, mean[paired], w if weights.weighted_cells else torch.ones_like(w))
@@ -148,7 +160,9 @@ def _record(
 
 
 def _refuse_nan(record: dict[str, float], epoch: int) -> None:
-    bad = [name for name in ("loss", *TERMS) if record[name] != record[name] or abs(record[name]) == float("inf")]
+    bad = [
+        name for name in ("loss", *TERMS) if record[name] != record[name] or abs(record[name]) == float("inf")
+    ]
     if bad:
         raise FloatingPointError(
             f"training stopped in epoch {epoch + 1}: {', '.join(bad)} is no longer a finite number. A lower `learning_rate` "
