@@ -35,14 +35,14 @@ class Settings:
     single_block: bool = False
 
     #: M, cells per mini-batch
-    minibatch_size: int = 200
+    minibatch_size: int = 500
     #: share of the peaks, drawn anew in each step, from which the reconstruction term is estimated (without bias)
     peak_share: float = 0.05
     #: epochs before the KL terms enter
     warmup_epochs: int = 0
-    #: epochs of the main phase; None = enough for about 3,000 mini-batches, at least 20 and at most 400
+    #: epochs of the main phase; None = enough for about 2,000 mini-batches, at least 20 and at most 500
     max_epochs: int | None = None
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     #: "one-cycle" (cosine up and down over the run) or "exponential" (``lr_decay`` per epoch of the main phase)
     lr_schedule: Literal["one-cycle", "exponential"] = "one-cycle"
     lr_decay: float = 0.995
@@ -88,7 +88,7 @@ class Settings:
         if self.max_epochs is not None:
             return self
         steps = max(1, n_cells // self.minibatch_size)
-        return dataclasses.replace(self, max_epochs=min(400, max(20, math.ceil(_STEPS / steps))))
+        return dataclasses.replace(self, max_epochs=min(500, max(20, math.ceil(_STEPS / steps))))
 
     @property
     def n_epochs(self) -> int:
@@ -99,7 +99,7 @@ class Settings:
 
 
 #: mini-batches of a run whose length is not given
-_STEPS = 3000
+_STEPS = 2000
 
 _LOWEST = {
     "n_latent": 1,
