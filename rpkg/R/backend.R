@@ -1,5 +1,8 @@
 # From arguments in R to a finished run of `python -m sailerx fit`.
 
+# Status of a run whose Python was interrupted, and not R.
+INTERRUPTED <- 130L
+
 # Names of options that RunSAILERX() sets itself, and the argument that does.
 own_options <- c(
   "output" = "keep", "o" = "keep", "embed" = "keep", "overwrite" = "keep",
@@ -122,9 +125,15 @@ run_sailerx <- function(arguments, backend, python, folder, verbose, modalities 
       message(line)
     }
   }
+  if (verbose) {
+    cli::cli_inform(c(i = "Running {.pkg sailerx} in {.path {python}}"))
+  }
   run <- switch(backend, subprocess = run_subprocess, reticulate = run_in_process)
   status <- run(python, arguments, folder, on_line)
   raise_warnings(lines, call)
+  if (status == INTERRUPTED) {
+    rlang::interrupt()
+  }
   if (status != 0) {
     abort_run(lines, status, python, modalities, call)
   }

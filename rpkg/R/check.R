@@ -126,6 +126,12 @@ check_columns <- function(object, columns, arg, call = rlang::caller_env()) {
   }
 }
 
+check_seed <- function(seed, call = rlang::caller_env()) {
+  if (!is.null(seed) && !rlang::is_integerish(seed, n = 1, finite = TRUE)) {
+    cli::cli_abort("{.arg seed} must be one whole number or {.code NULL}, not {.obj_type_friendly {seed}}.", call = call)
+  }
+}
+
 # The key to use: the one asked for, or one made from the name where another
 # part of the object has taken that key.
 check_reduction <- function(object, name, key, call = rlang::caller_env()) {

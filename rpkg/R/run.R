@@ -136,6 +136,7 @@ RunSAILERX.Seurat <- function(
   check_reference(object, reference, rna.assay)
   check_columns(object, batch, "batch")
   check_columns(object, covariates, "covariates")
+  check_seed(seed)
   reduction.key <- check_reduction(object, reduction.name, reduction.key)
   keep <- check_keep(keep)
   options <- command_options(list(...))

@@ -42,8 +42,11 @@ test_that("what Python prints is shown line by line and its warnings become warn
   python <- fake_python(does = c("echo 'epoch 1/2: loss 3' >&2", "echo 'sailerx: warning: batch {x} has one level' >&2"))
   folder <- withr::local_tempdir()
   expect_message(
-    expect_warning(run_sailerx("fit", "subprocess", python, folder, TRUE), "batch {x} has one level", fixed = TRUE),
-    "epoch 1/2"
+    expect_message(
+      expect_warning(run_sailerx("fit", "subprocess", python, folder, TRUE), "batch {x} has one level", fixed = TRUE),
+      "epoch 1/2"
+    ),
+    "Running sailerx"
   )
   expect_no_message(suppressWarnings(run_sailerx("fit", "subprocess", python, folder, FALSE)))
 })
@@ -58,6 +61,13 @@ test_that("an error of Python is an error of R with the same words", {
   expect_match(conditionMessage(error), "Modality 'rna' is the assay 'RNA'")
 })
 
+test_that("an interrupt of Python is an interrupt of R", {
+  python <- fake_python(does = "exit 130")
+  folder <- withr::local_tempdir()
+  caught <- tryCatch(run_sailerx("fit", "subprocess", python, folder, FALSE), interrupt = function(condition) "interrupted")
+  expect_equal(caught, "interrupted")
+})
+
 test_that("a crash of Python shows its last lines and which Python it was", {
   python <- fake_python(does = c("echo 'Traceback {most recent call last}' >&2", "kill -9 $$"))
   folder <- withr::local_tempdir()
@@ -69,7 +79,7 @@ test_that("a crash of Python shows its last lines and which Python it was", {
 test_that("Python runs in the working folder, where no file of the user can be imported", {
   python <- fake_python(does = "pwd")
   folder <- normalizePath(withr::local_tempdir())
-  expect_message(run_sailerx("fit", "subprocess", python, folder, TRUE), folder, fixed = TRUE)
+  expect_message(suppressMessages(run_sailerx("fit", "subprocess", python, folder, TRUE), "cliMessage"), folder, fixed = TRUE)
 })
 
 test_that("the file for Python holds counts, reference and named columns, and no more", {

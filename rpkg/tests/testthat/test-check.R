@@ -49,6 +49,7 @@ test_that("names that Seurat would change or that are taken are refused", {
     RunSAILERX(object, atac.assay = "peaks", reduction.name = "my sailerx")
     RunSAILERX(object, atac.assay = "peaks", reduction.name = "peaks")
     RunSAILERX(object, atac.assay = "peaks", reduction.key = "SAILER_X")
+    RunSAILERX(object, atac.assay = "peaks", seed = 1.5)
   })
 })
 

@@ -27,6 +27,13 @@ test_that("the reduction has its key, assay and names", {
   expect_equal(unname(rowSums(embedding^2)), rep(1, 60), tolerance = 1e-6)
 })
 
+test_that("Seurat finds neighbours in it", {
+  skip_if_not_installed("Seurat")
+  skip_if_no_sailerx()
+  result <- Seurat::FindNeighbors(toy_result(), reduction = "sailerx", dims = 1:3, verbose = FALSE)
+  expect_equal(SeuratObject::Graphs(result), c("peaks_nn", "peaks_snn"))
+})
+
 test_that("settings, versions and history are kept with the reduction", {
   skip_if_no_sailerx()
   misc <- SeuratObject::Misc(toy_result()[["sailerx"]])
