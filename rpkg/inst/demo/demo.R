@@ -20,14 +20,14 @@ colours <- c(
 )
 
 python <- function(...) {
-  found <- sailerx_sitrep_quietly()
+  found <- find_ready_python()
   status <- system2(found, shQuote(c("-m", ...)))
   if (status != 0) {
     stop("Python ended with status ", status, ".", call. = FALSE)
   }
 }
 
-sailerx_sitrep_quietly <- function() {
+find_ready_python <- function() {
   report <- suppressMessages(sailerx_sitrep())
   if (!report$ready) {
     stop("Python or its package sailerx is missing; sailerx_sitrep() says how to repair it.", call. = FALSE)
@@ -61,7 +61,7 @@ load_data <- function(path) {
     on.exit(unlink(path))
     python("sailerx", "simulate", path)
   }
-  ReadH5MU(path, assays = c(RNA = "rna", peaks = "atac"))
+  ReadH5MU(path, assays = c(RNA = "rna", peaks = "atac"), verbose = FALSE)
 }
 
 add_rna_pca <- function(object) {
@@ -77,7 +77,7 @@ cluster <- function(object) {
   dims <- seq_len(ncol(Embeddings(object, "sailerx")))
   object |>
     FindNeighbors(reduction = "sailerx", dims = dims, verbose = FALSE) |>
-    FindClusters(verbose = FALSE) |>
+    FindClusters(graph.name = "peaks_snn", verbose = FALSE) |> # named after the reduction's assay
     RunUMAP(reduction = "sailerx", dims = dims, verbose = FALSE)
 }
 
