@@ -46,7 +46,9 @@ def to_anndata(modality: Content) -> AnnData:
     """One modality, without reductions and graphs."""
     cells, features = modality["cells"], modality["features"]
     counts = np.array(modality["counts"], dtype="float32").reshape(len(cells), len(features))
-    adata = AnnData(csr_matrix(counts), obs=to_frame(modality["obs"], cells), var=to_frame(modality["var"], features))
+    adata = AnnData(
+        csr_matrix(counts), obs=to_frame(modality["obs"], cells), var=to_frame(modality["var"], features)
+    )
     ranges = modality.get("ranges")
     if ranges:
         adata.var["chrom"] = pd.Categorical(ranges["chrom"], categories=list(dict.fromkeys(ranges["chrom"])))
@@ -61,7 +63,10 @@ def to_anndata(modality: Content) -> AnnData:
 
 def to_seqinfo(seqinfo: Content) -> pd.DataFrame:
     """Contigs with their lengths, both in order."""
-    columns = {"length": pd.array(seqinfo["length"], "Int64"), "circular": pd.array(seqinfo["circular"], "boolean")}
+    columns = {
+        "length": pd.array(seqinfo["length"], "Int64"),
+        "circular": pd.array(seqinfo["circular"], "boolean"),
+    }
     frame = pd.DataFrame(columns, index=pd.Index(seqinfo["contigs"], dtype=object))
     frame["genome"] = pd.Categorical(seqinfo["genome"])
     return frame
@@ -80,9 +85,13 @@ def to_series(column: Content, index: pd.Index) -> pd.Series:
     kind, values = column["kind"], column["values"]
     if kind in ("factor", "ordered"):
         categories = pd.Index(column["levels"], dtype=object)
-        return pd.Series(pd.Categorical(values, categories=categories, ordered=kind == "ordered"), index=index)
+        return pd.Series(
+            pd.Categorical(values, categories=categories, ordered=kind == "ordered"), index=index
+        )
     if kind == "double":
-        return pd.Series([np.nan if value is None else float(value) for value in values], index=index, dtype=float)
+        return pd.Series(
+            [np.nan if value is None else float(value) for value in values], index=index, dtype=float
+        )
     if kind in PANDAS_KIND and None in values:
         return pd.Series(pd.array(values, PANDAS_KIND[kind]), index=index)
     return pd.Series(values, index=index, dtype={"logical": bool, "integer": "int64"}.get(kind, object))
@@ -95,7 +104,9 @@ def add_reduction(mdata: MuData, reduction: Content) -> None:
     home.obsm["X_" + reduction["name"]] = rows.reindex(home.obs_names).to_numpy()
     if reduction["loadings"]:
         key = {"pca": "PCs", "lsi": "LSI"}.get(reduction["name"], reduction["name"] + "_loadings")
-        loadings = pd.DataFrame(np.array(reduction["loadings"]["values"]), index=reduction["loadings"]["features"])
+        loadings = pd.DataFrame(
+            np.array(reduction["loadings"]["values"]), index=reduction["loadings"]["features"]
+        )
         home.varm[key] = loadings.reindex(home.var_names).fillna(0).to_numpy()
     if reduction["stdev"]:
         home.uns[reduction["name"]] = {"variance": np.array(reduction["stdev"]) ** 2}
@@ -176,7 +187,9 @@ def describe_column(column: pd.Series, text: bool) -> Content:
 
 def plain_list(column: pd.Series) -> list[Any]:
     """Plain Python values, None where one is missing."""
-    return [None if pd.isna(value) else getattr(value, "item", lambda value=value: value)() for value in column]
+    return [
+        None if pd.isna(value) else getattr(value, "item", lambda value=value: value)() for value in column
+    ]
 
 
 def describe_reduction(modality: str | None, home: AnnData | MuData, key: str) -> Content:

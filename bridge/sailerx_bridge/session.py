@@ -91,7 +91,9 @@ def _load_checkout(robjects: Any) -> None:
             "Seurat objects need the R package sailerx, and R at "
             f"{robjects.r('R.home()')[0]} has none. Install it in R: install.packages(<the sailerx R package>, repos = NULL)."
         )
-    robjects.r(f"pkgload::load_all({_r_strings([str(source)])}, quiet = TRUE, helpers = FALSE, attach = FALSE)")
+    robjects.r(
+        f"pkgload::load_all({_r_strings([str(source)])}, quiet = TRUE, helpers = FALSE, attach = FALSE)"
+    )
 
 
 def _import_rpy2() -> Any:
@@ -103,5 +105,7 @@ def _import_rpy2() -> Any:
             "Seurat objects need rpy2, which is not installed. Install it where R is: pip install 'sailerx[r]'."
         ) from error
     except (OSError, ValueError, RuntimeError) as error:
-        raise ImportError(f"Seurat objects need R, which rpy2 cannot start: {error}. Put R on the PATH.") from error
+        raise ImportError(
+            f"Seurat objects need R, which rpy2 cannot start: {error}. Put R on the PATH."
+        ) from error
     return robjects

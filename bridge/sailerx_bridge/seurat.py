@@ -15,9 +15,9 @@ import pandas as pd
 from anndata import AnnData
 from anndata.io import read_elem, write_elem
 from mudata import MuData
+
 from sailerx.contract import format_schema
 from sailerx.errors import InputError
-
 from sailerx_bridge.session import r_function
 
 
@@ -48,7 +48,9 @@ def read_seurat(path: str | Path, *, assays: Mapping[str, str] | None = None) ->
         rpy2, R or the R package sailerx is missing.
     """
     if not Path(path).is_file():
-        raise InputError(f"`path` must be an .rds file with a Seurat object: there is no file {path}. Check the path.")
+        raise InputError(
+            f"`path` must be an .rds file with a Seurat object: there is no file {path}. Check the path."
+        )
     with TemporaryDirectory() as folder:
         file = Path(folder) / "object.h5mu"
         r_function("rds_to_h5mu")(path, file, None if assays is None else dict(assays))
@@ -78,7 +80,9 @@ def write_seurat(mdata: MuData, path: str | Path, *, assays: Mapping[str, str] |
     """
     path = Path(path)
     if not path.parent.is_dir():
-        raise InputError(f"`path` must lie in a folder that exists: there is no {path.parent}. Create it first.")
+        raise InputError(
+            f"`path` must lie in a folder that exists: there is no {path.parent}. Create it first."
+        )
     convert = r_function("h5mu_to_rds")
     with TemporaryDirectory() as folder, replacing(path) as target:
         file = Path(folder) / "object.h5mu"

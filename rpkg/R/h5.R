@@ -73,16 +73,16 @@ h5_space <- function(value, scalar) {
 }
 
 h5_attr <- function(node, name, value, scalar = TRUE, as = NULL) {
-  if (is.character(value)) {
-    value <- enc2utf8(value)
+  type <- h5_type(value, as)
+  attribute <- node$create_attr(name, dtype = type, space = h5_space(value, scalar))
+  if (length(value) > 0L) {
+    attribute$write(h5_value(value), mem_type = type)
   }
-  attribute <- node$create_attr(
-    name,
-    robj = if (length(value) > 0L) value,
-    dtype = h5_type(value, as),
-    space = h5_space(value, scalar)
-  )
   attribute$close()
+}
+
+h5_value <- function(value) {
+  if (is.character(value)) enc2utf8(value) else value
 }
 
 # One array, vector or scalar. A matrix changes its axis order: 2 x 3 in R is (3, 2) for every other reader.
@@ -95,9 +95,7 @@ h5_write <- function(parent, name, value, scalar = FALSE, as = NULL, gzip = 0L) 
     chunk_dims = if (compressed) min(length(value), 2^16),
     gzip_level = if (compressed) gzip
   )
-  if (is.character(value)) {
-    value <- enc2utf8(value)
-  }
+  value <- h5_value(value)
   if (scalar || !is.null(dim(value))) {
     if (length(value) > 0L) {
       node$write(args = NULL, value = value)
@@ -141,7 +139,10 @@ h5_read <- function(node) {
   if (identical(as.character(node$get_space()$get_simple_extent_type()), "H5S_NULL")) {
     return(NULL)
   }
-  value <- node$read()
+  value <- node$read(drop = FALSE)
+  if (length(dim(value)) == 1L) {
+    dim(value) <- NULL
+  }
   if (inherits(value, "integer64")) {
     cli::cli_warn("{.val {node$get_obj_name()}} holds integers above 2^53, which R can only keep to 16 digits.")
     value <- as.double(value)

@@ -389,7 +389,7 @@ add_embedding <- function(object, place, key) {
   colnames(embedding) <- notes$columns %||% paste0(prefix, seq_len(ncol(embedding)))
   assay <- c(intersect(notes$assay, SeuratObject::Assays(object)), place$name, SeuratObject::DefaultAssay(object))[[1L]]
   reduction <- SeuratObject::CreateDimReducObject(
-    embeddings = embedding[rowSums(!is.nan(embedding)) > 0L, , drop = FALSE],
+    embeddings = embedding[rowSums(!is.na(embedding)) > 0L, , drop = FALSE],
     loadings = read_loadings(place, plain, notes, rownames(object[[assay]]), colnames(embedding)),
     stdev = read_stdev(place, plain, notes),
     assay = assay,

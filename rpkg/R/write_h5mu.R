@@ -225,6 +225,8 @@ safe_names <- function(frame, what) {
 }
 
 write_mudata <- function(path, object, assays, reductions, graphs, meta, options) {
+  # hdf5r would flush the file after each write, which takes longer than the write.
+  rlang::local_options(hdf5r.flush_on_write = FALSE)
   file <- h5_create(path)
   on.exit(h5_close(file))
   cells <- lapply(assays, function(name) colnames(object[[name]]))
@@ -532,12 +534,14 @@ write_object_notes <- function(file, object, assays) {
   }
 }
 
-# The metadata column that the active identities are, if they are one.
+# The metadata column that the active identities are, if they are one; unused levels aside.
 identity_column <- function(object) {
   active <- SeuratObject::Idents(object)
   meta <- object[[]]
   same <- vapply(meta, function(column) {
-    is.factor(column) && identical(as.character(column), as.character(active)) && setequal(levels(column), levels(active))
+    is.factor(column) &&
+      identical(as.character(column), as.character(active)) &&
+      identical(intersect(levels(column), levels(active)), levels(active))
   }, logical(1))
   utils::head(colnames(meta)[same], 1L)
 }

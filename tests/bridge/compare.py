@@ -20,7 +20,9 @@ def normal(content: Content, like: Content | None = None) -> Content:
         "modalities": {
             name: modality(entry, like["modalities"][name]) for name, entry in content["modalities"].items()
         },
-        "reductions": {(entry["modality"], entry["name"]): reduction(entry) for entry in content["reductions"]},
+        "reductions": {
+            (entry["modality"], entry["name"]): reduction(entry) for entry in content["reductions"]
+        },
         "graphs": {(entry["modality"], entry["name"]): graph(entry, content) for entry in content["graphs"]},
     }
 
@@ -48,7 +50,9 @@ def modality(entry: Content, like: Content) -> Content:
         "cells": set(cells),
         "features": features,
         "counts": counts,
-        "obs": {name: by_cell(value, cells, like["obs"].get(name)) for name, value in entry.get("obs", {}).items()},
+        "obs": {
+            name: by_cell(value, cells, like["obs"].get(name)) for name, value in entry.get("obs", {}).items()
+        },
         "var": {name: column(value, like["var"].get(name)) for name, value in entry["var"].items()},
         "ranges": entry.get("ranges"),
         "seqinfo": entry.get("seqinfo"),

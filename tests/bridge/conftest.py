@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,10 @@ class RSide:
     """What the tests ask of R: contents to Seurat objects and back, through files."""
 
     def __init__(self) -> None:
-        from rpy2 import robjects
         from sailerx_bridge.session import r_function
 
         r_function("WriteH5MU")  # loads the package
-        self.run = robjects.r
+        self.run = import_module("rpy2.robjects").r
         self.run("suppressPackageStartupMessages(library(SeuratObject))")
         self.run(f"source({json.dumps(str(ROOT / 'bridge' / 'examples' / 'content.R'))})")
         self.run(
@@ -42,8 +42,11 @@ class RSide:
             from_json <- function(json) jsonlite::fromJSON(json, simplifyVector = FALSE)
             names_of_modalities <- c(RNA = "rna", ATAC = "atac")
             seurat_to_file <- function(json, file) sailerx$WriteH5MU(to_seurat(from_json(json)), file)
-            describe_file <- function(file) to_json(describe(sailerx$ReadH5MU(file, verbose = FALSE), names_of_modalities))
-            file_to_file <- function(from, to) sailerx$WriteH5MU(sailerx$ReadH5MU(from, verbose = FALSE), to)
+            describe_file <- function(file, to = NULL) {
+              object <- sailerx$ReadH5MU(file, verbose = FALSE)
+              if (!is.null(to)) sailerx$WriteH5MU(object, to)
+              to_json(describe(object, names_of_modalities))
+            }
             """
         )
 
@@ -55,9 +58,9 @@ class RSide:
         """The content of the Seurat object that ReadH5MU() makes of a file."""
         return json.loads(self.run["describe_file"](str(path))[0])
 
-    def rewrite(self, source: Path, target: Path) -> None:
-        """File to Seurat object to file."""
-        self.run["file_to_file"](str(source), str(target))
+    def rewrite(self, source: Path, target: Path) -> dict[str, Any]:
+        """File to Seurat object to file; returns the content of the object."""
+        return json.loads(self.run["describe_file"](str(source), str(target))[0])
 
 
 def to_json(content: Any) -> str:

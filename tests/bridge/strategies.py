@@ -8,9 +8,50 @@ from hypothesis import strategies as st
 
 Content = dict[str, Any]
 
-CONTIGS = ["chr1", "chrX", "2", "HLA-A*01:01", "chr1-KI270706v1-random", "chrUn_gl000211", "HLA-DRB1*15:01:01:01"]
-LABELS = ["1", "2", "10", "01", "NA", "", " ", "T|cell", "a/b", "naïve", "CD8+ T", "TRUE", "1e5", "細胞", "x" * 300]
-NAMES = ["A", "é", "gene_1", "gene-1", "a|b", "a.b", "x y", "細胞", "1", "AC000001.1", "B_|_C", "#", "NA", "α", "TRUE", "a:b"]
+CONTIGS = [
+    "chr1",
+    "chrX",
+    "2",
+    "HLA-A*01:01",
+    "chr1-KI270706v1-random",
+    "chrUn_gl000211",
+    "HLA-DRB1*15:01:01:01",
+]
+LABELS = [
+    "1",
+    "2",
+    "10",
+    "01",
+    "NA",
+    "",
+    " ",
+    "T|cell",
+    "a/b",
+    "naïve",
+    "CD8+ T",
+    "TRUE",
+    "1e5",
+    "細胞",
+    "x" * 300,
+]
+NAMES = [
+    "A",
+    "é",
+    "gene_1",
+    "gene-1",
+    "a|b",
+    "a.b",
+    "x y",
+    "細胞",
+    "1",
+    "AC000001.1",
+    "B_|_C",
+    "#",
+    "NA",
+    "α",
+    "TRUE",
+]
+KINDS = ["factor", "ordered", "character", "integer", "double", "logical"]
 QUARTERS = st.integers(-40, 40).map(lambda value: value / 4)
 DOUBLES = st.floats(allow_nan=False, allow_subnormal=False, allow_infinity=True)
 
@@ -52,7 +93,13 @@ def modality(draw: st.DrawFn, cells: list[str], features: list[str], modality_co
     silent = draw(st.sampled_from([False, False, True]))
     counts = [[0 if silent else draw(value) for _ in features] for _ in cells]
     obs = draw(columns(len(cells), prefix="own ")) if modality_columns else {}
-    return {"cells": cells, "features": features, "counts": counts, "obs": obs, "var": draw(columns(len(features)))}
+    return {
+        "cells": cells,
+        "features": features,
+        "counts": counts,
+        "obs": obs,
+        "var": draw(columns(len(features))),
+    }
 
 
 @st.composite
@@ -77,24 +124,33 @@ def lengths(draw: st.DrawFn, contigs: list[str]) -> Content:
 
 @st.composite
 def columns(draw: st.DrawFn, n_values: int, prefix: str = "") -> Content:
-    kinds = ["factor", "ordered", "character", "integer", "double", "logical"]
-    names = [prefix + name for name in ("batch", "nCount RNA", "état", "a:b", "1", "x.y")]
-    chosen = draw(st.lists(st.sampled_from(kinds), max_size=4))
-    return {name: draw(column(kind, n_values)) for name, kind in zip(names, chosen, strict=False)}
+    """Each kind once with and once without missing values, under names in any order."""
+    names = draw(
+        st.permutations(
+            ["batch", "nCount RNA", "état", "a:b", "1", "x.y", "TRUE", "é è", "if", "_x", "-", "Z"]
+        )
+    )
+    wanted = [(kind, missing) for kind in KINDS for missing in (False, True)]
+    return {
+        prefix + name: draw(column(kind, n_values, missing))
+        for name, (kind, missing) in zip(names, wanted, strict=True)
+    }
 
 
 @st.composite
-def column(draw: st.DrawFn, kind: str, n_values: int) -> Content:
+def column(draw: st.DrawFn, kind: str, n_values: int, missing: bool) -> Content:
     values = {
         "character": st.sampled_from(LABELS),
         "integer": st.integers(-(2**31) + 1, 2**31 - 1),
         "double": DOUBLES,
         "logical": st.booleans(),
     }
-    levels = draw(st.lists(st.sampled_from(LABELS), min_size=1, max_size=5, unique=True))
-    value = values.get(kind, st.sampled_from(levels))
-    missing = draw(st.booleans())
-    drawn = draw(st.lists(value | st.none() if missing else value, min_size=n_values, max_size=n_values))
+    levels = draw(st.lists(st.sampled_from(LABELS), min_size=2, max_size=5, unique=True))
+    used = draw(st.lists(st.sampled_from(levels), min_size=1, unique=True))
+    value = values.get(kind, st.sampled_from(used))
+    drawn = draw(st.lists(value, min_size=n_values, max_size=n_values))
+    if missing:
+        drawn[draw(st.integers(0, n_values - 1))] = None
     return {"kind": kind, "values": drawn} | ({"levels": levels} if kind in ("factor", "ordered") else {})
 
 
@@ -114,7 +170,9 @@ def reductions(draw: st.DrawFn, cells: list[str], modalities: Content) -> list[C
 
 
 @st.composite
-def reduction(draw: st.DrawFn, name: str, home: str | None, cells: list[str], features: list[str] | None) -> Content:
+def reduction(
+    draw: st.DrawFn, name: str, home: str | None, cells: list[str], features: list[str] | None
+) -> Content:
     n_dimensions = draw(st.integers(1, 3))
     row = st.lists(DOUBLES, min_size=n_dimensions, max_size=n_dimensions)
     quarters = st.lists(QUARTERS.map(abs), min_size=n_dimensions, max_size=n_dimensions)

@@ -10,6 +10,7 @@ import h5py
 import mudata
 import numpy as np
 import pytest
+
 from compare import normal
 from content import describe, to_mudata
 from sailerx.contract import check_file, format_schema, outline
@@ -74,7 +75,9 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         check_file(tmp_path / "nothing.h5mu")
 
 
-@pytest.mark.parametrize(("size", "reason"), [(60_000, "cut short or is damaged"), (300, "cut short near its start")])
+@pytest.mark.parametrize(
+    ("size", "reason"), [(60_000, "cut short or is damaged"), (300, "cut short near its start")]
+)
 def test_a_truncated_file_is_refused(example: Path, size: int, reason: str) -> None:
     example.write_bytes(example.read_bytes()[:size])
     with pytest.raises(InputError, match=reason):
@@ -90,7 +93,9 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 def test_a_newer_version_is_refused(example: Path) -> None:
     with h5py.File(example, "r+") as file:
         file.attrs["sailerx-format"] = 2
-    with pytest.raises(InputError, match="version 1 or older, but it is of version 2.*Install a newer sailerx"):
+    with pytest.raises(
+        InputError, match="version 1 or older, but it is of version 2.*Install a newer sailerx"
+    ):
         check_file(example)
 
 
