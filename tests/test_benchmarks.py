@@ -41,7 +41,7 @@ def test_rows_are_computed_once_and_become_a_table_on_the_page(tmp_path: Path) -
     quality(*run, "--methods", "rna_pca")
     before = out.read_text(encoding="utf-8").splitlines()
     quality(*run, "--methods", "rna_pca", "rna_pca@unseen")
-    rows = list(csv.DictReader(out.open(encoding="utf-8")))
+    rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
     assert out.read_text(encoding="utf-8").splitlines()[:3] == before
     assert [(r["method"], r["metric"], r["cells"]) for r in rows] == [
         ("rna_pca", "cosine", "130"),
