@@ -214,6 +214,10 @@ def fit(
     )
     settings = settings.for_cells(data.n_cells)
     shown = make_progress(progress, settings.n_epochs)
+    shown.start(
+        f"training on {where.type} ({torch.get_num_threads()} threads): {data.n_cells:,} cells × {data.n_peaks:,} peaks, "
+        f"{settings.n_epochs} epochs"
+    )
     vae, history = train(data, settings, seed=seed, device=where, progress=shown)
     record = {
         "preset": preset,

@@ -18,7 +18,10 @@ _LINE_EVERY = 5.0
 
 
 class Progress(Protocol):
-    """Told after each epoch."""
+    """Told what begins, and then after each epoch."""
+
+    def start(self, title: str) -> None:
+        """Say what is trained, and where."""
 
     def update(self, epoch: int, record: Mapping[str, float]) -> None:
         """Show one more finished epoch (counted from 1) with its history record."""
@@ -44,7 +47,13 @@ def _summary(record: Mapping[str, float]) -> str:
     )
 
 
-class Bar:
+class _Spoken:
+    def start(self, title: str) -> None:
+        """Print the line."""
+        print(title, file=sys.stderr, flush=True)
+
+
+class Bar(_Spoken):
     """A tqdm bar."""
 
     def __init__(self, n_epochs: int) -> None:
@@ -60,15 +69,15 @@ class Bar:
         self.bar.close()
 
 
-class Lines:
+class Lines(_Spoken):
     """Whole lines, for log files and for R's console."""
 
     def __init__(self, n_epochs: int) -> None:
-        self.n_epochs, self.start, self.last = n_epochs, time.monotonic(), -_LINE_EVERY
+        self.n_epochs, self.began, self.last = n_epochs, time.monotonic(), -_LINE_EVERY
 
     def update(self, epoch: int, record: Mapping[str, float]) -> None:
         """Print a line if the last one is some seconds old, and always for the last epoch."""
-        now = time.monotonic() - self.start
+        now = time.monotonic() - self.began
         if now - self.last < _LINE_EVERY and epoch < self.n_epochs:
             return
         self.last = now
@@ -85,6 +94,9 @@ class Lines:
 
 class Silent:
     """Nothing."""
+
+    def start(self, title: str) -> None:
+        """Show nothing."""
 
     def __init__(self, n_epochs: int) -> None:
         pass
