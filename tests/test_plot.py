@@ -83,7 +83,13 @@ def test_unknown_columns_and_other_lengths_are_refused(cells):
 
 def test_loss_curves_draw_each_term_over_the_epochs():
     history = pd.DataFrame(
-        {"epoch": [1, 2, 3], "loss": [3.0, 2, 1], "kl_prior": [0.0, 1, 2], "phase": list("aab")}
+        {
+            "epoch": [1, 2, 3],
+            "loss": [3.0, 2, 1],
+            "kl_prior": [0.0, 1, 2],
+            "phase": list("aab"),
+            "seconds": 1.0,
+        }
     )
     axes = plot.loss_curves(history).axes
     assert [a.get_title(loc="left") for a in axes] == ["loss", "kl prior"]

@@ -30,6 +30,8 @@ MANY = (
     "#990000", "#FF5005", "#191919", "#B8860B", "#7B68EE", "#A0522D",
 )  # fmt: skip
 MISSING = "#D0D0D0"
+#: columns of a history that are not terms of the loss
+NOT_TERMS = ("epoch", "learning_rate", "annealing", "seconds", "cells_per_second")
 
 
 def umap_layout(embedding: np.ndarray, *, metric: str = "euclidean", seed: int = 0) -> np.ndarray:
@@ -125,7 +127,7 @@ def loss_curves(history: pd.DataFrame) -> Figure:
     Parameters
     ----------
     history
-        One row per epoch, with a column `epoch` and one column per term; columns that are not numbers are left out.
+        One row per epoch, with a column `epoch` and one column per term, as `Model.history`.
 
     Returns
     -------
@@ -136,7 +138,7 @@ def loss_curves(history: pd.DataFrame) -> Figure:
     InputError
         If there is no term to draw.
     """
-    terms = [name for name in history.select_dtypes("number").columns if name != "epoch"]
+    terms = [name for name in history.select_dtypes("number").columns if name not in NOT_TERMS]
     if not terms:
         raise InputError(f"`history` must have a column per loss term, found {list(history.columns)}.")
     n_columns = min(len(terms), 3)

@@ -50,6 +50,8 @@ class Recipe:
         Median molecules per cell. By default 0.2 per gene and 0.012 per peak, but at least 40.
     rna_signal, atac_signal
         Standard deviation, in log units, of the differences between cell types over the features that differ.
+        By default 0.7 and 0.83 at the default depth, more for shallower cells (at most 2) and less for deeper
+        ones, so that data of any size are about as hard to cluster.
     rna_batch, atac_batch
         Standard deviation of a batch's tilt of the log shares.
     """
@@ -65,8 +67,8 @@ class Recipe:
     n_contigs: int = 2
     rna_depth: float | None = None
     atac_depth: float | None = None
-    rna_signal: float = 0.7
-    atac_signal: float = 0.83
+    rna_signal: float | None = None
+    atac_signal: float | None = None
     rna_batch: float = 0.1
     atac_batch: float = 0.25
 
@@ -90,6 +92,12 @@ class Recipe:
         given = {"rna": self.rna_depth, "atac": self.atac_depth}[modality]
         usual = {"rna": 0.2 * self.n_genes, "atac": 0.012 * self.n_peaks}[modality]
         return max(usual, 40.0) if given is None else given
+
+    def signal(self, modality: str) -> float:
+        """Standard deviation of the differences between cell types of one modality."""
+        given = {"rna": self.rna_signal, "atac": self.atac_signal}[modality]
+        usual, at_depth = {"rna": (0.7, 600.0), "atac": (0.83, 240.0)}[modality]
+        return min(usual * (at_depth / self.depth(modality)) ** 0.5, 2.0) if given is None else given
 
     @property
     def lineages(self) -> list[np.ndarray]:
@@ -211,8 +219,8 @@ def draw_truth(recipe: Recipe) -> Truth:
     type_share = share * np.exp(rng.normal(0.0, 0.3, (n_batches, n_types)))
     batch_share = np.geomspace(1.0, 0.4, n_batches)
     return Truth(
-        rna=_profile(rng, recipe, recipe.n_genes, recipe.rna_signal, recipe.rna_batch),
-        atac=_profile(rng, recipe, recipe.n_peaks, recipe.atac_signal, recipe.atac_batch),
+        rna=_profile(rng, recipe, recipe.n_genes, recipe.signal("rna"), recipe.rna_batch),
+        atac=_profile(rng, recipe, recipe.n_peaks, recipe.signal("atac"), recipe.atac_batch),
         type_share=type_share / type_share.sum(axis=1, keepdims=True),
         batch_share=batch_share / batch_share.sum(),
         sibling=np.concatenate([np.roll(types, -1) for types in recipe.lineages]),

@@ -93,7 +93,8 @@ plot_cells <- function(object, columns) {
 }
 
 plot_losses <- function(history) {
-  terms <- setdiff(names(history)[vapply(history, is.numeric, logical(1))], "epoch")
+  no_terms <- c("epoch", "learning_rate", "annealing", "seconds", "cells_per_second")
+  terms <- setdiff(names(history)[vapply(history, is.numeric, logical(1))], no_terms)
   long <- data.frame(
     epoch = rep(history$epoch, length(terms)),
     value = unlist(history[terms], use.names = FALSE),
