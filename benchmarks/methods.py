@@ -161,7 +161,7 @@ def _nearest_first(distances: sp.csr_matrix) -> np.ndarray:
         order = np.argsort(distances.data[start:end], kind="stable")
         found = distances.indices[start:end][order]
         near[i, : len(found)] = found
-    return near
+    return near[:, :NEIGHBORS]
 
 
 def import_for(method: str, threads: int) -> None:
