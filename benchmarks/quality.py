@@ -123,24 +123,29 @@ def score(given: argparse.Namespace, method: str, seed: int, metrics: list[str])
 
 
 def fill(given: argparse.Namespace) -> None:
-    """Compute what is missing of the asked rows, saving after each."""
-    rows = read_rows(given.out)
+    """Compute what is missing of the asked rows, saving after each; another run may fill the same file meanwhile."""
     if given.redo:
-        rows = [r for r in rows if r["method"] not in given.methods or int(r["seed"]) not in given.seeds]
-        for method in given.methods:
-            for seed in given.seeds:
-                forget(given, method, seed)
+        asked = [(method, seed) for method in given.methods for seed in given.seeds]
+        kept = [r for r in read_rows(given.out) if (r["method"], int(r["seed"])) not in asked]
+        write_rows(given.out, kept)
+        for method, seed in asked:
+            forget(given, method, seed)
     given.work.mkdir(parents=True, exist_ok=True)
     halves = given.work / "thinned"
     if not (halves / "train.h5mu").exists():
         run(sys.executable, HERE / "scoring.py", "split", given.data, halves, threads=given.threads)
-    there = {(r["method"], int(r["seed"]), r["metric"]) for r in rows}
     for seed in given.seeds:
         for method in given.methods:
+            there = {key(r) for r in read_rows(given.out)}
             metrics = [m for m in METRICS.get(method, ["euclidean"]) if (method, seed, m) not in there]
             if metrics:
-                rows += score(given, method, seed, metrics)
-                write_rows(given.out, rows)
+                new = score(given, method, seed, metrics)
+                old = [r for r in read_rows(given.out) if key(r) not in {key(n) for n in new}]
+                write_rows(given.out, old + new)
+
+
+def key(row: dict[str, Any]) -> tuple[str, int, str]:
+    return row["method"], int(row["seed"]), row["metric"]
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
