@@ -30,10 +30,10 @@ check_assay <- function(object, assay, arg, call = rlang::caller_env(2)) {
 check_atac_assay <- function(object, assay, call = rlang::caller_env()) {
   if (is.null(assay)) {
     there <- SeuratObject::Assays(object)
-    assay <- Filter(function(name) inherits(object[[name]], "ChromatinAssay"), there)
+    assay <- Filter(function(name) is_peak_assay(object[[name]], name), there)
     if (length(assay) != 1) {
       cli::cli_abort(c(
-        "{.arg atac.assay} must be named: the object has {length(assay)} {.cls ChromatinAssay}s.",
+        "{.arg atac.assay} must be named: the object has {length(assay)} assays that are {.cls ChromatinAssay} or called {.val peaks} or {.val ATAC}.",
         i = "The object's assays are {.val {list_or_none(there)}}."
       ), call = call)
     }

@@ -86,8 +86,8 @@ RunSAILERX.default <- function(object, ...) {
   ))
 }
 
-#' @param atac.assay Name of the peak assay. `NULL`: the only `ChromatinAssay`
-#'   of the object.
+#' @param atac.assay Name of the peak assay. `NULL`: the only assay of the object
+#'   that is a `ChromatinAssay` or is called `peaks` or `ATAC`.
 #' @param rna.assay Name of the RNA assay. Its counts are needed for RNA depth,
 #'   and for PCA where no reference is named. `NULL`: the assay `RNA` if there
 #'   is one, else the assay of the reference.

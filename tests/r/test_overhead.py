@@ -25,7 +25,7 @@ R = """
 library(sailerx)
 object <- ReadH5MU(args[1])
 time <- system.time(RunSAILERX(
-  object, atac.assay = "atac", rna.assay = "rna", verbose = FALSE,
+  object, verbose = FALSE,
   max_epochs = 3, seed = 0, device = "cpu", threads = as.integer(args[2])
 ))
 cat(time[["elapsed"]])

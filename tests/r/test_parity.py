@@ -94,8 +94,6 @@ def by_command_line(file: Path, case: dict, folder: Path) -> pd.DataFrame:
 def by_r(backend: str, file: Path, case: dict, run_r: Callable[..., str], folder: Path) -> pd.DataFrame:
     """Through a Seurat object that ReadH5MU() made from the file."""
     arguments = {
-        "atac.assay": "'atac'",
-        "rna.assay": "'rna'",
         "backend": f"'{backend}'",
         "python": f"'{sys.executable}'",
     }

@@ -69,7 +69,7 @@ def test_interrupting_r_ends_the_real_python_and_removes_its_files(tmp_path: Pat
     script.write_text(
         "library(sailerx)\n"
         f'object <- ReadH5MU("{data}")\n'
-        'run <- function() RunSAILERX(object, atac.assay = "atac", rna.assay = "rna", max_epochs = 1e6, threads = 1)\n'
+        "run <- function() RunSAILERX(object, max_epochs = 1e6, threads = 1)\n"
         'tryCatch(run(), interrupt = function(condition) message("interrupted"))\n'
         'message("left: ", length(list.files(tempdir(), pattern = "^sailerx")))\n'
     )

@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import os
+import sys
 import warnings
 
 
@@ -28,8 +30,29 @@ class Lines(io.TextIOBase):
         super().close()
 
 
+@contextlib.contextmanager
+def own_symbols_first():
+    """Let libraries loaded here prefer their own functions to R's of the same name.
+
+    R has loaded its BLAS for the whole process. Without this, torch multiplies matrices with R's
+    `sgemm` and not with the one it was built with, and results differ from those of a plain Python.
+    """
+    if not hasattr(os, "RTLD_DEEPBIND"):  # Linux alone has it
+        yield
+        return
+    flags = sys.getdlopenflags()
+    sys.setdlopenflags(flags | os.RTLD_DEEPBIND)
+    try:
+        yield
+    finally:
+        sys.setdlopenflags(flags)
+
+
 def run(arguments, on_line):
     """Return the exit status; what the command prints goes to `on_line`, line by line."""
+    with own_symbols_first():
+        import torch  # noqa: F401
+
     from sailerx import cli
 
     with (

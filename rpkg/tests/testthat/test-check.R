@@ -2,7 +2,6 @@ test_that("a missing assay, reduction or column is named beside those that are t
   object <- toy_object()
   expect_snapshot(error = TRUE, {
     RunSAILERX(object, atac.assay = "ATAC")
-    RunSAILERX(object)
     RunSAILERX(object, atac.assay = "peaks", rna.assay = "SCT")
     RunSAILERX(object, atac.assay = "peaks", rna.assay = "peaks")
     RunSAILERX(object, atac.assay = "peaks", reference = "umap")
@@ -10,6 +9,16 @@ test_that("a missing assay, reduction or column is named beside those that are t
     RunSAILERX(object, atac.assay = "peaks", covariates = "depth")
     RunSAILERX(object, atac.assay = "peaks", batch = 1:2)
   })
+})
+
+test_that("the peak assay is found where there is only one", {
+  object <- toy_object()
+  expect_equal(check_atac_assay(object, NULL), "peaks")
+  object[["ATAC"]] <- SeuratObject::CreateAssay5Object(toy_counts(toy_peaks(), toy_cells()))
+  expect_error(check_atac_assay(object, NULL), "has 2 assays.*RNA.*peaks.*ATAC")
+  object[["ATAC"]] <- NULL
+  object[["peaks"]] <- NULL
+  expect_error(check_atac_assay(object, NULL), "has 0 assays.*RNA")
 })
 
 test_that("an object without reductions says so", {
