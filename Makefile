@@ -9,7 +9,7 @@ export R_LIBS := $(CURDIR)/.rlib$(if $(R_LIBS),:$(R_LIBS))
 export SAILERX_PYTHON := $(CURDIR)/.venv/bin/python
 
 PYTHON_IN_VENV := .venv/bin/python
-PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(PYTHON_IN_VENV) -m pytest
+PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PYTHON_IN_VENV) -m pytest
 DEMO_SCRIPT ?= rpkg/inst/demo/demo.R
 DEMO_FOLDER ?= demo
 # For `make demo`: a file, and the columns of its metadata; cells with the label DROP are not scored.
