@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from data import paired
 from sailerx import InputError
-from sailerx.reference import highly_variable, rna_pca
+from sailerx.reference import highly_variable, leading, rna_pca
 
 
 def counts(n_genes: int = 120) -> sp.csr_matrix:
@@ -81,3 +81,18 @@ def test_highly_variable_genes_are_those_that_vary_for_their_mean() -> None:
 
 def test_all_genes_are_kept_where_there_are_few() -> None:
     assert highly_variable(counts(), 2000).tolist() == list(range(120))
+
+
+def test_leading_dimensions_keep_the_similarities_of_the_closest_matrix_of_that_rank() -> None:
+    g = np.random.default_rng(0).normal(size=(30, 8)) @ np.random.default_rng(1).normal(size=(8, 8))
+    u, s, v = np.linalg.svd(g, full_matrices=False)
+    closest = (u[:, :3] * s[:3]) @ v[:3]
+    ours = leading(g, 3)
+    assert ours.shape == (30, 3)
+    np.testing.assert_allclose(ours @ ours.T, closest @ closest.T, atol=1e-8)
+
+
+@pytest.mark.parametrize("rank", [0, 8, 20])
+def test_all_dimensions_are_kept_where_no_fewer_are_asked_for(rank: int) -> None:
+    g = np.random.default_rng(0).normal(size=(30, 8))
+    np.testing.assert_array_equal(leading(g, rank), g)

@@ -65,6 +65,8 @@ class Settings:
     warmup_gamma: float = 0.0
     #: quantiles (q, 1 - q) at which log(RNA depth / ATAC depth) is clipped before it becomes w; 0 = the paper's min and max
     weight_clip: float = 0.01
+    #: leading dimensions of the RNA reference that teach; 0 = all. Not in the paper: the last ones are mostly noise
+    reference_rank: int = 30
     #: lowest w: a departure from the paper, whose cells of deepest ATAC learn nothing from RNA (w = 0)
     weight_floor: float = 0.5
 
@@ -120,6 +122,7 @@ _LOWEST = {
     "warmup_reconstruction": 0,
     "warmup_positive_weight": 0,
     "warmup_gamma": 0,
+    "reference_rank": 0,
 }
 
 #: The reference implementation's loss of one mini-batch, divided by M = 200 throughout: the same gradient up to that
@@ -143,6 +146,7 @@ PAPER = Settings(
     warmup_positive_weight=20.0,
     warmup_gamma=6000.0 / _M,
     weight_clip=0.0,
+    reference_rank=0,
     weight_floor=0.0,
 )
 

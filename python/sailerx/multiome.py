@@ -19,7 +19,7 @@ from sailerx.counts import binary_accessibility, pick_counts, refuse_duplicates,
 from sailerx.errors import InputError
 from sailerx.layers import Blocks
 from sailerx.peaks import FORMS, blocks_by_chromosome, peak_table
-from sailerx.reference import rna_pca
+from sailerx.reference import leading, rna_pca
 
 #: obs columns that hold a cell's total RNA count, as Seurat and scanpy name them
 _DEPTH_COLUMNS = ("nCount_RNA", "total_counts", "n_counts")
@@ -99,6 +99,7 @@ class Multiome:
 
         order, peaks, blocks = _arrange(a, settings)
         embedding, reference = _reference(r, rna, rna_embedding, rna_layer, rows, seed)
+        embedding = leading(embedding, settings.reference_rank)
         g = np.zeros((a.n_obs, embedding.shape[1]), np.float32)
         g[has_rna] = normalize(embedding)
         depth = np.diff(x.indptr).astype(float)
