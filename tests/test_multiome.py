@@ -79,10 +79,18 @@ def test_named_embedding_is_the_reference_at_unit_length(mdata: mudata.MuData) -
 
 
 def test_pca_of_counts_is_the_reference_where_none_is_named(mdata: mudata.MuData) -> None:
-    data = multiome(mdata)
+    data = multiome(mdata, settings=tiny_settings(reference_rank=0))
     assert data.g.shape == (60, 50)
     assert unit_rows(data.g)
     assert data.reference == "PCA of X"
+
+
+def test_leading_dimensions_of_the_reference_teach(mdata: mudata.MuData) -> None:
+    whole = multiome(mdata, settings=tiny_settings(reference_rank=0)).g
+    first = multiome(mdata, settings=tiny_settings(reference_rank=7)).g
+    assert first.shape == (60, 7)
+    pca = whole[:, :7] / np.linalg.norm(whole[:, :7], axis=1, keepdims=True)
+    np.testing.assert_allclose(first @ first.T, pca @ pca.T, atol=1e-4)
 
 
 def test_rna_counts_come_from_the_named_layer(mdata: mudata.MuData) -> None:
