@@ -162,10 +162,11 @@ add_content_graph <- function(object, graph, content) {
 
 # Seurat objects to lists. `modality` of each assay is given by `modalities`: c(RNA = "rna").
 
+# Doubles as hexadecimal text, which loses nothing on the way through JSON.
 entries <- function(x) {
   missing <- is.na(x)
-  out <- as.list(unname(if (is.factor(x)) as.character(x) else x))
-  out[is.infinite(if (is.numeric(x)) x else 0)] <- as.list(as.character(x[is.infinite(if (is.numeric(x)) x else 0)]))
+  text <- if (is.double(x)) sprintf("%a", x) else if (is.factor(x)) as.character(x) else x
+  out <- as.list(unname(text))
   out[missing] <- list(NULL)
   out
 }
@@ -249,10 +250,11 @@ describe_reduction <- function(name, object, modalities) {
   reduction <- object[[name]]
   assay <- SeuratObject::DefaultAssay(reduction)
   loadings <- SeuratObject::Loadings(reduction)
+  cells <- rownames(SeuratObject::Embeddings(reduction))
   list(
     name = name,
-    modality = modalities[[assay]],
-    cells = entries(rownames(SeuratObject::Embeddings(reduction))),
+    modality = if (all(cells %in% colnames(object[[assay]]))) modalities[[assay]],
+    cells = entries(cells),
     embedding = rows_of(SeuratObject::Embeddings(reduction)),
     loadings = if (length(loadings) > 0L) {
       features <- content_names(object[[assay]])[match(rownames(loadings), rownames(object[[assay]]))]
@@ -275,5 +277,5 @@ describe_graph <- function(name, object, modalities) {
 }
 
 to_json <- function(x) {
-  as.character(jsonlite::toJSON(x, auto_unbox = TRUE, null = "null", digits = I(17)))
+  as.character(jsonlite::toJSON(x, auto_unbox = TRUE, null = "null"))
 }

@@ -11,6 +11,9 @@ from sailerx.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# rpy2 passes on only the end of a longer error message.
+_GUARD = "function(f, ...) tryCatch({ f(...); character() }, error = conditionMessage)"
+
 
 @cache
 def r_function(name: str) -> Any:
@@ -24,7 +27,7 @@ def r_function(name: str) -> Any:
     Returns
     -------
     callable
-        Strings and lists of strings go in as they are; R's errors come out as `InputError`.
+        Strings, paths, dictionaries of strings and None go in; nothing comes out but R's errors, as `InputError`.
 
     Raises
     ------
@@ -35,18 +38,16 @@ def r_function(name: str) -> Any:
 
 
 class _Function:
-    """Calls R, and says in Python's way what R complains about."""
+    """Calls R, and says in Python's way what R complains about, in R's full words."""
 
     def __init__(self, function: Any) -> None:
         self.function = function
+        self.guarded = _import_rpy2().r(_GUARD)
 
     def __call__(self, *args: Any) -> Any:
-        from rpy2.rinterface_lib.embedded import RRuntimeError
-
-        try:
-            return self.function(*map(_to_r, args))
-        except RRuntimeError as error:
-            raise InputError(str(error).strip()) from error
+        complaint = self.guarded(self.function, *map(_to_r, args))
+        if len(complaint):
+            raise InputError(str(complaint[0]))
 
 
 def _to_r(value: Any) -> Any:
@@ -65,7 +66,7 @@ def _to_r(value: Any) -> Any:
 def _load_package() -> Any:
     """The function that looks a name up in the package: the installed one, else that of this checkout."""
     robjects = _import_rpy2()
-    robjects.r(f".libPaths(c({_r_strings(_libraries())}, .libPaths()))")
+    _add_project_library(robjects)
     if not _has_package(robjects, "sailerx"):
         _load_checkout(robjects)
     return robjects.r('function(name) get(name, envir = asNamespace("sailerx"))')
@@ -75,9 +76,11 @@ def _has_package(robjects: Any, name: str) -> bool:
     return bool(robjects.r["requireNamespace"](name, quietly=True)[0])
 
 
-def _libraries() -> list[str]:
-    """The project's own R library, where `make` puts its packages."""
-    return [str(library) for library in [ROOT / ".rlib"] if library.is_dir()]
+def _add_project_library(robjects: Any) -> None:
+    """R finds the library where `make` puts packages, unless the caller's R_LIBS has it already."""
+    library = ROOT / ".rlib"
+    if library.is_dir() and str(library) not in list(robjects.r(".libPaths()")):
+        robjects.r(f".libPaths(c({_r_strings([str(library)])}, .libPaths()))")
 
 
 def _r_strings(texts: list[str]) -> str:
@@ -88,8 +91,8 @@ def _load_checkout(robjects: Any) -> None:
     source = ROOT / "rpkg"
     if not (source / "DESCRIPTION").exists() or not _has_package(robjects, "pkgload"):
         raise ImportError(
-            "Seurat objects need the R package sailerx, and R at "
-            f"{robjects.r('R.home()')[0]} has none. Install it in R: install.packages(<the sailerx R package>, repos = NULL)."
+            f"Seurat objects need the R package sailerx, which R at {robjects.r('R.home()')[0]} has not. "
+            'Install it in R: install.packages("<its folder or file>", repos = NULL, type = "source").'
         )
     robjects.r(
         f"pkgload::load_all({_r_strings([str(source)])}, quiet = TRUE, helpers = FALSE, attach = FALSE)"

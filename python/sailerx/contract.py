@@ -144,15 +144,18 @@ def _describe(path: Path, error: jsonschema.ValidationError) -> str:
 
 
 def _rule(error: jsonschema.ValidationError) -> str:
-    """The innermost description on the way to the rule that was broken."""
-    schema: Any = format_schema()
-    rule = schema["$defs"]["readable"]["description"]
-    for step in list(error.absolute_schema_path)[:-1]:
-        schema = schema[step]
-        if step == "$ref":
-            schema = format_schema()["$defs"][schema.removeprefix("#/$defs/")]
-        if isinstance(schema, dict):
+    """The innermost description on the way to the rule that was broken; jsonschema leaves references out of the way."""
+    definitions = format_schema()["$defs"]
+    schema: Any = (
+        definitions["readable"] if error.absolute_schema_path[0] != "allOf" else definitions["written"]
+    )
+    rule = definitions["readable"]["description"]
+    for step in error.absolute_schema_path:
+        while isinstance(schema, dict) and step not in schema and "$ref" in schema:
+            schema = definitions[schema["$ref"].removeprefix("#/$defs/")]
             rule = schema.get("description", rule)
+        schema = schema[step]
+        rule = schema.get("description", rule) if isinstance(schema, dict) else rule
     return rule
 
 

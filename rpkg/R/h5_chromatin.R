@@ -86,7 +86,8 @@ as_ranges <- function(frame) {
 }
 
 peak_names <- function(ranges) {
-  make.unique(Signac::GRangesToString(ranges))
+  chrom <- as.character(GenomeInfoDb::seqnames(ranges))
+  make.unique(paste(chrom, IRanges::start(ranges), IRanges::end(ranges), sep = "-", recycle0 = TRUE))
 }
 
 # From stored sequence lengths, never by the name of a genome: Signac would fetch those from the internet.

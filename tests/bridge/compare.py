@@ -34,17 +34,20 @@ def column(entry: Content, like: Content | None) -> Content:
     return {"kind": kind, "values": values, "levels": None if text else entry.get("levels")}
 
 
-def number(value: Any) -> float | None:
-    return None if value is None else float(value)
+def number(value: Any) -> Any:
+    """A float, also from R's hexadecimal text; None stays."""
+    if value is None:
+        return None
+    return float.fromhex(value) if isinstance(value, str) else float(value)
 
 
 def modality(entry: Content, like: Content) -> Content:
     cells, features = entry["cells"], entry["features"]
     counts = {
-        (cell, feature): float(value)
+        (cell, feature): number(value)
         for cell, row in zip(cells, entry["counts"], strict=True)
         for feature, value in zip(features, row, strict=True)
-        if value
+        if number(value)
     }
     return {
         "cells": set(cells),
@@ -54,8 +57,8 @@ def modality(entry: Content, like: Content) -> Content:
             name: by_cell(value, cells, like["obs"].get(name)) for name, value in entry.get("obs", {}).items()
         },
         "var": {name: column(value, like["var"].get(name)) for name, value in entry["var"].items()},
-        "ranges": entry.get("ranges"),
-        "seqinfo": entry.get("seqinfo"),
+        "ranges": whole(entry.get("ranges")),
+        "seqinfo": whole(entry.get("seqinfo")),
         "fragments": entry.get("fragments") or {},
     }
 
@@ -70,20 +73,34 @@ def reduction(entry: Content) -> Content:
     return {
         "embedding": rows(entry["cells"], entry["embedding"]),
         "loadings": None if loadings is None else rows(loadings["features"], loadings["values"]),
-        "stdev": [float(value) for value in entry["stdev"]],
+        "stdev": [number(value) for value in entry["stdev"]],
     }
 
 
 def rows(names: list[str], values: list[list[Any]]) -> dict[str, list[float]]:
-    return {name: [float(value) for value in row] for name, row in zip(names, values, strict=True)}
+    return {name: [number(value) for value in row] for name, row in zip(names, values, strict=True)}
 
 
 def graph(entry: Content, content: Content) -> dict[tuple[str, str], float]:
     home = content["modalities"][entry["modality"]] if entry["modality"] else content
     cells = home["cells"]
     return {
-        (source, target): float(weight)
+        (source, target): number(weight)
         for source, row in zip(cells, entry["edges"], strict=True)
         for target, weight in zip(cells, row, strict=True)
-        if weight
+        if number(weight)
     }
+
+
+def whole(columns: Content | None) -> Content | None:
+    """Coordinates and lengths, which R may hold as doubles, as whole numbers."""
+    if columns is None:
+        return None
+    return {
+        name: [int(number(v)) if is_number(name, v) else v for v in values]
+        for name, values in columns.items()
+    }
+
+
+def is_number(name: str, value: Any) -> bool:
+    return name in ("start", "end", "length") and value is not None

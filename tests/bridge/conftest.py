@@ -64,14 +64,14 @@ class RSide:
 
 
 def to_json(content: Any) -> str:
-    """JSON as R reads it, with infinity as text."""
+    """JSON as R reads it, with doubles as hexadecimal text, which loses nothing."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: plain(entry) for key, entry in value.items()}
         if isinstance(value, list):
             return [plain(entry) for entry in value]
-        return str(value) if isinstance(value, float) and abs(value) == float("inf") else value
+        return value.hex() if isinstance(value, float) else value
 
     return json.dumps(plain(content))
 
