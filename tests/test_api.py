@@ -248,7 +248,7 @@ def test_check_describes_the_data() -> None:
     text = sailerx.check(MDATA, batch_key="batch")
     assert "cells: 60, of which 60 have RNA" in text
     assert "peaks: 90 in 3 blocks by chromosome" in text
-    assert "RNA reference: PCA of X, 50 dimensions" in text
+    assert "RNA reference: PCA of X, 30 dimensions" in text
     assert "confounders: log_atac_depth, batch=" in text
 
 
