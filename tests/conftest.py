@@ -18,10 +18,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 MAX_THREADS = 2
 
-# Before numpy and torch are imported, which read these once.
+# Before numpy and torch are imported, which read these once. On the small data of the tests one thread is fastest,
+# and on a busy machine two wait for each other most of the time.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     asked = os.environ.get(variable, "")
-    os.environ[variable] = str(min(int(asked), MAX_THREADS)) if asked.isdigit() else str(MAX_THREADS)
+    os.environ[variable] = str(min(int(asked), MAX_THREADS)) if asked.isdigit() else "1"
 # R finds the project's own library first, and its package the project's own Python.
 if str(ROOT / ".rlib") not in os.environ.get("R_LIBS", "").split(os.pathsep):
     os.environ["R_LIBS"] = os.pathsep.join(filter(None, [str(ROOT / ".rlib"), os.environ.get("R_LIBS", "")]))
