@@ -27,6 +27,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gamma = 2e5": {"gamma": 2e5},
     "lambda = 0": {"lambda_": 0.0},
     "lambda = 10": {"lambda_": 10.0},
+    "decoder starts from chance": {"start_from_frequency": False},
     "all dimensions of the reference": {"reference_rank": 0},
     "w from 0 (the paper's)": {"weight_floor": 0.0, "weight_clip": 0.0},
     "w = 1": {"weight_floor": 1.0},

@@ -127,3 +127,11 @@ def test_weights_come_from_the_generator_alone(make: object) -> None:
 def test_layers_refuse_shapes_that_do_not_fit_while_testing() -> None:
     with pytest.raises(Exception, match="[Tt]ype-check"):
         WithinChromosomes(3, 4, 2, generator())(torch.zeros(8, 12))
+
+
+def test_logits_start_from_the_frequency_of_each_peak() -> None:
+    layer = ChromosomesToPeaks(BLOCKS, 4, generator())
+    frequency = torch.linspace(0.01, 0.9, 13)
+    layer.start_from(frequency)
+    logits = layer(torch.zeros(2, 3, 4))
+    torch.testing.assert_close(logits.sigmoid(), frequency.expand(2, 13))

@@ -292,3 +292,9 @@ def test_duplicated_rna_barcodes_are_refused(mdata: mudata.MuData) -> None:
 def test_atac_that_is_no_counts_is_refused(mdata: mudata.MuData, spoil: Any, found: str) -> None:
     with pytest.raises(InputError, match=found):
         multiome(with_atac(mdata, spoil(mdata["atac"].X.toarray())))
+
+
+def test_frequency_counts_the_cells_in_which_a_peak_is_open(mdata: mudata.MuData) -> None:
+    data = multiome(mdata)
+    expected = ((data.x.toarray() > 0).sum(axis=0) + 0.5) / 61
+    np.testing.assert_allclose(data.frequency, expected, rtol=1e-6)

@@ -69,6 +69,11 @@ class ChromosomesToPeaks(nn.Module):
         self.weight = _uniform(xavier, n_peaks, n_in, generator=generator)
         self.bias = _uniform(1 / math.sqrt(n_in), n_peaks, generator=generator)
 
+    @torch.no_grad()
+    def start_from(self, frequency: Float[Tensor, " peaks"]) -> None:
+        """Let the bias alone give each peak its share of open cells (between 0 and 1, both excluded)."""
+        self.bias.copy_(frequency.logit())
+
     def forward(
         self, h: Float[Tensor, "cells chroms hidden"], peaks: Int[Tensor, " some"] | None = None
     ) -> Float[Tensor, "cells some"]:

@@ -118,6 +118,12 @@ class Multiome:
         return cls(a.obs_names, x[:, order], peaks, blocks, g, has_rna, w, c, confounders, reference)
 
     @property
+    def frequency(self) -> np.ndarray:
+        """Share of cells in which each peak is open, kept off 0 and 1 by half a cell; float32."""
+        n_open = np.bincount(self.x.indices, minlength=self.n_peaks)
+        return ((n_open + 0.5) / (self.n_cells + 1)).astype(np.float32)
+
+    @property
     def n_cells(self) -> int:
         """Number of cells."""
         return self.x.shape[0]

@@ -73,7 +73,10 @@ def train(
         When the loss stops being a number.
     """
     generator = torch.Generator().manual_seed(seed)
-    vae = VAE.from_settings(data.blocks, data.c.shape[1], settings, generator).to(device)
+    vae = VAE.from_settings(data.blocks, data.c.shape[1], settings, generator)
+    if settings.start_from_frequency:
+        vae.to_peaks.start_from(torch.from_numpy(data.frequency))
+    vae.to(device)
     noise = torch.Generator(device).manual_seed(seed)
     cells = OnDevice.from_multiome(data, device)
     optimizer = torch.optim.Adam(
