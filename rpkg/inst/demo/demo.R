@@ -66,8 +66,9 @@ load_data <- function(path) {
 
 add_rna_pca <- function(object) {
   DefaultAssay(object) <- "RNA"
+  # Seurat's 10,000 molecules per cell are many for shallow cells: after log1p, depth would be the first component.
   object |>
-    NormalizeData(verbose = FALSE) |>
+    NormalizeData(scale.factor = median(Matrix::colSums(LayerData(object, "counts"))), verbose = FALSE) |>
     FindVariableFeatures(verbose = FALSE) |>
     ScaleData(verbose = FALSE) |>
     RunPCA(npcs = min(50, dim(object) - 1), verbose = FALSE)
