@@ -56,7 +56,9 @@ toy_embedding <- function(object, reduction = "sailerx") {
 
 # With one more assay that was normalised and whose counts were thrown away.
 with_normalised <- function(object, name, features) {
-  object[[name]] <- NULL
+  if (name %in% names(object)) {
+    object[[name]] <- NULL
+  }
   suppressWarnings({
     object[[name]] <- SeuratObject::CreateAssay5Object(data = toy_counts(features, toy_cells()))
   })

@@ -79,7 +79,7 @@ test_that("a crash of Python shows its last lines and which Python it was", {
 test_that("Python runs in the working folder, where no file of the user can be imported", {
   python <- fake_python(does = "pwd")
   folder <- normalizePath(withr::local_tempdir())
-  expect_message(suppressMessages(run_sailerx("fit", "subprocess", python, folder, TRUE), "cliMessage"), folder, fixed = TRUE)
+  expect_message(suppressMessages(run_sailerx("fit", "subprocess", python, folder, TRUE), "rlang_message"), folder, fixed = TRUE)
 })
 
 test_that("the file for Python holds counts, reference and named columns, and no more", {
