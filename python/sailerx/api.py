@@ -163,7 +163,7 @@ def fit(
     preset
         ``"default"``, or ``"paper"`` for the reference implementation's constants.
     max_epochs
-        Epochs after the warm-up; by default the preset's, which for ``"default"`` is enough for about 1,000 mini-batches.
+        Epochs after the warm-up; by default the preset's, which for ``"default"`` is enough for about 2,000 mini-batches.
     seed
         Two runs on a CPU with one seed and thread count are bit-identical.
     device

@@ -42,7 +42,7 @@ class Settings:
     peak_share: float = 0.05
     #: epochs before the KL terms enter
     warmup_epochs: int = 0
-    #: epochs of the main phase; None = enough for about 1,000 mini-batches, at least 20 and at most 250
+    #: epochs of the main phase; None = enough for about 2,000 mini-batches, at least 20 and at most 250
     max_epochs: int | None = None
     learning_rate: float = 3e-3
     #: "one-cycle" (cosine up and down over the run) or "exponential" (``lr_decay`` per epoch of the main phase)
@@ -103,7 +103,7 @@ class Settings:
 
 
 #: mini-batches of a run whose length is not given
-_STEPS = 1000
+_STEPS = 2000
 
 _LOWEST = {
     "n_latent": 1,
