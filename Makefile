@@ -10,7 +10,7 @@ export SAILERX_PYTHON := $(CURDIR)/.venv/bin/python
 
 PYTHON_IN_VENV := .venv/bin/python
 PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PYTHON_IN_VENV) -m pytest
-DEMO_SCRIPT ?= rpkg/inst/demo/demo.R
+DEMO_SCRIPT ?= rpkg/inst/scripts/demo.R
 DEMO_FOLDER ?= demo
 # For `make demo`: a file, and the columns of its metadata; cells with the label DROP are not scored.
 DATA ?=
