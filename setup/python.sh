@@ -23,12 +23,12 @@ check_interpreter() {
         stop "\`$python -m venv\` does not work here. On Debian, as root:" "    apt-get install python3-venv"
 }
 
-install_cpu_torch() { # its version carries "+cpu", and only some indexes have it
+install_cpu_torch() { # its version carries "+cpu", and only some indexes have it; the others' own build works too, but is large
     local torch
-    torch="torch==$(sed -n 's/^torch==//p' setup/constraints-cpu.txt)+cpu"
-    .venv/bin/python -m pip install -q -c "$constraints" "$torch" 2>/dev/null ||
-        .venv/bin/python -m pip install -q -c "$constraints" --extra-index-url https://download.pytorch.org/whl/cpu "$torch" ||
-        stop "The CPU build of torch could not be installed: see above."
+    torch="torch==$(sed -n 's/^torch==//p' setup/constraints-cpu.txt)"
+    .venv/bin/python -m pip install -q -c "$constraints" "$torch+cpu" 2>/dev/null ||
+        .venv/bin/python -m pip install -q -c "$constraints" "$torch" ||
+        stop "torch could not be installed: see above."
 }
 
 check_interpreter
