@@ -14,7 +14,7 @@ from sailerx import demo
 
 TINY = {"n_cells": 150, "n_peaks": 300, "max_epochs": 2}
 WRITTEN = {"demo.h5mu", "losses.png", "scores.csv", "umap.png"}
-DEMO_R = Path(__file__).resolve().parent.parent / "rpkg" / "inst" / "demo" / "demo.R"
+DEMO_R = Path(__file__).resolve().parent.parent / "rpkg" / "inst" / "scripts" / "demo.R"
 
 
 @pytest.fixture(scope="module")
