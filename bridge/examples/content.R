@@ -129,6 +129,7 @@ to_reduction <- function(object, reduction) {
   columns <- paste0(prefix, seq_along(reduction$embedding[[1L]]))
   embedding <- to_matrix(reduction$embedding, length(columns))
   dimnames(embedding) <- list(unlist(reduction$cells), columns)
+  embedding <- embedding[intersect(colnames(object), rownames(embedding)), , drop = FALSE]
   assay <- if (is.null(reduction$modality)) SeuratObject::DefaultAssay(object) else assay_name(reduction$modality)
   loadings <- methods::new("matrix")
   if (!is.null(reduction$loadings)) {

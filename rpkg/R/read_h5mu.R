@@ -378,6 +378,7 @@ masks <- function(place, connection) {
 add_embedding <- function(object, place, key) {
   embedding <- read_matrix(h5_child(place$node, paste0("obsm/", key)))
   if (is.null(embedding)) {
+    cli::cli_warn("{.val {key}} of obsm is no numeric matrix with one row per cell; left out.")
     return(object)
   }
   notes <- read_note(place$node, "reductions", key)
@@ -485,6 +486,7 @@ report_left_out <- function(connection, parts) {
   known <- c("seurat", "genome", "seqinfo", "fragments", "annotation", "files", "pca", "lsi")
   left <- unlist(lapply(c(list(list(node = connection)), parts), function(place) {
     entries <- c(
+      if (h5_has(place$node, "raw")) "raw",
       paste0("uns/", setdiff(keys_of(place$node, "uns"), known), recycle0 = TRUE),
       paste0("varp/", setdiff(keys_of(place$node, "varp"), names(parts)), recycle0 = TRUE)
     )
