@@ -75,6 +75,7 @@ test_that("another name gets its own key and leaves the first reduction alone", 
 test_that("running twice replaces the reduction without a warning", {
   skip_if_no_sailerx()
   object <- toy_result()
+  object[["sailerx"]] <- NULL
   object[["sailerx"]] <- toy_reduction(toy_cells()[1:10], "peaks", "SAILERX_")
   expect_no_warning(object <- toy_run(object, reference = "pca"))
   expect_identical(toy_embedding(object), toy_embedding(toy_result()))
