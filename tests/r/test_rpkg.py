@@ -87,7 +87,8 @@ def test_interrupting_r_ends_the_real_python_and_removes_its_files(tmp_path: Pat
     assert "interrupted" in rest
     assert "left: 0" in rest
     assert not processes_about(folder)
-    assert list(folder.iterdir()) == []
+    # torch makes an empty cache folder in every process
+    assert [path.name for path in folder.iterdir() if not path.name.startswith("torchinductor")] == []
 
 
 def until(lines: object, text: str) -> None:
@@ -104,7 +105,7 @@ def processes_about(folder: Path, patience: float = 5) -> list[str]:
     """Command lines of running Python processes that name the folder, once they are none or time is up."""
     deadline = time.monotonic() + patience
     while True:
-        table = subprocess.run(["ps", "-eo", "stat=,args="], capture_output=True, text=True).stdout
+        table = subprocess.run(["ps", "-eww", "-o", "stat=,args="], capture_output=True, text=True).stdout
         found = [line for line in table.splitlines() if str(folder) in line and "sailerx fit" in line]
         if not found or time.monotonic() > deadline:
             return found
