@@ -78,18 +78,19 @@ class ChromosomesToPeaks(nn.Module):
         self, h: Float[Tensor, "cells chroms hidden"], peaks: Int[Tensor, " some"] | None = None
     ) -> Float[Tensor, "cells some"]:
         """Logits of all peaks in the order of the blocks, or of some, given by ascending position."""
-        weight: Tensor = self.weight
-        bias: Tensor = self.bias
-        sizes = [b - a for a, b in self.blocks]
-        if peaks is not None:
-            starts = torch.tensor([a for a, _ in self.blocks] + [self.blocks[-1][1]], device=peaks.device)
-            weight, bias, sizes = (
-                weight[peaks],
-                bias[peaks],
-                torch.searchsorted(peaks, starts).diff().tolist(),
-            )
+        weight, bias, sizes = self.rows(peaks)
         parts = zip(bias.split(sizes), h.unbind(dim=1), weight.split(sizes), strict=True)
         return torch.cat([torch.addmm(bias, h_k, weight.T) for bias, h_k, weight in parts], dim=1)
+
+    def rows(
+        self, peaks: Int[Tensor, " some"] | None = None
+    ) -> tuple[Float[Tensor, "some hidden"], Float[Tensor, " some"], list[int]]:
+        """Weights and bias of all peaks, or of some, and how many of these each chromosome has."""
+        if peaks is None:
+            return self.weight, self.bias, [b - a for a, b in self.blocks]
+        starts = torch.tensor([a for a, _ in self.blocks] + [self.blocks[-1][1]], device=peaks.device)
+        sizes: list[int] = torch.searchsorted(peaks, starts).diff().tolist()
+        return self.weight[peaks], self.bias[peaks], sizes
 
 
 class WithinChromosomes(nn.Module):

@@ -2,59 +2,15 @@
 
     minimise  r · E_q[-log p(x|z,c)] + a · KL[q(z|x) || N(0, I)] + a · lambda · KL[q(z|x) || q(z)] + gamma · L_Local
 
-Cao et al. 2022, equations of L_Inv and L_Local. Weights per cell and per pair are in `sailerx.config`.
+Cao et al. 2022, equations of L_Inv and L_Local. Weights per cell and per pair are in `sailerx.config`; the first term,
+which needs the last layer, is in `sailerx.reconstruction`.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-
-from sailerx.minibatch import OpenPeaks
-
-
-def reconstruction_loss(
-    logits: Float[Tensor, "cells peaks"], x: OpenPeaks, positive_weight: float = 1.0
-) -> Float[Tensor, " cells"]:
-    """Negative log-likelihood -log p(x|z,c) of each cell, in nats, summed over its peaks.
-
-    ``positive_weight`` multiplies the open peaks' part (1 = the Bernoulli likelihood).
-    """
-    loss: Tensor = _BernoulliNLL.apply(logits, x, positive_weight)
-    return loss
-
-
-class _BernoulliNLL(torch.autograd.Function):
-    """Loss and gradient written out: three passes over cells × peaks, where autograd's own takes eight."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, x: OpenPeaks, positive_weight: float) -> Tensor:
-        # -log p = softplus(logit) - x · logit;  with weight p on open peaks: + (p - 1) · x · softplus(-logit)
-        ctx.save_for_backward(logits)
-        ctx.x, ctx.positive_weight = x, positive_weight
-        at_open = logits[x.cell, x.peak]
-        extra = (positive_weight - 1) * F.softplus(-at_open)
-        return _softplus(logits).sum(dim=1).index_add(0, x.cell, extra - at_open)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
-        # d/dlogit = sigmoid(logit) - x · (1 + (p - 1) · sigmoid(-logit))
-        (logits,) = ctx.saved_tensors
-        x, grad = ctx.x, logits.sigmoid()
-        at_open = grad[x.cell, x.peak]
-        grad[x.cell, x.peak] = at_open - 1 - (ctx.positive_weight - 1) * (1 - at_open)
-        return grad.mul_(grad_outputs[0][:, None]), None, None
-
-
-def _softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)), twice as fast as PyTorch's own on a CPU; exp stays finite up to 80."""
-    if x.max() > 80:
-        return F.softplus(x)
-    return x.exp().log1p_()
 
 
 def kl_to_prior(

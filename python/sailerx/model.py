@@ -17,6 +17,7 @@ from sailerx.layers import (
     linear,
 )
 from sailerx.minibatch import OpenPeaks
+from sailerx.reconstruction import reconstruction_loss
 
 #: keeps 1 / var finite in single precision, far outside what a trained posterior uses
 _LARGEST_LOGVAR = 15.0
@@ -94,8 +95,23 @@ class VAE(nn.Module):
         peaks: Int[Tensor, " some"] | None = None,
     ) -> Float[Tensor, "cells some"]:
         """Logits of p(x|z, c) = Bernoulli, of all peaks or of some."""
+        return self.to_peaks(self._before_peaks(z, c), peaks)
+
+    def reconstruction_loss(
+        self,
+        z: Float[Tensor, "cells latent"],
+        c: Float[Tensor, "cells confounders"],
+        x: OpenPeaks,
+        peaks: Int[Tensor, " some"] | None = None,
+        positive_weight: float = 1.0,
+    ) -> Float[Tensor, ""]:
+        """-log p(x|z, c) summed over cells and peaks, or some peaks, which are all that x has. Logits are not kept."""
+        weight, bias, sizes = self.to_peaks.rows(peaks)
+        return reconstruction_loss(self._before_peaks(z, c), weight, bias, sizes, x, positive_weight)
+
+    def _before_peaks(self, z: Tensor, c: Tensor) -> Float[Tensor, "cells chroms hidden"]:
         h = self.decoder_in(torch.cat([z, c], dim=1))
-        return self.to_peaks(self.decoder(h.view(-1, self.n_chroms, self.n_chrom)), peaks)
+        return self.decoder(h.view(-1, self.n_chroms, self.n_chrom))
 
 
 def sample(posterior: Normal, generator: torch.Generator) -> Float[Tensor, "cells latent"]:

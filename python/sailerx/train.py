@@ -126,13 +126,12 @@ def minibatch_loss(
     x = cells.x.take(rows)
     posterior = vae.encode(x)
     mean, std = posterior.mean, posterior.stddev
-    logits = vae.decode(sample(posterior, noise), cells.c[rows], peaks)
+    z = sample(posterior, noise)
     shown = x if peaks is None else x.only(peaks)
     paired = cells.has_rna[rows]
     g, w = cells.g[rows][paired], cells.w[rows][paired]
-    reconstruction = losses.reconstruction_loss(logits, shown, weights.positive_weight).mean() * (
-        x.n_peaks / shown.n_peaks
-    )
+    summed = vae.reconstruction_loss(z, cells.c[rows], shown, peaks, weights.positive_weight)
+    reconstruction = summed / x.n_cells * (x.n_peaks / shown.n_peaks)
     kl_prior = losses.kl_to_prior(mean, std).mean()
     kl_marginal = losses.kl_to_marginal(mean, std)
     alignment = losses.local_loss(g, mean[paired], w if weights.weighted_cells else torch.ones_like(w))
