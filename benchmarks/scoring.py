@@ -1,7 +1,7 @@
 """Scores of one embedding or neighbour graph: by labels, and by molecules that the embedding has not seen.
 
     python benchmarks/scoring.py split DATA.h5mu FOLDER        each molecule goes to one of two halves by a fair coin
-    python benchmarks/scoring.py score WHOLE.npy HALF.npy DATA.h5mu FOLDER --labels cell_type --metrics euclidean cosine
+    python benchmarks/scoring.py score WHOLE.npy DATA.h5mu FOLDER --half HALF.npy --labels cell_type --metrics euclidean cosine
 
 WHOLE is an embedding of DATA.h5mu, HALF one computed from FOLDER/train.h5mu alone. Each command prints one line of
 JSON. README.md says what is computed. `--tools` names a folder with a `score.py` whose
@@ -167,11 +167,14 @@ def score_both(given: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for metric in given.metrics:
         if metric == "graph":
-            by_labels, near = score_graph_file(given.whole, labels, given.seed), np.load(given.half)["near"]
+            by_labels = score_graph_file(given.whole, labels, given.seed)
         else:
             by_labels = score_embedding(np.load(given.whole)[keep], labels, metric, given.seed, given.tools)
-            near = nearest(np.load(given.half)[cells], metric)
-        gains = {f"gain_{name}": gain(near, *halves[name]) for name in MODALITIES}
+        gains = {}
+        if given.half is not None:
+            half = np.load(given.half)
+            near = half["near"] if metric == "graph" else nearest(half[cells], metric)
+            gains = {f"gain_{name}": gain(near, *halves[name]) for name in MODALITIES}
         rows.append(by_labels | gains | {"metric": metric, "cells": len(labels)})
     return rows
 
@@ -189,10 +192,12 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     halves, both = commands.add_parser("split"), commands.add_parser("score")
     both.add_argument("whole", type=Path, help="embedding (.npy) or graph (.npz) of DATA.h5mu")
-    both.add_argument("half", type=Path, help="that of FOLDER/train.h5mu")
     for command in (halves, both):
         command.add_argument("data", type=Path, metavar="DATA.h5mu")
         command.add_argument("folder", type=Path)
+    both.add_argument(
+        "--half", type=Path, help="that of FOLDER/train.h5mu, for the score by unseen molecules"
+    )
     both.add_argument("--metrics", nargs="+", default=["euclidean"], choices=["euclidean", "cosine", "graph"])
     both.add_argument("--seed", type=int, default=0)
     both.add_argument("--held-out", action="store_true", help="only on cells that `unseen` did not train on")
