@@ -43,6 +43,8 @@ class Multiome:
     has_rna: np.ndarray
     #: w: alignment weight, 0 to 1; 0 for cells without RNA
     w: np.ndarray
+    #: total RNA count of each cell; NaN for cells without RNA, or where neither counts nor a depth column are there
+    rna_depth: np.ndarray
     #: c: cells × confounders
     c: np.ndarray
     #: how c was made
@@ -103,19 +105,21 @@ class Multiome:
         g = np.zeros((a.n_obs, embedding.shape[1]), np.float32)
         g[has_rna] = normalize(embedding)
         depth = np.diff(x.indptr).astype(float)
-        w = np.zeros(a.n_obs, np.float32)
-        rna_depth = _rna_depth(mdata, rna, rna_layer, rows)
-        w[has_rna] = (
-            1
-            if rna_depth is None
-            else alignment_weights(rna_depth, depth[has_rna], settings.weight_clip, settings.weight_floor)
-        )
+        w, rna_depth = np.zeros(a.n_obs, np.float32), np.full(a.n_obs, np.nan)
+        known = _rna_depth(mdata, rna, rna_layer, rows)
+        if known is None:
+            w[has_rna] = 1
+        else:
+            rna_depth[has_rna] = known
+            w[has_rna] = alignment_weights(known, depth[has_rna], settings.weight_clip, settings.weight_floor)
         batch_key, obs = _with_membership(
             batch_key, has_rna, confounder_columns(mdata, atac, [*batch_key, *continuous_key])
         )
         confounders = Confounders.learn(depth, obs, batch_key, continuous_key)
         c = confounders.apply(depth, obs)
-        return cls(a.obs_names, x[:, order], peaks, blocks, g, has_rna, w, c, confounders, reference)
+        return cls(
+            a.obs_names, x[:, order], peaks, blocks, g, has_rna, w, rna_depth, c, confounders, reference
+        )
 
     @property
     def frequency(self) -> np.ndarray:
