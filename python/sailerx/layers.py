@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sailerx.kernels import different_rows, prelu, sum_of_rows
 from sailerx.minibatch import OpenPeaks
 
 #: start and end (exclusive) of each chromosome's peaks among the columns of x
@@ -49,10 +49,7 @@ class PeaksToChromosomes(nn.Module):
         """Block-diagonal product of x and the weights: per cell and chromosome the sum of its open peaks' weights."""
         K = len(self.blocks)
         bag = x.cell * K + torch.bucketize(x.peak, self.ends, right=True)  # type: ignore[arg-type]
-        size = torch.bincount(bag, minlength=x.n_cells * K)
-        first = torch.cumsum(size, dim=0) - size
-        summed = F.embedding_bag(x.peak, self.weight, first, mode="sum")
-        h = summed.view(x.n_cells, K, -1)
+        h = sum_of_rows(self.weight, x.peak, bag, x.n_cells * K).view(x.n_cells, K, -1)
         if self.share:
             h = h * (1000 / torch.bincount(x.cell, minlength=x.n_cells).clamp(min=1))[:, None, None]
         return h + self.bias
@@ -90,7 +87,7 @@ class ChromosomesToPeaks(nn.Module):
             return self.weight, self.bias, [b - a for a, b in self.blocks]
         starts = torch.tensor([a for a, _ in self.blocks] + [self.blocks[-1][1]], device=peaks.device)
         sizes: list[int] = torch.searchsorted(peaks, starts).diff().tolist()
-        return self.weight[peaks], self.bias[peaks], sizes
+        return different_rows(self.weight, peaks), different_rows(self.bias, peaks), sizes
 
 
 class WithinChromosomes(nn.Module):
@@ -116,7 +113,7 @@ class NormActivation(nn.Module):
 
     def forward(self, h: Float[Tensor, "cells groups features"]) -> Float[Tensor, "cells groups features"]:
         """Normalised and activated, same shape."""
-        return F.prelu(self.norm(h.flatten(1)).view_as(h), self.slope)
+        return prelu(self.norm(h.flatten(1)).view_as(h), self.slope)
 
 
 def linear(n_in: int, n_out: int, generator: torch.Generator, *, xavier: bool) -> nn.Linear:

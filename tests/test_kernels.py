@@ -1,0 +1,57 @@
+"""Each operation and its gradient against PyTorch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sailerx.kernels import different_rows, prelu, sum_of_rows
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    numbers = torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return numbers.requires_grad_()
+
+
+def assert_same(ours: Tensor, theirs: Tensor, *inputs: Tensor) -> None:
+    """Values and, for a gradient that differs from entry to entry, the gradients of the inputs."""
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    upstream = random(*theirs.shape, seed=9).detach()
+    for a, b in zip(
+        torch.autograd.grad(ours, inputs, upstream),
+        torch.autograd.grad(theirs, inputs, upstream),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
+def test_sum_of_rows_is_the_product_with_a_0_1_matrix(density: float) -> None:
+    x = (torch.rand(6, 11, generator=torch.Generator().manual_seed(1)) < density).double()
+    x[2] = 0
+    weight = random(11, 4)
+    bag, row = x.nonzero().unbind(1)
+    assert_same(sum_of_rows(weight, row, bag, 6), x @ weight, weight)
+
+
+def test_sum_of_rows_counts_a_row_as_often_as_it_is_named() -> None:
+    weight, row, bag = random(5, 2), torch.tensor([4, 4, 0, 4]), torch.tensor([0, 0, 0, 2])
+    theirs = torch.stack([2 * weight[4] + weight[0], 0 * weight[0], weight[4]])
+    assert_same(sum_of_rows(weight, row, bag, 3), theirs, weight)
+
+
+@pytest.mark.parametrize("shape", [(7,), (7, 3)])
+@pytest.mark.parametrize("rows", [[0, 3, 6], [5], [], list(range(7))])
+def test_different_rows_are_those_of_indexing(shape: tuple[int, ...], rows: list[int]) -> None:
+    weight, row = random(*shape), torch.tensor(rows, dtype=torch.int64)
+    assert_same(different_rows(weight, row), weight[row], weight)
+
+
+@pytest.mark.parametrize("n_slopes", [1, 3])
+def test_prelu_is_pytorchs(n_slopes: int) -> None:
+    h, slope = random(8, 3, 5), random(n_slopes, seed=1)
+    with torch.no_grad():
+        h[0, 0] = 0
+    assert_same(prelu(h, slope), F.prelu(h, slope), h, slope)
