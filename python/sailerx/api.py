@@ -24,9 +24,10 @@ from sailerx.confounders import Confounders
 from sailerx.counts import binary_accessibility
 from sailerx.errors import InputError
 from sailerx.model import VAE
-from sailerx.multiome import Multiome
+from sailerx.multiome import Multiome, confounder_columns
 from sailerx.peaks import peak_table
 from sailerx.progress import Style, make_progress
+from sailerx.suspicions import suspicions
 from sailerx.train import train
 from sailerx.versions import versions
 
@@ -282,7 +283,8 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
 
     Returns
     -------
-    A few lines that describe the data as a model would see them.
+    A few lines that describe the data as a model would see them, then a line ``warning: ...`` for each thing that is
+    allowed but suspicious (see `sailerx.suspicions`).
 
     Raises
     ------
@@ -294,6 +296,7 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
         arguments[key] = _names(arguments.get(key))
     settings = make_settings(arguments.pop("preset", "default"), **arguments.pop("options", {}))
     data = Multiome.from_mudata(mdata, settings, **arguments)
+    batches = confounder_columns(mdata, arguments.get("atac", "atac"), arguments["batch_key"])
     depth = np.diff(data.x.indptr)
     chroms = len(data.blocks)
     return "\n".join(
@@ -303,6 +306,7 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
             f"open peaks per cell: median {np.median(depth):,.0f}, from {depth.min():,} to {depth.max():,}",
             f"RNA reference: {data.reference}, {data.g.shape[1]} dimensions",
             f"confounders: {', '.join(data.confounders.names)}",
+            *(f"warning: {text}" for text in suspicions(data, batches)),
         ]
     )
 
