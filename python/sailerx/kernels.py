@@ -45,8 +45,8 @@ def _sum_of_rows(weight: Tensor, row: Tensor, bag: Tensor, n_bags: int) -> Tenso
 
 
 def different_rows(
-    weight: Float[Tensor, "rows *width"], row: Int[Tensor, " some"]
-) -> Float[Tensor, "some *width"]:
+    weight: Float[Tensor, "rows ..."], row: Int[Tensor, " some"]
+) -> Float[Tensor, "some ..."]:
     """Some rows of ``weight``, none of them twice."""
     taken: Tensor = _DifferentRows.apply(weight, row)
     return taken
