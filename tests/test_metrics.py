@@ -164,3 +164,45 @@ def test_batch_that_follows_the_type_alone_is_no_leakage(blobs):
 def test_leakage_needs_a_type_of_some_size(blobs):
     rare = np.array([f"t{i}" for i in range(N)])
     assert np.isnan(metrics.depth_leakage(blobs[0], rare, np.ones(N)))
+
+
+# Neighbours that two embeddings share
+
+
+def test_agreement_is_the_share_of_shared_neighbours_cell_by_cell():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(40, 3)), rng.normal(size=(40, 3))
+
+    def nearest(z: np.ndarray, cell: int) -> set[int]:
+        distance = np.linalg.norm(z - z[cell], axis=1)
+        distance[cell] = np.inf
+        return set(np.argsort(distance)[:5].tolist())
+
+    expected = [len(nearest(first, i) & nearest(second, i)) / 5 for i in range(40)]
+    found = metrics.neighbor_agreement(first, second, n_neighbors=5)
+    np.testing.assert_allclose(found, expected)
+    assert 0 < found.mean() < 1
+
+
+def test_agreement_is_one_with_itself_and_at_chance_with_noise():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(600, 4))
+    np.testing.assert_array_equal(metrics.neighbor_agreement(z, 2 * z), 1)
+    assert metrics.neighbor_agreement(z, rng.normal(size=(600, 4))).mean() == pytest.approx(
+        metrics.chance_agreement(600), rel=0.2
+    )
+    np.testing.assert_array_equal(metrics.neighbor_agreement(z[:4], rng.normal(size=(4, 2))), 1)
+    assert metrics.chance_agreement(4) == 1
+
+
+def test_agreement_of_different_cells_is_refused():
+    with pytest.raises(InputError, match="found 5 and 4"):
+        metrics.neighbor_agreement(np.ones((5, 2)), np.ones((4, 2)))
+
+
+def test_clusters_are_named_by_size():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(90, 3)) + 30 * (np.arange(90) < 30)[:, None]
+    found = metrics.leiden_clusters(z, 0.05)
+    assert list(found.categories) == ["0", "1"]
+    np.testing.assert_array_equal(found == "1", np.arange(90) < 30)

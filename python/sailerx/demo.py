@@ -111,9 +111,7 @@ def _train(mdata: MuData, batch: str | None, *, seed: int, max_epochs: int | Non
     z = model.embed(mdata)
     print(f"Trained and embedded {len(z):,} cells in {time.monotonic() - start:.0f} s.", flush=True)
     atac.obsm[EMBEDDING] = z
-    clusters = metrics.leiden(metrics.neighbor_graph(z), seed=seed)
-    names = [str(i) for i in range(clusters.max() + 1)]
-    atac.obs["cluster"] = pd.Categorical(clusters.astype(str), names)
+    atac.obs["cluster"] = metrics.leiden_clusters(z, seed=seed)
     return model
 
 

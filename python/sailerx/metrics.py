@@ -202,6 +202,67 @@ def leiden(graph: sp.csr_matrix, resolution: float = 1.0, *, seed: int = 0) -> n
     return rank[membership]
 
 
+def leiden_clusters(
+    z: np.ndarray, resolution: float = 1.0, *, metric: str = "euclidean", seed: int = 0
+) -> pd.Categorical:
+    """Leiden clusters of an embedding, named "0" (the largest), "1", ...
+
+    Parameters
+    ----------
+    z
+        Cells × dimensions.
+    resolution, metric, seed
+        As in `leiden` and `neighbor_graph`.
+    """
+    clusters = leiden(neighbor_graph(z, metric=metric), resolution, seed=seed)
+    return pd.Categorical(clusters.astype(str), [str(i) for i in range(clusters.max() + 1)])
+
+
+def neighbor_agreement(
+    reference: np.ndarray, embedding: np.ndarray, *, n_neighbors: int = N_NEIGHBORS
+) -> np.ndarray:
+    """How many of each cell's nearest neighbours in one embedding are its nearest neighbours in another as well.
+
+    Parameters
+    ----------
+    reference, embedding
+        The same cells × dimensions each; neighbours are Euclidean and exact.
+    n_neighbors
+        Neighbours of each cell, itself not counted; fewer where there are fewer cells.
+
+    Returns
+    -------
+    Share of each cell's neighbours, 0 to 1. By chance it is `chance_agreement`.
+
+    Raises
+    ------
+    InputError
+        If the two differ in cells, or there are fewer than three.
+    """
+    n_cells = len(reference)
+    if n_cells != len(embedding) or n_cells < 3:
+        raise InputError(
+            f"`reference` and `embedding` must hold the same cells, at least 3: found {n_cells} and {len(embedding)}."
+        )
+    k = min(n_neighbors, n_cells - 1)
+    near = [
+        NearestNeighbors(n_neighbors=k).fit(z).kneighbors(return_distance=False)
+        for z in (reference, embedding)
+    ]
+    first, second = (
+        sp.csr_matrix(
+            (np.ones(n_cells * k), part.ravel(), np.arange(n_cells + 1) * k), shape=(n_cells, n_cells)
+        )
+        for part in near
+    )
+    return np.asarray(first.multiply(second).sum(axis=1)).ravel() / k
+
+
+def chance_agreement(n_cells: int, *, n_neighbors: int = N_NEIGHBORS) -> float:
+    """Mean `neighbor_agreement` of two embeddings that have nothing to do with each other."""
+    return min(n_neighbors, n_cells - 1) / (n_cells - 1)
+
+
 def knn_accuracy(z: np.ndarray, labels: np.ndarray, *, metric: str = "euclidean", folds: int = 3) -> float:
     """Balanced accuracy of a classifier by 15 nearest neighbours, cross-validated.
 
