@@ -73,6 +73,82 @@ def test_up_to_26_categories_have_colours_of_their_own():
     assert all(len(set(plot._palette(n))) == n for n in range(1, 27))
 
 
+def test_of_too_many_categories_the_rarest_are_one():
+    from matplotlib.colors import to_hex
+
+    kind = np.repeat([f"k{i:02}" for i in range(30)], np.arange(30, 0, -1))
+    z = np.random.default_rng(0).normal(size=(len(kind), 2))
+    axes = plot.umap_panels(z, pd.DataFrame({"kind": kind}), ["kind"], layout=z).axes[0]
+    legend = [text.get_text() for text in axes.get_legend().texts]
+    assert legend == [*(f"k{i:02}" for i in range(25)), "5 others"]
+    assert [text.get_text() for text in axes.texts] == legend[:-1]
+    colours = {to_hex(c, keep_alpha=False).upper() for c in axes.collections[0].get_facecolors()}
+    assert len(colours) == 26
+    assert plot.OTHERS in colours
+
+
+def test_cells_without_a_number_are_drawn_in_grey(cells):
+    from matplotlib.colors import to_hex
+
+    z, obs = cells
+    obs.loc[:9, "x"] = np.nan
+    unknown, known = plot.umap_panels(z, obs, ["x"], layout=z[:, :2], log=["x"]).axes[0].collections
+    np.testing.assert_array_equal(unknown.get_offsets(), z[:10, :2])
+    assert to_hex(unknown.get_facecolors()[0]).upper() == plot.MISSING
+    np.testing.assert_array_equal(known.get_array(), obs["x"][10:])
+    assert type(known.norm).__name__ == "LogNorm"
+
+
+def test_logarithm_of_zero_is_refused(cells):
+    z, obs = cells
+    obs.loc[3, "x"] = 0
+    with pytest.raises(InputError, match="positive values"):
+        plot.umap_panels(z, obs, ["x"], layout=z[:, :2], log=["x"])
+
+
+def test_agreement_is_counted_and_drawn_where_it_is_known(cells):
+    layout = cells[0][:, :2]
+    kept = np.arange(70) % 4 / 3
+    kept[:10] = np.nan
+    histogram, cloud = plot.agreement_panels(kept, layout, chance=0.25).axes[:2]
+    counts = [bar.get_height() for bar in histogram.patches]
+    assert [n for n in counts if n] == [np.isclose(kept, j / 3).sum() for j in range(4)]
+    centres = [bar.get_x() + bar.get_width() / 2 for bar in histogram.patches]
+    np.testing.assert_allclose(centres[:4], [0, 1 / 3, 2 / 3, 1], atol=1e-9)
+    marked = [text.get_text() for text in histogram.get_legend().texts]
+    assert marked == [f"mean: {np.nanmean(kept):.3f}", "by chance: 0.250"]
+    np.testing.assert_array_equal(cloud.collections[1].get_array(), kept[10:])
+
+
+def test_weights_are_drawn_even_where_all_are_one(cells):
+    axes = plot.weight_panels(np.ones(70), cells[0][:, :2]).axes
+    assert max(bar.get_height() for bar in axes[0].patches) == 70
+    assert axes[1].get_title(loc="left") == "alignment weight w"
+
+
+def test_values_that_do_not_fit_the_layout_are_refused(cells):
+    for wrong in (np.ones(69), np.full(70, np.nan)):
+        with pytest.raises(InputError, match="for 70 cells in the layout"):
+            plot.agreement_panels(wrong, cells[0][:, :2])
+
+
+def test_panels_stand_three_in_a_row(cells):
+    z, obs = cells
+    figure = plot.umap_panels(z, obs, ["kind"] * 4, layout=z[:, :2])
+    rows = [axes.get_subplotspec().rowspan.start for axes in figure.axes]
+    assert rows == [0, 0, 0, 1]
+
+
+def test_svg_is_whole_and_the_same_again(cells):
+    import xml.etree.ElementTree as ET
+
+    first, again = (plot.to_svg(plot.weight_panels(np.ones(70), cells[0][:, :2])) for _ in range(2))
+    assert first == again
+    root = ET.fromstring(first)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert root.findall(".//{http://www.w3.org/2000/svg}image")  # the cells, as pixels
+
+
 def test_unknown_columns_and_other_lengths_are_refused(cells):
     z, obs = cells
     with pytest.raises(InputError, match=r"missing \['nope'\], there are \['kind', 'many', 'x'\]"):
