@@ -19,11 +19,13 @@ from anndata import AnnData
 from mudata import MuData
 
 from sailerx import contract, infer, store
+from sailerx.choosing import Batch
 from sailerx.config import Settings, make_settings
 from sailerx.confounders import Confounders
 from sailerx.counts import binary_accessibility
 from sailerx.errors import InputError
 from sailerx.model import VAE
+from sailerx.impute import impute
 from sailerx.multiome import Multiome, confounder_columns
 from sailerx.peaks import peak_table
 from sailerx.progress import Style, make_progress
@@ -69,6 +71,92 @@ class Model:
         return infer.embed(self.vae, self._accessibility(mdata))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    def impute(
+        self,
+        mdata: MuData | AnnData,
+        *,
+        peaks: str | Sequence[str] | None = None,
+        regions: str | Sequence[str] | None = None,
+        cells: Sequence[str] | np.ndarray | None = None,
+        group_by: str | None = None,
+        depth: float | None = None,
+        batch: Batch = None,
+        threshold: float | None = None,
+        samples: int | None = None,
+        seed: int = 0,
+        out: str | os.PathLike[str] | None = None,
+    ) -> AnnData | None:
+        """Accessibility of cells as the model sees it once depth and batch are the same for all: imputation.
+
+        The probability that each peak is open, sigmoid of the decoder's logits at the posterior mean of z and at neutral
+        confounders, so that depth and batch do not come back (Cao et al. 2022).
+
+        Parameters
+        ----------
+        mdata
+            As for `embed`; also backed by its file (``anndata.read_h5ad(path, backed="r")``), of which then only a few cells
+            are in memory at a time.
+        peaks
+            Names of peaks, or their coordinates as ``chr1:5-9``, ``chr1-5-9`` or ``chr1_5_9``; the result has their order.
+        regions
+            ``chr1:1000-5000`` or ``chr1``: the peaks that overlap, in the order of ``model.peaks``.
+        cells
+            Barcodes, of which the result has the order, or one truth value per ATAC cell; by default all.
+        group_by
+            An obs column: the result is the mean over the cells of each group, groups × peaks.
+        depth
+            Open peaks that every cell is taken to have; by default the geometric mean of the training cells.
+        batch
+            A batch that every cell is taken to be from: a level, or ``{column: level}`` where there are several columns. By
+            default probabilities are averaged over all batches with equal weight, which takes a pass for each.
+        threshold
+            Keep only probabilities above it: X is sparse (CSR).
+        samples
+            Average over so many samples of z from its posterior instead, and give the standard deviation as layer ``std``.
+            It shows how well a cell's own counts place it; the decoder's weights count as known.
+        seed
+            For the samples.
+        out
+            An .h5ad file or .zarr folder to write to, some cells at a time, in place of memory; it appears once it is
+            whole, and anndata opens it lazily (``read_h5ad(out, backed="r")``, ``experimental.read_lazy``).
+
+        Returns
+        -------
+        Cells (or groups) × peaks, float32, with the cells' obs and the peaks' chrom, start and end. None with ``out``.
+
+        Raises
+        ------
+        InputError
+            As for `embed`; for an unknown peak, cell, column or batch, a region without peaks, and where the result would
+            take over 2 GB of memory.
+
+        Examples
+        --------
+        >>> import sailerx
+        >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+        >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
+        >>> model.impute(mdata, regions="chr1").shape[0]
+        60
+        >>> list(model.impute(mdata, group_by="cell_type").obs_names)
+        ['A1', 'A2', 'B1']
+        """
+        atac = _atac(mdata, self.record["atac"])
+        groups = None if group_by is None else _column(mdata, self.record["atac"], group_by)
+        return impute(
+            self,
+            atac,
+            peaks=peaks,
+            regions=regions,
+            cells=cells,
+            groups=groups,
+            depth=depth,
+            batch=batch,
+            threshold=threshold,
+            samples=samples,
+            seed=seed,
+            out=out,
+        )
+
         """Write the model to a folder (safetensors, JSON and CSV); it appears only when it is whole.
 
         Raises
@@ -128,6 +216,15 @@ def _atac(mdata: MuData | AnnData, name: str) -> AnnData:
 
 
 def fit(
+def _column(mdata: MuData | AnnData, atac: str, name: str) -> pd.Series:
+    """A column of metadata of the ATAC cells."""
+    if isinstance(mdata, MuData):
+        return confounder_columns(mdata, atac, [name])[name]
+    if name not in mdata.obs:
+        raise InputError(f"no obs column {name!r}. There are: {', '.join(map(str, mdata.obs)) or 'none'}.")
+    return mdata.obs[name]
+
+
     mdata: MuData | str | os.PathLike[str],
     *,
     rna_embedding: str | None = None,
