@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailerx.minibatch import SparseRows, random_peaks, shuffled_minibatches, steps_per_epoch
+from sailerx.minibatch import Sampler, SparseRows, random_peaks
 
 
 def matrix(n_cells: int = 30, n_peaks: int = 17, density: float = 0.2, seed: int = 0) -> sp.csr_matrix:
@@ -20,6 +20,10 @@ def matrix(n_cells: int = 30, n_peaks: int = 17, density: float = 0.2, seed: int
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def sampler(n_cells: int, size: int) -> Sampler:
+    return Sampler.of(torch.ones(n_cells, dtype=torch.bool), size, 0.5)
 
 
 def rows_of(x: sp.csr_matrix) -> SparseRows:
@@ -56,17 +60,17 @@ def test_64_bit_row_pointers_are_understood() -> None:
 
 @given(st.integers(1, 60), st.integers(2, 25))
 def test_an_epoch_holds_full_minibatches_of_different_cells(n_cells: int, size: int) -> None:
-    batches = list(shuffled_minibatches(n_cells, size, generator()))
+    batches = list(sampler(n_cells, size).epoch(generator()))
     assert {len(batch) for batch in batches} == {min(size, n_cells)}
     seen = torch.cat(batches).tolist()
     assert len(set(seen)) == len(seen)
-    assert len(batches) == steps_per_epoch(n_cells, size)
+    assert len(batches) == sampler(n_cells, size).n_steps
     assert n_cells - len(seen) < size
 
 
 def test_no_cell_is_left_out_of_several_epochs() -> None:
     g = generator()
-    seen = [set(torch.cat(list(shuffled_minibatches(29, 10, g))).tolist()) for _ in range(10)]
+    seen = [set(torch.cat(list(sampler(29, 10).epoch(g))).tolist()) for _ in range(10)]
     assert all(len(epoch) == 20 for epoch in seen)
     assert set().union(*seen) == set(range(29))
 
@@ -74,7 +78,7 @@ def test_no_cell_is_left_out_of_several_epochs() -> None:
 def test_every_cell_is_seen_about_equally_often() -> None:
     g, times = generator(), np.zeros(29)
     for _ in range(400):
-        times += np.bincount(torch.cat(list(shuffled_minibatches(29, 10, g))), minlength=29)
+        times += np.bincount(torch.cat(list(sampler(29, 10).epoch(g))), minlength=29)
     assert times.min() > 0.85 * times.mean()
     assert times.max() < 1.15 * times.mean()
 
@@ -82,11 +86,29 @@ def test_every_cell_is_seen_about_equally_often() -> None:
 def test_order_hangs_on_the_seed_and_the_epoch() -> None:
     def epochs(seed: int) -> list[list[int]]:
         g = generator(seed)
-        return [torch.cat(list(shuffled_minibatches(40, 10, g))).tolist() for _ in range(2)]
+        return [torch.cat(list(sampler(40, 10).epoch(g))).tolist() for _ in range(2)]
 
     assert epochs(0) == epochs(0)
     assert epochs(0) != epochs(1)
     assert epochs(0)[0] != epochs(0)[1]
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(2, 30), st.sampled_from([0.01, 0.3, 0.5, 0.99]))
+def test_hybrid_epoch_shows_every_cell_and_keeps_the_share_with_rna(
+    n_paired: int, n_unpaired: int, size: int, share: float
+) -> None:
+    n_cells = n_paired + n_unpaired
+    has_rna = torch.randperm(n_cells, generator=generator(3)) < n_paired
+    hybrid = Sampler.of(has_rna, size, share)
+    batches = list(hybrid.epoch(generator()))
+    assert len(batches) == hybrid.n_steps
+    assert set(torch.cat(batches).tolist()) == set(range(n_cells))
+    for batch in batches:
+        assert len(batch) == min(size, n_cells)
+        paired = int(has_rna[batch].sum())
+        assert 0 < paired < len(batch)
+        most = min(n_paired, len(batch) - 1)
+        assert paired >= min(most, round(max(share, n_paired / n_cells) * len(batch)))
 
 
 def test_some_peaks_are_columns_of_all_peaks() -> None:

@@ -174,7 +174,9 @@ def test_run_with_cells_without_rna_stays_finite() -> None:
 
 
 def test_divergence_stops_the_run_and_says_what_helps() -> None:
-    with pytest.raises(FloatingPointError, match=r"training stopped in epoch \d+: .*A lower `learning_rate`"):
+    with pytest.raises(
+        FloatingPointError, match=r"training stopped in epoch \d+, step \d+: loss, .*A lower `learning_rate`"
+    ):
         run(max_epochs=60, learning_rate=1e6)
 
 

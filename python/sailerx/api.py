@@ -19,18 +19,19 @@ from anndata import AnnData
 from mudata import MuData
 
 from sailerx import contract, infer, store
+from sailerx.checkpoint import Checkpoints, fingerprint
 from sailerx.choosing import Batch
 from sailerx.config import Settings, make_settings
 from sailerx.confounders import Confounders
 from sailerx.counts import binary_accessibility
 from sailerx.errors import InputError
-from sailerx.model import VAE
 from sailerx.impute import impute
+from sailerx.model import VAE
 from sailerx.multiome import Multiome, confounder_columns
 from sailerx.peaks import peak_table
 from sailerx.progress import Style, make_progress
 from sailerx.suspicions import suspicions
-from sailerx.train import train
+from sailerx.train import sampler_of, train
 from sailerx.versions import versions
 
 
@@ -70,7 +71,6 @@ class Model:
         """
         return infer.embed(self.vae, self._accessibility(mdata))
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     def impute(
         self,
         mdata: MuData | AnnData,
@@ -157,6 +157,7 @@ class Model:
             out=out,
         )
 
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the model to a folder (safetensors, JSON and CSV); it appears only when it is whole.
 
         Raises
@@ -215,7 +216,6 @@ def _atac(mdata: MuData | AnnData, name: str) -> AnnData:
     )
 
 
-def fit(
 def _column(mdata: MuData | AnnData, atac: str, name: str) -> pd.Series:
     """A column of metadata of the ATAC cells."""
     if isinstance(mdata, MuData):
@@ -225,6 +225,7 @@ def _column(mdata: MuData | AnnData, atac: str, name: str) -> pd.Series:
     return mdata.obs[name]
 
 
+def fit(
     mdata: MuData | str | os.PathLike[str],
     *,
     rna_embedding: str | None = None,
@@ -239,9 +240,13 @@ def _column(mdata: MuData | AnnData, atac: str, name: str) -> pd.Series:
     rna_layer: str | None = None,
     atac_layer: str | None = None,
     progress: Style = "auto",
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_epochs: int | None = 10,
+    checkpoint_minutes: float | None = None,
+    resume: bool = True,
     **options: Any,
 ) -> Model:
-    """Train SAILERX on paired RNA and ATAC.
+    """Train SAILERX on paired RNA and ATAC, and on cells with ATAC alone beside them (hybrid training).
 
     The ATAC of each cell is embedded so that cells similar in the RNA reference stay similar, while sequencing depth
     and batch are pushed out (Cao et al. 2022, doi:10.1093/nar/gkac781).
@@ -250,7 +255,9 @@ def _column(mdata: MuData | AnnData, atac: str, name: str) -> pd.Series:
     ----------
     mdata
         MuData with an RNA and an ATAC modality, cells matched by barcode, or the path of an .h5mu file. ATAC holds
-        raw counts or 0/1. Cells without RNA are trained without alignment.
+        raw counts or 0/1. Cells of it that RNA lacks are trained without alignment: any number of ATAC-only sets beside
+        any number of paired ones. Whether a cell has RNA is one more batch; tell sets apart by a column in ``batch_key``.
+        Peaks must be the same: see `sailerx.match_peaks`.
     rna_embedding
         Key of ``mdata[rna].obsm`` used as the fixed reference (PCA, scVI, Harmony, any matrix). By default, PCA is
         computed from the RNA counts.
@@ -272,6 +279,12 @@ def _column(mdata: MuData | AnnData, atac: str, name: str) -> pd.Series:
         Layers of raw counts; by default a layer ``counts`` if there is one, else X.
     progress
         ``"bar"``, ``"lines"``, ``"none"``, or ``"auto"``: a bar in a terminal, lines elsewhere.
+    checkpoint
+        File that the state of the run is written to every ``checkpoint_epochs`` epochs, or ``checkpoint_minutes`` minutes.
+        Where it is there already, the run goes on from it and ends as it would have (bit-identical on a CPU). It
+        stays when the run has ended.
+    resume
+        Whether to go on from a checkpoint that is there; if not, it is replaced.
     **options
         Any other field of `sailerx.Settings`, such as ``n_latent``, ``gamma`` or ``lambda_``.
 
@@ -310,13 +323,17 @@ def _column(mdata: MuData | AnnData, atac: str, name: str) -> pd.Series:
         atac_layer=atac_layer,
         seed=seed,
     )
-    settings = settings.for_cells(data.n_cells)
+    settings = settings.for_epochs_of(sampler_of(data, settings).n_steps)
     shown = make_progress(progress, settings.n_epochs)
     shown.start(
         f"training on {where.type} ({torch.get_num_threads()} threads): {data.n_cells:,} cells × {data.n_peaks:,} peaks, "
         f"{settings.n_epochs} epochs"
     )
-    vae, history = train(data, settings, seed=seed, device=where, progress=shown)
+    checkpoints = None
+    if checkpoint is not None:
+        about = fingerprint(data, settings, seed)
+        checkpoints = Checkpoints(Path(checkpoint), about, checkpoint_epochs, checkpoint_minutes, resume)
+    vae, history = train(data, settings, seed=seed, device=where, progress=shown, checkpoints=checkpoints)
     record = {
         "preset": preset,
         "seed": seed,

@@ -59,6 +59,8 @@ def _fit(
         model.write_into(folder)
         if file:
             model.to_anndata(mdata).write_h5ad(file)
+    if arguments["checkpoint"]:  # the model is there
+        Path(arguments["checkpoint"]).unlink(missing_ok=True)
 
 
 def _maybe_file(path: str | None) -> AbstractContextManager[Path | None]:
@@ -154,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     fit.add_argument("--threads", type=int, help="CPU threads of PyTorch")
     fit.add_argument("--progress", default="auto", choices=["auto", "bar", "lines", "none"])
+    _add_checkpoint_arguments(fit)
     _add_settings(fit.add_argument_group("model options (defaults are the preset's)"))
 
     embed = _command(commands, "embed", _embed, "embed cells with a trained model")
@@ -207,13 +210,30 @@ def _add_data_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0)
 
 
+def _add_checkpoint_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="write the state here now and then, and go on from it if it is there; removed when the model is written",
+    )
+    command.add_argument(
+        "--checkpoint-epochs", type=int, default=10, metavar="N", help="every so many epochs; default 10"
+    )
+    command.add_argument(
+        "--checkpoint-minutes", type=float, metavar="X", help="and whenever so many minutes have passed"
+    )
+    command.add_argument(
+        "--no-resume", dest="resume", action="store_false", help="start anew and replace the checkpoint"
+    )
+
+
 def _add_settings(group: Any) -> None:
     """One flag for each field of `Settings`."""
     kinds = option_kinds()
     for field in dataclasses.fields(Settings):
         flag, kind = "--" + field.name.rstrip("_").replace("_", "-"), kinds[field.name]
         if kind is bool:
-            group.add_argument(flag, dest=field.name, action="store_const", const=True)
+            group.add_argument(flag, dest=field.name, action=argparse.BooleanOptionalAction, default=None)
         else:
             number = kind if kind in (int, float) else str
             group.add_argument(

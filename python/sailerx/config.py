@@ -38,6 +38,8 @@ class Settings:
 
     #: M, cells per mini-batch
     minibatch_size: int = 500
+    #: hybrid training: cells with RNA are at least this share of each mini-batch (their share of all cells if that is more)
+    paired_share: float = 0.5
     #: share of the peaks, drawn anew in each step, from which the reconstruction term is estimated (without bias)
     peak_share: float = 0.05
     #: epochs before the KL terms enter
@@ -82,23 +84,24 @@ class Settings:
             raise InputError(f"`lr_schedule` must be 'one-cycle' or 'exponential', got {self.lr_schedule!r}.")
         if not 0 < self.peak_share <= 1:
             raise InputError(f"`peak_share` must be above 0 and at most 1, got {self.peak_share!r}.")
+        if not 0 < self.paired_share < 1:
+            raise InputError(f"`paired_share` must be between 0 and 1, got {self.paired_share!r}.")
         if not 0 <= self.weight_clip < 0.5:
             raise InputError(f"`weight_clip` must be in [0, 0.5), got {self.weight_clip!r}.")
         if not 0 <= self.weight_floor <= 1:
             raise InputError(f"`weight_floor` must be between 0 and 1, got {self.weight_floor!r}.")
 
-    def for_cells(self, n_cells: int) -> Settings:
-        """These settings with ``max_epochs`` filled in for a data set of this size."""
+    def for_epochs_of(self, n_steps: int) -> Settings:
+        """These settings with ``max_epochs`` filled in for epochs of so many mini-batches."""
         if self.max_epochs is not None:
             return self
-        steps = max(1, n_cells // self.minibatch_size)
-        return dataclasses.replace(self, max_epochs=min(250, max(20, math.ceil(_STEPS / steps))))
+        return dataclasses.replace(self, max_epochs=min(250, max(20, math.ceil(_STEPS / n_steps))))
 
     @property
     def n_epochs(self) -> int:
         """Epochs of the whole run, warm-up included; known once ``max_epochs`` is."""
         if self.max_epochs is None:
-            raise ValueError("max_epochs is open: call for_cells first")
+            raise ValueError("max_epochs is open: call for_epochs_of first")
         return self.warmup_epochs + self.max_epochs
 
 

@@ -44,9 +44,7 @@ def _sum_of_rows(weight: Tensor, row: Tensor, bag: Tensor, n_bags: int) -> Tenso
     return F.embedding_bag(row, weight.contiguous(), size.cumsum(0) - size, mode="sum")
 
 
-def different_rows(
-    weight: Float[Tensor, "rows ..."], row: Int[Tensor, " some"]
-) -> Float[Tensor, "some ..."]:
+def different_rows(weight: Float[Tensor, "rows ..."], row: Int[Tensor, " some"]) -> Float[Tensor, "some ..."]:
     """Some rows of ``weight``, none of them twice."""
     taken: Tensor = _DifferentRows.apply(weight, row)
     return taken

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -69,18 +69,56 @@ def random_peaks(n_peaks: int, share: float, generator: torch.Generator) -> Int[
     return torch.randperm(n_peaks, generator=generator, device=generator.device)[:n_some].sort().values
 
 
-def shuffled_minibatches(
-    n_cells: int, size: int, generator: torch.Generator
-) -> Iterator[Int[Tensor, " cells"]]:
-    """One epoch: all cells in random order in mini-batches of one size; the last incomplete one is dropped.
+@dataclass(frozen=True)
+class Sampler:
+    """Which cells the mini-batches of an epoch hold.
 
-    Which cells are left out changes from epoch to epoch. With fewer cells than ``size`` there is one mini-batch of all.
+    With cells of one kind, an epoch is all of them in random order; the last incomplete mini-batch is dropped, and who
+    is left out changes from epoch to epoch. In hybrid training, each mini-batch holds a fixed number of cells with RNA
+    and of cells without, and an epoch lasts until every cell has been seen: the kind that is used up first is shuffled
+    anew and goes on.
     """
-    order = torch.randperm(n_cells, generator=generator)
-    size = min(size, n_cells)
-    yield from order[: n_cells // size * size].split(size)
+
+    #: positions of the cells of each kind
+    kinds: tuple[Int[Tensor, " cells"], ...]
+    #: how many of each kind a mini-batch holds
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, has_rna: Bool[Tensor, " cells"], size: int, paired_share: float) -> Sampler:
+        """Mini-batches of ``size`` cells, of which at least ``paired_share`` have RNA as far as there are any.
+
+        Cells with RNA have the share that they have of all cells where that is more.
+        """
+        n_cells = len(has_rna)
+        size = min(size, n_cells)
+        kinds = tuple(kind.nonzero().view(-1) for kind in (has_rna, ~has_rna))
+        n_paired = len(kinds[0])
+        if n_paired in (0, n_cells):
+            return cls((torch.arange(n_cells),), (size,))
+        wanted = round(max(paired_share, n_paired / n_cells) * size)
+        paired = min(max(wanted, 1, size - len(kinds[1])), n_paired, size - 1)
+        return cls(kinds, (paired, size - paired))
+
+    @property
+    def n_steps(self) -> int:
+        """Mini-batches of an epoch."""
+        if len(self.kinds) == 1:
+            return len(self.kinds[0]) // self.sizes[0]
+        return max(-(-len(kind) // size) for kind, size in zip(self.kinds, self.sizes, strict=True))
+
+    def epoch(self, generator: torch.Generator) -> Iterator[Int[Tensor, " cells"]]:
+        """The mini-batches of one epoch."""
+        orders = [
+            _cycled(kind, self.n_steps * size, generator).split(size)
+            for kind, size in zip(self.kinds, self.sizes, strict=True)
+        ]
+        for parts in zip(*orders, strict=True):
+            yield torch.cat(parts)
 
 
-def steps_per_epoch(n_cells: int, size: int) -> int:
-    """How many mini-batches `shuffled_minibatches` yields."""
-    return n_cells // min(size, n_cells)
+def _cycled(cells: Int[Tensor, " cells"], n: int, generator: torch.Generator) -> Int[Tensor, " n"]:
+    """The first n of these cells in random order, and again in a new order for as long as it takes."""
+    n_orders = -(-n // len(cells))
+    order = torch.cat([torch.randperm(len(cells), generator=generator) for _ in range(n_orders)])
+    return cells[order[:n]]

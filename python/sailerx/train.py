@@ -11,8 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sailerx import losses
+from sailerx.checkpoint import Checkpoints
 from sailerx.config import Settings
-from sailerx.minibatch import SparseRows, random_peaks, shuffled_minibatches, steps_per_epoch
+from sailerx.minibatch import Sampler, SparseRows, random_peaks
 from sailerx.model import VAE, sample
 from sailerx.multiome import Multiome
 from sailerx.progress import Progress
@@ -44,15 +45,83 @@ class OnDevice:
         return cls(SparseRows.from_scipy(data.x, device), g, c, w, has_rna)
 
 
+class Run:
+    """What changes while a model trains: network, optimiser, random numbers, history."""
+
+    def __init__(self, data: Multiome, settings: Settings, seed: int, device: torch.device) -> None:
+        self.order = torch.Generator().manual_seed(seed)
+        self.vae = VAE.from_settings(data.blocks, data.c.shape[1], settings, self.order)
+        if settings.start_from_frequency:
+            self.vae.to_peaks.start_from(torch.from_numpy(data.frequency))
+        self.vae.to(device)
+        self.noise = torch.Generator(device).manual_seed(seed)
+        self.optimizer = torch.optim.Adam(
+            self.vae.parameters(),
+            settings.learning_rate,
+            eps=settings.adam_eps,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        self.history: list[dict[str, float]] = []
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it but the history."""
+        moments = {
+            f"optimizer.{i}.{name}": value
+            for i, state in self.optimizer.state_dict()["state"].items()
+            for name, value in state.items()
+        }
+        network = {f"network.{name}": value for name, value in self.vae.state_dict().items()}
+        return {
+            **network,
+            **moments,
+            "random.order": self.order.get_state(),
+            "random.noise": self.noise.get_state(),
+        }
+
+    def records(self) -> list[dict[str, float]]:
+        """The history."""
+        return self.history
+
+    def go_on_from(self, tensors: dict[str, Tensor], records: list[dict[str, float]]) -> None:
+        """Take over what `tensors` and `records` gave."""
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            kind, rest = name.split(".", 1)
+            if kind == "optimizer":
+                i, moment = rest.split(".")
+                moments.setdefault(int(i), {})[moment] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        prefix = "network."
+        self.vae.load_state_dict(
+            {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        )
+        self.order.set_state(tensors["random.order"])
+        self.noise.set_state(tensors["random.noise"])
+        self.history = list(records)
+
+
+def sampler_of(data: Multiome, settings: Settings) -> Sampler:
+    """The mini-batches of a run on these data."""
+    return Sampler.of(torch.from_numpy(data.has_rna), settings.minibatch_size, settings.paired_share)
+
+
 def train(
-    data: Multiome, settings: Settings, *, seed: int, device: torch.device, progress: Progress
+    data: Multiome,
+    settings: Settings,
+    *,
+    seed: int,
+    device: torch.device,
+    progress: Progress,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[VAE, pd.DataFrame]:
     """Train a model on one data set.
 
     Parameters
     ----------
     data
-        Validated cells.
+        Validated cells; some may lack RNA.
     settings
         Constants of the run.
     seed
@@ -61,6 +130,8 @@ def train(
         Where to compute.
     progress
         Told after each epoch.
+    checkpoints
+        Where to write the state now and then; a run whose state is there goes on from it.
 
     Returns
     -------
@@ -70,45 +141,37 @@ def train(
     Raises
     ------
     FloatingPointError
-        When the loss stops being a number.
+        When the loss stops being a number; says in which step, and which term.
     """
-    generator = torch.Generator().manual_seed(seed)
-    vae = VAE.from_settings(data.blocks, data.c.shape[1], settings, generator)
-    if settings.start_from_frequency:
-        vae.to_peaks.start_from(torch.from_numpy(data.frequency))
-    vae.to(device)
-    noise = torch.Generator(device).manual_seed(seed)
+    run = Run(data, settings, seed, device)
+    if checkpoints is not None:
+        checkpoints.restore(run)
     cells = OnDevice.from_multiome(data, device)
-    optimizer = torch.optim.Adam(
-        vae.parameters(),
-        settings.learning_rate,
-        eps=settings.adam_eps,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
-    n_steps = steps_per_epoch(data.n_cells, settings.minibatch_size)
+    sampler = sampler_of(data, settings)
     share = max(settings.peak_share, FEWEST_PEAKS / data.n_peaks)
-    history = []
-    vae.train()
-    for epoch in range(settings.n_epochs):
-        start, sums = time.perf_counter(), torch.zeros(1 + len(TERMS), device=device)
-        for step, rows in enumerate(shuffled_minibatches(data.n_cells, settings.minibatch_size, generator)):
-            now = epoch + step / n_steps
-            for group in optimizer.param_groups:
+    run.vae.train()
+    for epoch in range(len(run.history), settings.n_epochs):
+        start = time.perf_counter()
+        terms = torch.empty(sampler.n_steps, 1 + len(TERMS), device=device)
+        for step, rows in enumerate(sampler.epoch(run.order)):
+            now = epoch + step / sampler.n_steps
+            for group in run.optimizer.param_groups:
                 group["lr"] = learning_rate(now, settings)
             weights = loss_weights(now, settings, data.n_peaks)
-            peaks = random_peaks(data.n_peaks, share, noise)
-            loss, terms = minibatch_loss(vae, cells, rows.to(device), weights, noise, peaks)
-            optimizer.zero_grad()
+            peaks = random_peaks(data.n_peaks, share, run.noise)
+            loss, parts = minibatch_loss(run.vae, cells, rows.to(device), weights, run.noise, peaks)
+            run.optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
-            sums += torch.stack([loss.detach(), *terms])
-        record = _record(sums / n_steps, epoch, settings, time.perf_counter() - start, n_steps, data.n_cells)
-        _refuse_nan(record, epoch)
-        history.append(record)
+            run.optimizer.step()
+            terms[step] = torch.stack([loss.detach(), *parts])
+        _refuse_nan(terms, epoch)
+        record = _record(terms.mean(0), epoch, settings, time.perf_counter() - start, sampler)
+        run.history.append(record)
+        if checkpoints is not None:
+            checkpoints.after_epoch(run, epoch + 1, settings.n_epochs)
         progress.update(epoch + 1, record)
     progress.close()
-    return vae.eval(), pd.DataFrame(history)
+    return run.vae.eval(), pd.DataFrame(run.history)
 
 
 def minibatch_loss(
@@ -145,11 +208,10 @@ def minibatch_loss(
 
 
 def _record(
-    means: Tensor, epoch: int, settings: Settings, seconds: float, n_steps: int, n_cells: int
+    means: Tensor, epoch: int, settings: Settings, seconds: float, sampler: Sampler
 ) -> dict[str, float]:
     loss, *terms = means.tolist()
     weights = loss_weights(epoch + 0.5, settings, 1)
-    n_seen = n_steps * min(settings.minibatch_size, n_cells)
     return {
         "epoch": epoch,
         "loss": loss,
@@ -157,16 +219,17 @@ def _record(
         "learning_rate": learning_rate(epoch + 0.5, settings),
         "annealing": weights.prior,
         "seconds": seconds,
-        "cells_per_second": n_seen / seconds,
+        "cells_per_second": sampler.n_steps * sum(sampler.sizes) / seconds,
     }
 
 
-def _refuse_nan(record: dict[str, float], epoch: int) -> None:
-    bad = [
-        name for name in ("loss", *TERMS) if record[name] != record[name] or abs(record[name]) == float("inf")
-    ]
-    if bad:
+def _refuse_nan(terms: Float[Tensor, "steps terms"], epoch: int) -> None:
+    """Stop at the first step of the epoch in which a term is not a finite number."""
+    bad = ~terms.isfinite()
+    if bad.any():
+        step = int(bad.any(dim=1).nonzero()[0])
+        names = [name for name, is_bad in zip(("loss", *TERMS), bad[step].tolist(), strict=True) if is_bad]
         raise FloatingPointError(
-            f"training stopped in epoch {epoch + 1}: {', '.join(bad)} is no longer a finite number. A lower `learning_rate` "
-            "(for example a third of it) usually helps."
+            f"training stopped in epoch {epoch + 1}, step {step + 1}: {', '.join(names)} is no longer a finite number. A "
+            "lower `learning_rate` (for example a third of it) usually helps."
         )
