@@ -128,6 +128,11 @@ class Multiome:
         return ((n_open + 0.5) / (self.n_cells + 1)).astype(np.float32)
 
     @property
+    def depth(self) -> np.ndarray:
+        """ATAC depth: open peaks of each cell."""
+        return np.diff(self.x.indptr)
+
+    @property
     def n_cells(self) -> int:
         """Number of cells."""
         return self.x.shape[0]
