@@ -69,7 +69,7 @@ class Settings:
     warmup_gamma: float = 0.0
     #: quantiles (q, 1 - q) at which log(RNA depth / ATAC depth) is clipped before it becomes w; 0 = the paper's min and max
     weight_clip: float = 0.01
-    #: leading dimensions of the RNA reference that teach; 0 = all. Not in the paper: the last ones are mostly noise
+    #: leading dimensions of a named RNA reference that teach; 0 = all. Not in the paper: the last ones are mostly noise
     reference_rank: int = 30
     #: lowest w: a departure from the paper, whose cells of deepest ATAC learn nothing from RNA (w = 0)
     weight_floor: float = 0.5

@@ -100,8 +100,9 @@ class Multiome:
         rows = row_of[has_rna]
 
         order, peaks, blocks = _arrange(a, settings)
-        embedding, reference = _reference(r, rna, rna_embedding, rna_layer, rows, seed)
-        embedding = leading(embedding, settings.reference_rank)
+        embedding, reference = _reference(
+            r, rna, rna_embedding, rna_layer, rows, seed, settings.reference_rank
+        )
         g = np.zeros((a.n_obs, embedding.shape[1]), np.float32)
         g[has_rna] = normalize(embedding)
         depth = np.diff(x.indptr).astype(float)
@@ -188,7 +189,7 @@ def _arrange(a: AnnData, settings: Settings) -> tuple[np.ndarray, pd.DataFrame, 
 
 
 def _reference(
-    r: AnnData, rna: str, key: str | None, layer: str | None, rows: np.ndarray, seed: int
+    r: AnnData, rna: str, key: str | None, layer: str | None, rows: np.ndarray, seed: int, rank: int
 ) -> tuple[np.ndarray, str]:
     """Embedding of the shared cells and a line that says where it came from."""
     if key is None:
@@ -215,7 +216,7 @@ def _reference(
         raise InputError(
             f"obsm {key!r} has rows of zeros, for which cosine similarity is undefined. Name another embedding."
         )
-    return g, f"obsm {key!r}"
+    return leading(g, rank), f"obsm {key!r}"
 
 
 def _with_depth(counts: sp.csr_matrix, cells: pd.Index) -> sp.csr_matrix:

@@ -1,6 +1,8 @@
-"""The RNA reference g: PCA of counts where no embedding is named, and its leading dimensions."""
+"""The RNA reference g: denoised PCA of counts where no embedding is named, else the leading dimensions of what is."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,7 +19,8 @@ def rna_pca(counts: sp.csr_matrix, seed: int = 0) -> np.ndarray:
 
     Counts are scaled to the median depth, log(1 + x), restricted to the 2,000 most variable genes (normalised
     dispersion within 20 bins of mean expression, Satija et al. 2015), scaled to unit variance with values above 10
-    standard deviations clipped, and reduced to 50 components. The matrix stays sparse; centring is implicit.
+    standard deviations clipped, and reduced to 50 components. The matrix stays sparse; centring is implicit. Each
+    component is then scaled down the more of it is noise (`shrunk`), and to nothing where all is: not in the paper.
 
     Parameters
     ----------
@@ -44,7 +47,43 @@ def rna_pca(counts: sp.csr_matrix, seed: int = 0) -> np.ndarray:
             f"PCA of RNA needs at least two cells and two genes that vary; found {x.shape[0]} cells and {x.shape[1]} such "
             "genes. Name an embedding with `rna_embedding`."
         )
-    return PCA(n_components, svd_solver="arpack", random_state=seed).fit_transform(x).astype(np.float32)
+    pca = PCA(n_components, svd_solver="arpack", random_state=seed)
+    g = pca.fit_transform(x)
+    found = pca.singular_values_
+    total = float(x.shape[0] * _mean_var(x)[1].sum())
+    # the square root of the shrinkage: all of it would leave next to nothing of the small components, where rare types are
+    return (g * np.sqrt(shrunk(found, x.shape, total) / found)).astype(np.float32)
+
+
+def shrunk(found: np.ndarray, shape: tuple[int, int], total: float) -> np.ndarray:
+    """Singular values of the signal behind a noisy matrix, from those of the matrix itself.
+
+    Noise of equal variance in every entry adds to each singular value, and most to the small ones. This is the
+    shrinkage with the least squared error for large matrices (Gavish & Donoho 2017, doi 10.1109/TIT.2017.2653801); what
+    noise alone would bring becomes 0.
+
+    Parameters
+    ----------
+    found
+        Leading singular values, descending; the signal is within them, and what is left is noise.
+    shape
+        Rows and columns of the matrix.
+    total
+        Sum of its squared entries.
+
+    Returns
+    -------
+    As many values, each at most as large. All are kept as they were where they leave nothing to tell noise from.
+    """
+    (n, p), k = shape, len(found)
+    free, left = (n - k) * (p - k), total - float((found**2).sum())
+    if free <= 0 or left <= 1e-9 * total:
+        return found
+    scale, beta = math.sqrt(left / free * max(shape)), min(shape) / max(shape)
+    y = found / scale
+    above = y > 1 + math.sqrt(beta)  # below is what noise alone brings
+    signal: np.ndarray = np.sqrt(np.where(above, (y**2 - beta - 1) ** 2 - 4 * beta, 0)) / y * scale
+    return signal if above.any() else found
 
 
 def highly_variable(x: sp.csr_matrix, n_top: int) -> np.ndarray:
