@@ -69,6 +69,8 @@ class Settings:
     warmup_gamma: float = 0.0
     #: quantiles (q, 1 - q) at which log(RNA depth / ATAC depth) is clipped before it becomes w; 0 = the paper's min and max
     weight_clip: float = 0.01
+    #: PCA computed here as the RNA reference is scaled down by its noise, see `sailerx.reference.rna_pca`; not in the paper
+    denoise_reference: bool = True
     #: leading dimensions of a named RNA reference that teach; 0 = all. Not in the paper: the last ones are mostly noise
     reference_rank: int = 30
     #: lowest w: a departure from the paper, whose cells of deepest ATAC learn nothing from RNA (w = 0)
@@ -152,6 +154,7 @@ PAPER = Settings(
     warmup_positive_weight=20.0,
     warmup_gamma=6000.0 / _M,
     weight_clip=0.0,
+    denoise_reference=False,
     reference_rank=0,
     weight_floor=0.0,
 )

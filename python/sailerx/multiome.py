@@ -189,7 +189,7 @@ def _arrange(a: AnnData, settings: Settings) -> tuple[np.ndarray, pd.DataFrame, 
 
 
 def _reference(
-    r: AnnData, rna: str, key: str | None, layer: str | None, rows: np.ndarray, seed: int, rank: int
+    r: AnnData, rna: str, key: str | None, layer: str | None, rows: np.ndarray, seed: int, settings: Settings
 ) -> tuple[np.ndarray, str]:
     """Embedding of the shared cells and a line that says where it came from."""
     if key is None:
@@ -200,7 +200,8 @@ def _reference(
                 f"without `rna_embedding`, PCA is computed from RNA counts, but modality {rna!r} holds {wrong}. Name an "
                 f"embedding with `rna_embedding` (there are: {', '.join(r.obsm) or 'none'}) or a layer of counts with `rna_layer`."
             )
-        return rna_pca(_with_depth(to_csr(picked[1])[rows], r.obs_names[rows]), seed), f"PCA of {picked[0]}"
+        counts = _with_depth(to_csr(picked[1])[rows], r.obs_names[rows])
+        return rna_pca(counts, seed, denoise=settings.denoise_reference), f"PCA of {picked[0]}"
     if key not in r.obsm:
         raise InputError(f"modality {rna!r} has no obsm {key!r}. It has: {', '.join(r.obsm) or 'none'}.")
     g = np.asarray(r.obsm[key], dtype=np.float64)[rows]
@@ -216,7 +217,7 @@ def _reference(
         raise InputError(
             f"obsm {key!r} has rows of zeros, for which cosine similarity is undefined. Name another embedding."
         )
-    return leading(g, rank), f"obsm {key!r}"
+    return leading(g, settings.reference_rank), f"obsm {key!r}"
 
 
 def _with_depth(counts: sp.csr_matrix, cells: pd.Index) -> sp.csr_matrix:

@@ -14,13 +14,13 @@ N_COMPONENTS = 50
 N_HIGHLY_VARIABLE = 2000
 
 
-def rna_pca(counts: sp.csr_matrix, seed: int = 0) -> np.ndarray:
+def rna_pca(counts: sp.csr_matrix, seed: int = 0, *, denoise: bool = True) -> np.ndarray:
     """Principal components of RNA counts: the reference where the user names none.
 
     Counts are scaled to the median depth, log(1 + x), restricted to the 2,000 most variable genes (normalised
     dispersion within 20 bins of mean expression, Satija et al. 2015), scaled to unit variance with values above 10
     standard deviations clipped, and reduced to 50 components. The matrix stays sparse; centring is implicit. Each
-    component is then scaled down the more of it is noise (`shrunk`), and to nothing where all is: not in the paper.
+    component is then scaled down the more of it is noise (`shrunk`), and to nothing where all is.
 
     Parameters
     ----------
@@ -28,6 +28,8 @@ def rna_pca(counts: sp.csr_matrix, seed: int = 0) -> np.ndarray:
         Cells × genes, raw counts; every cell has at least one.
     seed
         Starting vector of the iterative solver.
+    denoise
+        Whether components are scaled down by their noise; not in the paper.
 
     Returns
     -------
@@ -48,7 +50,9 @@ def rna_pca(counts: sp.csr_matrix, seed: int = 0) -> np.ndarray:
             "genes. Name an embedding with `rna_embedding`."
         )
     pca = PCA(n_components, svd_solver="arpack", random_state=seed)
-    g = pca.fit_transform(x)
+    g: np.ndarray = pca.fit_transform(x)
+    if not denoise:
+        return g.astype(np.float32)
     found = pca.singular_values_
     total = float(x.shape[0] * _mean_var(x)[1].sum())
     # the square root of the shrinkage: all of it would leave next to nothing of the small components, where rare types are
