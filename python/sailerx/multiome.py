@@ -100,9 +100,7 @@ class Multiome:
         rows = row_of[has_rna]
 
         order, peaks, blocks = _arrange(a, settings)
-        embedding, reference = _reference(
-            r, rna, rna_embedding, rna_layer, rows, seed, settings.reference_rank
-        )
+        embedding, reference = _reference(r, rna, rna_embedding, rna_layer, rows, seed, settings)
         g = np.zeros((a.n_obs, embedding.shape[1]), np.float32)
         g[has_rna] = normalize(embedding)
         depth = np.diff(x.indptr).astype(float)
