@@ -24,6 +24,7 @@ from sailerx.choosing import Batch
 from sailerx.config import Settings, make_settings
 from sailerx.confounders import Confounders
 from sailerx.counts import binary_accessibility
+from sailerx.differential import differential_accessibility
 from sailerx.errors import InputError
 from sailerx.impute import impute
 from sailerx.model import VAE
@@ -155,6 +156,120 @@ class Model:
             samples=samples,
             seed=seed,
             out=out,
+        )
+
+    def report(
+        self,
+        mdata: MuData,
+        path: str | os.PathLike[str],
+        *,
+        labels: str | None = None,
+        drop: Sequence[str] = (),
+        title: str = "",
+    ) -> None:
+        """Write one self-contained HTML page that shows what the model made of the data.
+
+        UMAPs of the embedding, how far it keeps RNA's neighbours, alignment weights, scores, the loss, warnings about the
+        data, settings and versions. Needs ``pip install 'sailerx[plot,metrics]'``.
+
+        Parameters
+        ----------
+        mdata
+            RNA and ATAC, as for `fit`.
+        path
+            The file to write, such as ``report.html``; an existing one is replaced once the new one is whole.
+        labels
+            An obs column of cell types, to colour by and to score with.
+        drop
+            Labels whose cells are not scored.
+        title
+            Stands in the heading.
+
+        Raises
+        ------
+        InputError
+            If the data cannot be used as in training, the labels do not group cells, or a package is missing.
+
+        Examples
+        --------
+        >>> import sailerx, tempfile
+        >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+        >>> model = sailerx.fit(mdata, batch_key="batch", max_epochs=2, progress="none")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.report(mdata, f"{folder}/report.html", labels="cell_type")
+        """
+        from sailerx.report import write_report
+
+        write_report(self, mdata, path, labels=labels, drop=drop, title=title)
+
+    def differential_accessibility(
+        self,
+        mdata: MuData | AnnData,
+        group_by: str,
+        group1: str,
+        group2: str | None = None,
+        *,
+        min_change: float = 0.25,
+        fdr: float = 0.05,
+        depth: float | None = None,
+        batch: Batch = None,
+    ) -> pd.DataFrame:
+        """Peaks whose accessibility differs between two groups of cells.
+
+        Effect sizes are those of the decoder at neutral confounders; how probable a difference is comes from the observed
+        open peaks at equal depth, within the model's batches. `sailerx.differential` says how, why and from where.
+
+        Parameters
+        ----------
+        mdata
+            As for `impute`.
+        group_by
+            obs column of the groups. Groups found by clustering this ATAC make differences look surer than they are.
+        group1, group2
+            Levels of it; by default group 2 is all other cells that have a level.
+        min_change
+            log2 fold change, up or down, from which on a peak counts as different.
+        fdr
+            Expected share of false calls among the peaks marked ``differential``.
+        depth, batch
+            As for `impute`, for the effect sizes.
+
+        Returns
+        -------
+        One row per peak of the model, the most probable first: chrom, start, end;
+        ``accessibility_1``, ``accessibility_2``: mean imputed probability of each group; ``difference`` and
+        ``log2_fold_change`` of the two; ``open_1``, ``open_2``: cells with the peak open;
+        ``log2_observed``: posterior mean of the log2 ratio at equal depth by these counts; ``probability``: that it exceeds
+        ``min_change``; ``fdr``: expected share of false calls if this peak and all above are called; ``differential``.
+
+        Raises
+        ------
+        InputError
+            As for `impute`; for a group of fewer than 2 cells, or groups that share no batch.
+
+        Examples
+        --------
+        >>> import sailerx
+        >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+        >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
+        >>> table = model.differential_accessibility(mdata, "cell_type", "A1", "A2")
+        >>> len(table), bool(table["fdr"].is_monotonic_increasing)
+        (90, True)
+        """
+        name, keys = self.record["atac"], self.record["batch_key"]
+        columns = {key: _column(mdata, name, key) for key in keys}
+        atac, groups = _atac(mdata, name), _column(mdata, name, group_by)
+        strata = pd.DataFrame(columns, index=atac.obs_names)
+        return differential_accessibility(
+            self,
+            atac,
+            groups,
+            strata,
+            (group1, group2),
+            min_change=min_change,
+            fdr=fdr,
+            depth=depth,
+            batch=batch,
         )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -343,6 +458,7 @@ def fit(
         "atac": atac,
         "rna_layer": rna_layer,
         "atac_layer": atac_layer,
+        "rna_embedding": rna_embedding,
         "reference": data.reference,
         "batch_key": batch,
         "continuous_key": continuous,
@@ -411,7 +527,7 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
     settings = make_settings(arguments.pop("preset", "default"), **arguments.pop("options", {}))
     data = Multiome.from_mudata(mdata, settings, **arguments)
     batches = confounder_columns(mdata, arguments.get("atac", "atac"), arguments["batch_key"])
-    depth = np.diff(data.x.indptr)
+    depth = data.depth
     chroms = len(data.blocks)
     return "\n".join(
         [

@@ -77,6 +77,52 @@ def _embed(model: str, input: str, output: str, threads: int | None) -> None:
         api.load(model).to_anndata(_read_any(input)).write_h5ad(path)
 
 
+def _impute(
+    model: str, input: str, output: str, threads: int | None, batch: list[str], **choice: Any
+) -> None:
+    from sailerx import api
+
+    _set_threads(threads)
+    api.load(model).impute(_open_any(input), out=output, batch=_levels(batch), **choice)
+
+
+def _differential(
+    model: str, input: str, output: str, threads: int | None, batch: list[str], **choice: Any
+) -> None:
+    from sailerx import api, store
+
+    _set_threads(threads)
+    with store.new_file(output) as path:
+        table = api.load(model).differential_accessibility(_open_any(input), batch=_levels(batch), **choice)
+        table.to_csv(path, index_label="peak")
+
+
+def _levels(batch: Sequence[str]) -> str | dict[str, str] | None:
+    """A level, or column=level for each of several columns."""
+    if len(batch) == 1 and "=" not in batch[0]:
+        return batch[0]
+    wrong = [given for given in batch if "=" not in given]
+    if wrong:
+        raise InputError(f"`batch` must be one level, or COLUMN=LEVEL for each column, got {wrong[0]!r}.")
+    return dict(given.split("=", 1) for given in batch) or None
+
+
+def _open_any(path: str) -> Any:
+    """As `_read_any`, but the matrices stay in the file until they are needed."""
+    if path.endswith(".h5ad"):
+        import anndata
+
+        return anndata.read_h5ad(path, backed="r")
+    import mudata
+
+    from sailerx import contract
+
+    contract.check_file(Path(path))
+    with warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
+        warnings.simplefilter("ignore")
+        return mudata.read_h5mu(path, backed="r")
+
+
 def _read_any(path: str) -> Any:
     """An .h5mu file, or an .h5ad of ATAC alone."""
     from sailerx import api
@@ -95,6 +141,13 @@ def _set_threads(threads: int | None) -> None:
         if threads < 1:
             raise InputError(f"`threads` must be at least 1, got {threads}.")
         torch.set_num_threads(threads)
+
+
+def _report(model: str, input: str, output: str, threads: int | None, **arguments: Any) -> None:
+    from sailerx import api
+
+    _set_threads(threads)
+    api.load(model).report(api.read(input), output, title=Path(input).name, **arguments)
 
 
 def _check(input: str, **arguments: Any) -> None:
@@ -165,9 +218,41 @@ def _parser() -> argparse.ArgumentParser:
     embed.add_argument("-o", "--output", required=True, metavar="OUT.h5ad", help="obsm X_sailerx")
     embed.add_argument("--threads", type=int, help="CPU threads of PyTorch")
 
+    impute = _command(
+        commands,
+        "impute",
+        _impute,
+        "impute accessibility; an argument @FILE stands for the file's lines",
+        "@",
+    )
+    _add_model_arguments(impute, "OUT.h5ad", "or a .zarr folder: cells × peaks")
+    impute.add_argument("--peaks", nargs="+", metavar="PEAK", help="by default all")
+    impute.add_argument("--regions", nargs="+", metavar="REGION", help="chr1:1000-5000 or chr1")
+    impute.add_argument("--cells", nargs="+", metavar="BARCODE", help="by default all")
+    impute.add_argument("--group-by", metavar="COLUMN", help="means over the groups of this obs column")
+    impute.add_argument("--threshold", type=float, help="keep probabilities above it, as a sparse matrix")
+    impute.add_argument("--samples", type=int, help="average over posterior samples, with their deviation")
+    impute.add_argument("--seed", type=int, default=0)
+
+    differential = _command(commands, "differential", _differential, "peaks that differ between two groups")
+    _add_model_arguments(differential, "OUT.csv", "one row per peak")
+    differential.add_argument("--group-by", required=True, metavar="COLUMN", help="obs column of the groups")
+    differential.add_argument("--group1", required=True, metavar="LEVEL")
+    differential.add_argument("--group2", metavar="LEVEL", help="by default all other cells")
+    differential.add_argument("--min-change", type=float, default=0.25, help="log2 fold change that counts")
+    differential.add_argument("--fdr", type=float, default=0.05, help="expected share of false calls")
+
     check = _command(commands, "check", _check, "say whether a file can be trained on")
     check.add_argument("input", metavar="IN.h5mu")
     _add_data_arguments(check)
+
+    report = _command(commands, "report", _report, "write an HTML page that shows a model and its data")
+    report.add_argument("model", metavar="RUN/")
+    report.add_argument("input", metavar="IN.h5mu", help="the file that the model was trained on")
+    report.add_argument("-o", "--output", default="report.html", metavar="REPORT.html")
+    report.add_argument("--labels", metavar="COLUMN", help="obs column of cell types, to colour and score by")
+    report.add_argument("--drop", nargs="+", default=[], metavar="LABEL", help="labels that are not scored")
+    report.add_argument("--threads", type=int, help="CPU threads of PyTorch")
 
     demo = _command(commands, "demo", _demo, "the whole path on simulated data or on a file")
     demo.add_argument("input", nargs="?", metavar="IN.h5mu")
@@ -190,11 +275,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+def _command(
+    commands: Any, name: str, run: Any, text: str, lines_of: str | None = None
+) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text, fromfile_prefix_chars=lines_of
+    )
     command.add_argument("--traceback", action="store_true", help="show where an error happened")
     command.set_defaults(run=run)
     return command
+
+
+def _add_model_arguments(command: argparse.ArgumentParser, output: str, what: str) -> None:
+    command.add_argument("model", metavar="RUN/")
+    command.add_argument("input", metavar="IN.h5mu", help="or an .h5ad file with the ATAC alone")
+    command.add_argument("-o", "--output", required=True, metavar=output, help=what)
+    command.add_argument(
+        "--depth", type=float, help="open peaks every cell is taken to have; default: the mean"
+    )
+    command.add_argument(
+        "--batch", nargs="+", default=[], metavar="LEVEL", help="or COLUMN=LEVEL; default: the mean of all"
+    )
+    command.add_argument("--threads", type=int, help="CPU threads of PyTorch")
 
 
 def _add_data_arguments(command: argparse.ArgumentParser) -> None:

@@ -28,16 +28,6 @@ from sailerx.store import new_file
 
 EMBEDDING = "X_sailerx"
 PEERS = ("RNA PCA", "ATAC LSI")
-COLUMNS = {
-    "ari": "ARI",
-    "nmi": "NMI",
-    "knn": "kNN accuracy",
-    "silhouette": "silhouette",
-    "depth_leakage": "depth leakage",
-    "batch_leakage": "batch leakage",
-    "clusters": "clusters",
-    "metric": "metric",
-}
 
 
 def run_demo(
@@ -187,14 +177,13 @@ def score_file(
     if batch:
         asked["batch"] = _values(mdata, batch)[both]
     kinds = _values(mdata, labels)[both]
-    return pd.DataFrame({name: _best(name, z, kinds, asked) for name, z in embeddings.items()}).T
-
-
-def _best(name: str, z: np.ndarray, labels: np.ndarray, options: dict) -> dict[str, float | str]:
-    """Scores by Euclidean neighbours; of a peer those by cosine neighbours where their NMI is higher."""
-    tried = ("euclidean", "cosine") if name in PEERS else ("euclidean",)
-    rows = [metrics.score(z, labels, metric=metric, **options) | {"metric": metric} for metric in tried]
-    return max(rows, key=lambda row: row["nmi"])
+    scores = {
+        name: metrics.best_score(
+            z, kinds, metrics=("euclidean", "cosine") if name in PEERS else ("euclidean",), **asked
+        )
+        for name, z in embeddings.items()
+    }
+    return pd.DataFrame(scores).T
 
 
 def report(table: pd.DataFrame, path: Path | None = None) -> None:
@@ -205,7 +194,7 @@ def report(table: pd.DataFrame, path: Path | None = None) -> None:
     if table.empty:
         print("No labels: name a column of obs with cell types to see scores.")
         return
-    shown = table[[name for name in COLUMNS if name in table]].rename(columns=COLUMNS)
+    shown = table[[name for name in metrics.COLUMNS if name in table]].rename(columns=metrics.COLUMNS)
     numbers = shown.map(lambda value: f"{value:.3f}" if isinstance(value, float) else str(value))
     print(f"\n{numbers.to_string()}\n")
     print(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,17 @@ N_NEIGHBORS = 15
 RESOLUTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5)
 MIN_CELLS = 30  # a cell type needs as many to be asked for leakage
 FOLDS = 5
+#: how people write the names of scores
+COLUMNS = {
+    "ari": "ARI",
+    "nmi": "NMI",
+    "knn": "kNN accuracy",
+    "silhouette": "silhouette",
+    "depth_leakage": "depth leakage",
+    "batch_leakage": "batch leakage",
+    "clusters": "clusters",
+    "metric": "metric",
+}
 
 
 def score(
@@ -96,6 +108,18 @@ def score_table(
 ) -> pd.DataFrame:
     """Score several embeddings of the same cells; one row each, named as given. Options as in `score`."""
     return pd.DataFrame({name: score(z, labels, **options) for name, z in embeddings.items()}).T
+
+
+def best_score(
+    embedding: np.ndarray,
+    labels: Sequence | pd.Series | np.ndarray,
+    *,
+    metrics: Sequence[str] = ("euclidean", "cosine"),
+    **options: Any,
+) -> dict[str, float | str]:
+    """Scores by the metric of neighbours whose NMI is highest, which `metric` names. Options as in `score`."""
+    rows = [score(embedding, labels, metric=metric, **options) | {"metric": metric} for metric in metrics]
+    return max(rows, key=lambda row: row["nmi"])
 
 
 def best_clustering(

@@ -313,7 +313,22 @@ def _draw_numbers(axes: Axes, layout: np.ndarray, values: np.ndarray, log: bool)
     )
     bar = axes.figure.colorbar(points, ax=axes, shrink=0.6, pad=0.01)
     bar.outline.set_visible(False)
+    if log:
+        ticks = _round_numbers(values[known])  # matplotlib's own would be written as powers
+        bar.set_ticks(ticks.tolist(), labels=[f"{tick:,.0f}" if tick >= 10 else f"{tick:.2g}" for tick in ticks])
+        bar.minorticks_off()
     bar.ax.tick_params(labelsize=8, which="both")
+
+
+def _round_numbers(values: np.ndarray, most: int = 7) -> np.ndarray:
+    """1, 2, 5, 10, ... within the range of positive values; powers of ten where those are many, the ends where few."""
+    low, high = values.min(), values.max()
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1)
+    ticks = np.outer(powers, [1, 2, 5]).ravel()
+    ticks = ticks[(low <= ticks) & (ticks <= high)]
+    if len(ticks) < 2:
+        return np.unique([low, high])
+    return ticks if len(ticks) <= most else powers[(low <= powers) & (powers <= high)]
 
 
 def _draw_categories(axes: Axes, layout: np.ndarray, values: pd.Series) -> None:
