@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 import torch
 from anndata import AnnData
 
@@ -131,11 +132,7 @@ def _blocks(
     decoder = _Decoder(model.vae, columns, torch.from_numpy(c).to(device))
     rng = np.random.default_rng(seed)
     n_at_once = _cells_at_once(len(columns))
-    for start in range(0, len(rows), _CELLS_READ):
-        with warnings.catch_warnings():
-            if start:  # what there is to say about the peaks is said once
-                warnings.simplefilter("ignore", UserWarning)
-            x = model._accessibility(_in_memory(atac, rows[start : start + _CELLS_READ]))
+    for x in read_accessibility(model, atac, rows):
         mean, std = (torch.from_numpy(part) for part in infer.posterior(model.vae, x))
         for some in torch.arange(len(mean)).split(n_at_once):
             if samples is None:
@@ -144,6 +141,15 @@ def _blocks(
                 noise = rng.standard_normal((len(some), samples, mean.shape[1]), np.float32)
                 z = mean[some, None] + std[some, None] * torch.from_numpy(noise)
                 yield decoder.moments(z.to(device))
+
+
+def read_accessibility(model: Model, atac: AnnData, rows: np.ndarray) -> Iterator[sp.csr_matrix]:
+    """x of chosen cells in the model's order of peaks, some cells at a time."""
+    for start in range(0, len(rows), _CELLS_READ):
+        with warnings.catch_warnings():
+            if start:  # what there is to say about the peaks is said once
+                warnings.simplefilter("ignore", UserWarning)
+            yield model._accessibility(_in_memory(atac, rows[start : start + _CELLS_READ]))
 
 
 def _cells_at_once(n_peaks: int) -> int:
