@@ -13,6 +13,8 @@ from sailerx.errors import InputError
 if TYPE_CHECKING:
     from sailerx.api import Model, check, fit, load, read
     from sailerx.config import Settings
+    from sailerx.hybrid import combine
+    from sailerx.matching import match_peaks
     from sailerx.simulation import simulate, simulate_to_file
 
 __version__ = "0.1.0"
@@ -22,8 +24,10 @@ __all__ = [
     "Model",
     "Settings",
     "check",
+    "combine",
     "fit",
     "load",
+    "match_peaks",
     "read",
     "simulate",
     "simulate_to_file",
@@ -36,6 +40,8 @@ _HOME = {
     "load": "api",
     "read": "api",
     "Settings": "config",
+    "combine": "hybrid",
+    "match_peaks": "matching",
     "simulate": "simulation",
     "simulate_to_file": "simulation",
 }

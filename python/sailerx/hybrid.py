@@ -1,0 +1,118 @@
+"""Several data sets as one MuData, for training on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import anndata as ad
+import mudata
+import pandas as pd
+from mudata import MuData
+
+from sailerx.errors import InputError
+from sailerx.matching import match_peaks
+from sailerx.peaks import peak_table
+
+
+def combine(
+    paired: Mapping[str, MuData],
+    unpaired: Mapping[str, ad.AnnData] | None = None,
+    *,
+    key: str = "set",
+    rna: str = "rna",
+    atac: str = "atac",
+) -> MuData:
+    """Paired and ATAC-only data sets side by side, ready for hybrid training.
+
+    Parameters
+    ----------
+    paired
+        MuData objects by name, each with RNA and ATAC.
+    unpaired
+        ATAC alone, by name.
+    key
+        obs column that names the set of each cell; give it to `fit` as ``batch_key``.
+    rna, atac
+        Names of the modalities.
+
+    Returns
+    -------
+    MuData whose ATAC modality holds the cells of all sets on the peaks of the first paired one (see `match_peaks`), and
+    whose RNA modality those of the paired sets on the genes that they share. obsm that all paired sets have stay,
+    obs columns all. Barcodes that several sets have get the set's name behind a dash, and then all do.
+    ``uns['matched_peaks']`` of the ATAC modality says for each set that was matched what was lost.
+
+    Raises
+    ------
+    InputError
+        If there is no paired set, a name is used twice, or modalities, genes or peaks do not fit together.
+
+    Examples
+    --------
+    >>> import sailerx
+    >>> both = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+    >>> atac_only = sailerx.simulate(n_cells=40, n_peaks=90, n_genes=100, n_types=3, seed=0)["atac"]
+    >>> mdata = sailerx.combine({"multiome": both}, {"atac": atac_only})
+    >>> mdata["rna"].n_obs, mdata["atac"].n_obs
+    (60, 100)
+    """
+    unpaired = dict(unpaired or {})
+    _refuse(paired, unpaired, rna, atac)
+    reference = next(iter(paired.values())).mod[atac]
+    parts = {name: mdata.mod[atac] for name, mdata in paired.items()} | unpaired
+    matched = {name: _on_peaks_of(reference, part) for name, part in parts.items()}
+    suffix = _suffix([part.obs_names for part in parts.values()])
+    together = ad.concat(matched, label=key, join="inner", index_unique=suffix, merge="same")
+    together.var = matched[next(iter(paired))].var
+    together.uns["matched_peaks"] = {
+        name: part.uns["matched_peaks"] for name, part in matched.items() if "matched_peaks" in part.uns
+    }
+    genes = ad.concat(
+        {name: mdata.mod[rna] for name, mdata in paired.items()},
+        label=key,
+        join="inner",
+        index_unique=suffix,
+        merge="same",
+    )
+    if genes.n_vars == 0:
+        raise InputError(f"the paired sets must share genes, but no name is in all of {', '.join(paired)}.")
+    with mudata.set_options(pull_on_update=False):
+        return MuData({rna: genes, atac: together})
+
+
+def _refuse(paired: Mapping[str, MuData], unpaired: Mapping[str, ad.AnnData], rna: str, atac: str) -> None:
+    if not paired:
+        raise InputError("`paired` must hold at least one MuData: without RNA there is no teacher.")
+    twice = sorted(set(paired) & set(unpaired))
+    if twice:
+        raise InputError(f"every set needs a name of its own; {twice[0]!r} is used twice.")
+    for name, mdata in paired.items():
+        missing = [m for m in (rna, atac) if not (isinstance(mdata, MuData) and m in mdata.mod)]
+        if missing:
+            raise InputError(
+                f"paired set {name!r} must be a MuData with modalities {rna!r} and {atac!r}; {missing[0]!r} is missing."
+            )
+    for name, part in unpaired.items():
+        if not isinstance(part, ad.AnnData):
+            raise InputError(
+                f"unpaired set {name!r} must be an AnnData of accessibility, got {type(part).__name__}."
+            )
+
+
+def _on_peaks_of(reference: ad.AnnData, part: ad.AnnData) -> ad.AnnData:
+    """The same cells on the reference's peaks: as they are where these are the same, else by overlap."""
+    if part.var_names.equals(reference.var_names):
+        return part
+    known, own = peak_table(reference.var), peak_table(part.var)
+    if known is not None and own is not None:
+        places = pd.MultiIndex.from_frame(own).get_indexer(pd.MultiIndex.from_frame(known))
+        if (places >= 0).all() and len(own) == len(known):
+            same = part[:, places].copy()
+            same.var = reference.var.copy()
+            return same
+    return match_peaks(part, reference)
+
+
+def _suffix(names: list[pd.Index]) -> str | None:
+    every = names[0].append(names[1:])
+    return None if every.is_unique else "-"

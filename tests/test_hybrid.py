@@ -1,0 +1,91 @@
+"""Several data sets in one, and training on paired and ATAC-only cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from mudata import MuData
+
+import sailerx
+from data import TINY, paired, together
+from sailerx import InputError, combine
+
+
+def first(mdata: MuData, n: int) -> MuData:
+    return together(**{name: part[:n].copy() for name, part in mdata.mod.items()})
+
+
+def test_cells_counts_and_columns_are_those_of_the_sets() -> None:
+    one, two, alone = paired(), paired(), paired()["atac"]
+    for name, mdata in (("one", one), ("two", two)):
+        mdata["rna"].obsm["X_pca"] = np.full((60, 3), len(name))
+    both = combine({"one": one, "two": two}, {"alone": alone})
+    assert both["rna"].n_obs == 120
+    assert both["atac"].n_obs == 180
+    assert both["atac"].obs["set"].value_counts().to_dict() == {"one": 60, "two": 60, "alone": 60}
+    assert both["rna"].obsm["X_pca"].shape == (120, 3)
+    cell = alone.obs_names[7]
+    found = both["atac"][f"{cell}-alone"].X.toarray()
+    peaks = both["atac"].var_names.isin(alone.var_names)
+    assert found[0, peaks].sum() > 0
+    assert both["atac"].var_names.tolist() == one["atac"].var_names.tolist()
+
+
+def test_names_stay_where_no_barcode_occurs_twice() -> None:
+    mdata = paired()
+    start, rest = first(mdata, 40), mdata["atac"][40:].copy()
+    both = combine({"a": start}, {"b": rest})
+    assert both["atac"].obs_names.tolist() == mdata["atac"].obs_names.tolist()
+    np.testing.assert_array_equal(both["atac"].X.toarray(), mdata["atac"].X.toarray())
+    assert both["atac"].uns["matched_peaks"] == {}
+
+
+def test_peaks_in_another_order_are_the_same_peaks() -> None:
+    mdata = paired()
+    rest = mdata["atac"][40:, ::-1].copy()
+    rest.var_names = [f"q{i}" for i in range(90)]
+    both = combine({"a": first(mdata, 40)}, {"b": rest})
+    np.testing.assert_array_equal(both["atac"].X.toarray(), mdata["atac"].X.toarray())
+    assert both["atac"].uns["matched_peaks"] == {}
+
+
+def test_other_peaks_are_matched_and_the_loss_is_reported() -> None:
+    mdata = paired()
+    rest = mdata["atac"][40:, 5:].copy()
+    both = combine({"a": first(mdata, 40)}, {"b": rest})
+    assert both["atac"].uns["matched_peaks"]["b"]["reference_peaks_reached"] == 85
+
+
+@pytest.mark.filterwarnings("ignore:.*trained without alignment:UserWarning")
+def test_combined_sets_train_and_every_cell_is_embedded() -> None:
+    mdata = paired()
+    both = combine({"a": first(mdata, 40)}, {"b": mdata["atac"][40:].copy()})
+    model = sailerx.fit(both, batch_key="set", progress="none", **TINY)
+    z = model.embed(both)
+    assert z.shape == (60, 5)
+    assert {"set=a", "set=b"} <= set(model.confounders.names)
+    np.testing.assert_allclose(model.embed(mdata), z, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (({}, {}), "at least one MuData"),
+        (({"a": paired()}, {"a": paired()["atac"]}), "'a' is used twice"),
+        (({"a": paired()["atac"]}, {}), "paired set 'a' must be a MuData with modalities 'rna' and 'atac'"),
+        (
+            ({"a": paired()}, {"b": paired()}),
+            "unpaired set 'b' must be an AnnData of accessibility, got MuData",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(arguments: tuple, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        combine(*arguments)
+
+
+def test_sets_without_common_genes_are_refused() -> None:
+    other = paired()
+    other["rna"].var_names = [f"x{i}" for i in range(80)]
+    with pytest.raises(InputError, match="must share genes"):
+        combine({"a": paired(), "b": other})
