@@ -140,15 +140,22 @@ def _root(path: Path, frame: AnnData) -> Iterator[Any]:
     frame = AnnData(obs=plain(frame.obs), var=plain(frame.var), uns=dict(frame.uns))
     if path.suffix == ".h5ad":
         with new_file(path) as part, h5py.File(part, "w") as file:
-            write_elem(file, "/", frame)
+            _write_frame(file, frame)
             yield file
         return
     zarr = _zarr()
     with new_folder(path) as folder:
         root = zarr.open_group(str(folder), mode="w", zarr_format=2)  # what zarr 2 and 3 read
-        write_elem(root, "/", frame)
+        _write_frame(root, frame)
         yield root
         zarr.consolidate_metadata(str(folder))
+
+
+def _write_frame(root: Any, frame: AnnData) -> None:
+    write_elem(root, "/", frame)
+    for name in list(root):  # newer anndata mark what is absent, which older ones and R do not understand
+        if root[name].attrs.get("encoding-type") == "null":
+            del root[name]
 
 
 def plain(table: pd.DataFrame) -> pd.DataFrame:
@@ -174,8 +181,6 @@ def _plain_column(column: pd.Series) -> pd.Series:
 
 def _writer(root: Any, place: str, shape: tuple[int, int], threshold: float | None) -> Any:
     group, name = (root, place) if "/" not in place else (root[place.split("/")[0]], place.split("/")[1])
-    if name in group:  # anndata ≥ 0.13 may mark an absent X
-        del group[name]
     if threshold is None:
         return _DenseWriter(group, name, shape)
     is_file = isinstance(group, h5py.Group)
