@@ -136,7 +136,7 @@ def _strata(strata: pd.DataFrame, cells: np.ndarray, first: np.ndarray) -> np.nd
             "nothing about the difference.",
             stacklevel=4,
         )
-    return np.where(left_out, -1, number)
+    return np.where(left_out, -1, (both.cumsum() - 1)[number])
 
 
 @dataclass(frozen=True)
