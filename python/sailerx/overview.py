@@ -83,7 +83,7 @@ class Overview:
         with warnings.catch_warnings(record=True) as raised:
             warnings.simplefilter("always")
             data, batches = _training_data(model, mdata)
-            kinds = None if labels is None else _kinds(mdata, model, labels, drop)
+            kinds, named = (None, None) if labels is None else _kinds(mdata, model, labels, drop)
             z = model.embed(mdata)
         shown = _choose(data.n_cells, seed)
         paired = data.has_rna[shown]
@@ -96,7 +96,7 @@ class Overview:
         obs = _colours(data, batches, z, seed)
         if kinds is not None:
             obs = pd.concat([kinds, obs.drop(columns=str(labels), errors="ignore")], axis=1)
-        named = None if kinds is None else kinds.to_numpy(dtype=object)[some]
+        named = None if named is None else named[some]
         return cls(
             data=data,
             layout=plot.umap_layout(z[shown], seed=seed),
@@ -119,17 +119,17 @@ def _training_data(model: Model, mdata: MuData) -> tuple[Multiome, pd.DataFrame]
     return data, confounder_columns(mdata, record["atac"], record["batch_key"])
 
 
-def _kinds(mdata: MuData, model: Model, labels: str, drop: Sequence[str]) -> pd.Series:
-    """The label of each ATAC cell, missing where it is dropped."""
-    found = confounder_columns(mdata, model.record["atac"], [labels])[labels]
-    kinds = found.astype(object).where(found.notna() & ~found.isin(list(drop)))
-    n_named, n_kinds = int(kinds.notna().sum()), kinds.nunique()
+def _kinds(mdata: MuData, model: Model, labels: str, drop: Sequence[str]) -> tuple[pd.Series, np.ndarray]:
+    """The label of each ATAC cell, to colour by; and to score with, missing where it is dropped."""
+    found = confounder_columns(mdata, model.record["atac"], [labels])[labels].reset_index(drop=True)
+    named = found.astype(object).where(found.notna() & ~found.isin(list(drop)), None)
+    n_named, n_kinds = int(named.notna().sum()), named.nunique()
     if not 2 <= n_kinds <= n_named / 2:
         raise InputError(
             f"`labels` must put cells into at least two groups of cells, but {labels!r} gives {n_kinds} different "
             f"values to {n_named} cells. Name a column of cell types."
         )
-    return kinds.reset_index(drop=True).astype("category")
+    return found.astype("category"), named.to_numpy(dtype=object)
 
 
 def _choose(n_cells: int, seed: int) -> np.ndarray:

@@ -35,6 +35,8 @@ MISSING = "#D0D0D0"
 OTHERS = "#A0A0A0"
 #: colour of single curves and histograms, and of the lines that mark a value in them
 PLAIN, MARK = FEW[0], FEW[5]
+#: share of the layout's width and height that a name takes
+NAME_SIZE = np.array([0.08, 0.03])
 #: panels beside each other
 PER_ROW = 3
 #: columns of a history that are not terms of the loss
@@ -265,7 +267,7 @@ def _histogram_and_map(
     figure, (left, right) = _grid(2, 4.6, 3.8)
     left.hist(values[np.isfinite(values)], bins=_edges(values[np.isfinite(values)]), color=PLAIN)
     for (label, at), style in zip(marks.items(), ("-", "--"), strict=False):
-        left.axvline(at, color=MARK, linestyle=style, label=f"{label}: {at:.3f}")
+        left.axvline(at, color=MARK, linestyle=style, label=f"{label}: {at:.2g}")
     left.set_xlabel(name, fontsize=9)
     left.set_ylabel("cells", fontsize=9)
     _tidy(left)
@@ -315,7 +317,9 @@ def _draw_numbers(axes: Axes, layout: np.ndarray, values: np.ndarray, log: bool)
     bar.outline.set_visible(False)
     if log:
         ticks = _round_numbers(values[known])  # matplotlib's own would be written as powers
-        bar.set_ticks(ticks.tolist(), labels=[f"{tick:,.0f}" if tick >= 10 else f"{tick:.2g}" for tick in ticks])
+        bar.set_ticks(
+            ticks.tolist(), labels=[f"{tick:,.0f}" if tick >= 10 else f"{tick:.2g}" for tick in ticks]
+        )
         bar.minorticks_off()
     bar.ax.tick_params(labelsize=8, which="both")
 
@@ -378,11 +382,27 @@ def _short(name: str, most: int = 24) -> str:
 
 
 def _write_names(axes: Axes, layout: np.ndarray, codes: np.ndarray, names: list[str]) -> None:
-    """Write each category's name at the cell nearest to its median."""
+    """Write the name of each category that lies together at the cell nearest to its median; the larger come first.
+
+    A category that lies all over the layout, such as a batch, and a name that would cover another are left out.
+    """
     from matplotlib.patheffects import withStroke
 
-    for code, name in enumerate(names):
+    halo, width = [withStroke(linewidth=2.5, foreground="white")], np.ptp(layout, axis=0)
+    everywhere, written = _radius(layout), np.empty((0, 2))
+    for code in np.argsort(-np.bincount(codes[codes >= 0], minlength=len(names)), kind="stable")[
+        : len(names)
+    ]:
         cells = layout[codes == code]
-        x, y = cells[np.argmin(((cells - np.median(cells, axis=0)) ** 2).sum(axis=1))]
-        halo = [withStroke(linewidth=2.5, foreground="white")]
-        axes.text(x, y, _short(name), fontsize=8, ha="center", va="center", path_effects=halo)
+        place = cells[np.argmin(((cells - np.median(cells, axis=0)) ** 2).sum(axis=1))]
+        covers = (np.abs(written - place) < NAME_SIZE * width).all(axis=1).any()
+        if covers or _radius(cells) > everywhere / 2:
+            continue
+        written = np.vstack([written, place])
+        x, y = place
+        axes.text(x, y, _short(names[code]), fontsize=8, ha="center", va="center", path_effects=halo)
+
+
+def _radius(places: np.ndarray) -> float:
+    """Median distance from the median place."""
+    return float(np.median(np.linalg.norm(places - np.median(places, axis=0), axis=1)))

@@ -66,7 +66,7 @@ def _summary(model: Model, seen: Overview) -> page.Section:
         "RNA reference": f"{data.reference}, {data.g.shape[1]} dimensions",
         "hidden, beside ATAC depth": ", ".join(hidden) or "nothing",
         "trained for": f"{len(model.history):,} epochs, {_duration(seconds)}",
-        "on": f"{record['device'].upper()}, {record['threads']} threads",
+        "on": f"{record['device'].upper()}, {record['threads']} thread{'s' if record['threads'] > 1 else ''}",
     }
     parts = [page.facts(facts)]
     if len(seen.layout) < data.n_cells:
@@ -110,7 +110,7 @@ def _coloured(seen: Overview, column: str) -> str:
         low, middle, high = np.nanquantile(values, [0, 0.5, 1])
         shown = f"{column} per cell, from {low:,.0f} to {high:,.0f} with median {middle:,.0f}"
     else:
-        shown = f"{column}, {values.nunique()} different"
+        shown = f"{column} ({values.nunique()} different)"
     return page.picture(
         plot.to_svg(figure), f"UMAP of {len(values):,} cells, coloured by {shown}.", f"Coloured by {shown}."
     )
@@ -203,7 +203,9 @@ def _settings(model: Model) -> page.Section:
     trained, now = model.record["versions"], versions()
     packages = pd.DataFrame({"when trained": trained, "for this page": now}).fillna("–")
     parts = (
-        page.paragraph(f"Model options: {what}. Everything is needed to repeat the run."),
+        page.paragraph(
+            f"Model options: {what}. With these, the seed and the versions, the run can be repeated."
+        ),
         page.folded(
             "Model options",
             page.table(table.rename_axis("option"), "Rows set apart differ from the preset.", strong=changed),
