@@ -469,7 +469,7 @@ def peak_memory(folder: Path, n_cells: int, n_peaks: int, ending: str = "h5ad") 
     return float(answer.stdout.split()[1])
 
 
-@pytest.mark.parametrize("ending", ["h5ad", "zarr"])
+@pytest.mark.parametrize("ending", ["h5ad", pytest.param("zarr", marks=pytest.mark.full)])
 def test_memory_does_not_grow_with_cells(tmp_path: Path, ending: str) -> None:
     few, many = (peak_memory(tmp_path, n, 20_000, ending) for n in (1500, 6000))
     grown = 4500 * 20_000 * 4 / 1e6  # 360 MB

@@ -1,0 +1,401 @@
+"""Imputation side by side: removed counts found again, cell types kept apart, calibration, differential accessibility.
+
+    python benchmarks/imputation.py DATA.h5mu --labels cell_type --drop Mis --groups Pvalb L4/5 \\
+        --peers-python ~/imputation/bin/python --work WORK/ --out benchmarks/results/imputation.csv
+    python benchmarks/imputation.py --table benchmarks/results/imputation.csv --into benchmarks/README.md
+
+What lies in the folder of work is not computed anew. README.md describes methods and scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import mudata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from quality import place
+from scipy.optimize import brentq
+from scipy.stats import fisher_exact, rankdata, spearmanr
+from sklearn.decomposition import PCA
+from sklearn.metrics import average_precision_score
+from sklearn.neighbors import NearestNeighbors
+
+import sailerx
+from sailerx import metrics
+from sailerx.reference import rna_pca
+
+HERE = Path(__file__).resolve().parent
+REMOVED = 0.25  # of the open peaks
+FEWEST = 20  # removed ones of a peak that is scored
+STRATA = 10  # of depth, within which cells are compared
+NEIGHBORS = 50
+PEAKS_OF_PCA, COMPONENTS = 5000, 30
+TITLES = {
+    "sailerx": "**sailerx**",
+    "magic": "MAGIC",
+    "scopen": "scOpen",
+    "rna_neighbors": "mean of 50 RNA neighbours",
+    "raw": "raw",
+    "frequency": "peak frequency (all cells alike)",
+}
+SCORES = {
+    "auroc": "AUROC",
+    "auroc_depth": "AUROC × depth",
+    "auroc_same_depth": "AUROC, same depth",
+    "auprc": "AUPRC",
+    "auprc_depth": "AUPRC × depth",
+    "ari": "ARI",
+    "nmi": "NMI",
+    "knn": "kNN",
+    "seconds": "seconds",
+    "peak_mb": "peak MB",
+}
+PARTS = ["calibration", "differential", "imputation"]
+#: cells × some peaks of an imputed matrix
+Columns = Callable[[np.ndarray], np.ndarray]
+
+
+# Preparing
+
+
+def prepare(data: Path, work: Path, seed: int) -> tuple[mudata.MuData, mudata.MuData, sp.csr_matrix]:
+    """The data, the same with a random quarter of the open peaks removed, and what was removed."""
+    whole = sailerx.read(data)
+    x = sp.csr_matrix(whole["atac"].X)
+    x.data[:] = 1
+    x.sort_indices()
+    out = np.random.default_rng([seed, 7]).random(x.nnz) < REMOVED
+    parts = []
+    for kept in (~out, out):
+        part = x.copy()
+        part.data[~kept] = 0
+        part.eliminate_zeros()
+        parts.append(part)
+    with mudata.set_options(pull_on_update=False):
+        atac = ad.AnnData(parts[0], whole["atac"].obs, whole["atac"].var)
+        train = mudata.MuData({"rna": whole["rna"], "atac": atac})
+    sp.save_npz(work / "train.npz", parts[0])
+    return whole, train, parts[1]
+
+
+def trained(train: mudata.MuData, work: Path, seed: int) -> sailerx.Model:
+    """The default preset's model of what was left, and its imputed matrix on disk."""
+    run, cost = work / "run", {}
+    start = time.perf_counter()
+    if not run.exists():
+        model = sailerx.fit(train, seed=seed, progress="lines")
+        model.save(run)
+        cost["fit_seconds"] = time.perf_counter() - start
+    model, start = sailerx.load(run), time.perf_counter()
+    if not (work / "sailerx.h5ad").exists():
+        model.impute(train, out=work / "sailerx.h5ad")
+        fit_seconds = cost.get("fit_seconds", float(model.history["seconds"].sum()))
+        cost["seconds"] = fit_seconds + time.perf_counter() - start
+        cost["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        (work / "sailerx.json").write_text(json.dumps(cost))
+    return model
+
+
+def peer(name: str, work: Path, seed: int, python: str) -> dict[str, np.ndarray]:
+    out = work / f"{name}.npz"
+    if not out.exists():
+        one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+        command = [
+            python,
+            str(HERE / "imputation_peers.py"),
+            name,
+            str(seed),
+            str(work / "train.npz"),
+            str(out),
+        ]
+        subprocess.run(command, env=os.environ | one, check=True)
+    return dict(np.load(out))
+
+
+def imputed(
+    model: sailerx.Model, train: mudata.MuData, work: Path, seed: int, python: str
+) -> tuple[dict[str, Columns], dict[str, dict[str, float]]]:
+    """Matrices by method, and what they cost."""
+    x = sp.csr_matrix(train["atac"].X)
+    ours = ad.read_h5ad(work / "sailerx.h5ad", backed="r")
+    column_of = ours.var_names.get_indexer(train["atac"].var_names)
+    whole = np.empty(ours.shape, np.float32)
+    ours.X.read_direct(whole)
+    magic, scopen = (peer(name, work, seed, python) for name in ("magic", "scopen"))
+    g = rna_pca(sp.csr_matrix(train["rna"].X), seed)[:, :30]
+    unit = g / np.linalg.norm(g, axis=1, keepdims=True)
+    near = NearestNeighbors(n_neighbors=NEIGHBORS).fit(unit).kneighbors_graph()
+    by_peak, frequency = x.tocsc(), np.asarray(x.mean(axis=0)).ravel()
+    methods: dict[str, Columns] = {
+        "sailerx": lambda some: whole[:, column_of[some]],
+        "magic": lambda some, m=magic["whole"]: m[:, some],
+        "scopen": lambda some: scopen["left"] @ scopen["right"][:, some],
+        "rna_neighbors": lambda some: (near @ by_peak[:, some]).toarray() / NEIGHBORS,
+        "raw": lambda some: by_peak[:, some].toarray(),
+        "frequency": lambda some: np.tile(frequency[some], (x.shape[0], 1)),
+    }
+    cost = {"magic": json.loads(str(magic["cost"])), "scopen": json.loads(str(scopen["cost"]))}
+    cost["sailerx"] = json.loads((work / "sailerx.json").read_text())
+    return methods, cost
+
+
+# Scores
+
+
+def recovery(columns: Columns, x: sp.csr_matrix, removed: sp.csr_matrix) -> dict[str, float]:
+    """How well the removed ones of a peak are told from its zeros, by the values of its cells; means over peaks."""
+    depth = np.asarray(x.sum(axis=1)).ravel()
+    peaks = np.flatnonzero(np.bincount(removed.indices, minlength=x.shape[1]) >= FEWEST)
+    stratum = np.minimum(rankdata(depth, "ordinal") * STRATA // (len(depth) + 1), STRATA - 1)
+    found: dict[str, list[np.ndarray]] = {}
+    for some in np.array_split(peaks, max(1, len(peaks) // 200)):
+        value = np.asarray(columns(some), dtype=np.float32)
+        there, seen = (m.tocsc()[:, some].toarray() > 0 for m in (removed, x))
+        by_depth = value * depth[:, None]
+        for name, v in (("", value), ("_depth", by_depth)):
+            found.setdefault(f"auroc{name}", []).append(aurocs([v], [there], [seen]))
+            found.setdefault(f"auprc{name}", []).append(auprcs(v, there, seen))
+        within = [[m[stratum == k] for k in range(STRATA)] for m in (value, there, seen)]
+        found.setdefault("auroc_same_depth", []).append(aurocs(*within))
+    return {name: float(np.nanmean(np.concatenate(parts))) for name, parts in found.items()} | {
+        "peaks": float(len(peaks))
+    }
+
+
+def aurocs(values: list[np.ndarray], there: list[np.ndarray], seen: list[np.ndarray]) -> np.ndarray:
+    """Per peak, the share of pairs (removed one, zero) of the same stratum that are in order; ties count half.
+
+    Parameters
+    ----------
+    values, there, seen
+        One matrix of cells × peaks per stratum: the values, which are removed ones, and which are ones the method saw.
+    """
+    won = pairs = 0.0
+    for v, one, known in zip(values, there, seen, strict=True):
+        rank = rankdata(np.where(known, -np.inf, v), axis=0) - known.sum(axis=0)
+        n_one, n = one.sum(axis=0), (~known).sum(axis=0)
+        won = won + (rank * one).sum(axis=0) - n_one * (n_one + 1) / 2
+        pairs = pairs + n_one * (n - n_one)
+    return np.asarray(won / np.where(pairs, pairs, np.nan))
+
+
+def auprcs(value: np.ndarray, there: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    kept = ~seen
+    return np.array(
+        [average_precision_score(there[kept[:, j], j], value[kept[:, j], j]) for j in range(value.shape[1])]
+    )
+
+
+def separation(
+    columns: Columns, train: mudata.MuData, labels: str, drop: list[str], seed: int
+) -> dict[str, float]:
+    """ARI, NMI and kNN accuracy of the leading components of the imputed matrix."""
+    obs, x = train["atac"].obs, sp.csr_matrix(train["atac"].X)
+    frequent = np.sort(np.argsort(-np.asarray(x.sum(axis=0)).ravel(), kind="stable")[:PEAKS_OF_PCA])
+    keep = ~obs[labels].isin(drop).to_numpy()
+    value = np.asarray(columns(frequent), dtype=np.float32)[keep]
+    z = PCA(COMPONENTS, svd_solver="randomized", random_state=seed).fit_transform(value)
+    found = metrics.score(z, obs[labels][keep], seed=seed)
+    return {name: found[name] for name in ("ari", "nmi", "knn")}
+
+
+def calibration(seed: int) -> dict[str, float]:
+    """Imputed probabilities against those that the simulation drew from, at the depth and batch the model is told."""
+    mdata = sailerx.simulate(n_cells=3000, n_genes=1500, n_peaks=6000, n_types=6, seed=seed)
+    model = sailerx.fit(mdata, batch_key="batch", seed=seed, progress="none")
+    atac = mdata["atac"]
+    share = sailerx.simulation.expected_share(atac)
+    depth = np.exp(model.confounders.depth.mean)
+    found = brentq(lambda d: -np.expm1(-d * share).sum(axis=1).mean() - depth, depth / 2, depth * 20)
+    truth = -np.expm1(-found * share)
+    p = np.asarray(model.impute(atac, peaks=list(atac.var_names)).X)
+    opened = sp.csc_matrix(atac.X).astype(bool)
+    frequency = np.asarray(opened.mean(axis=0))
+    often = np.asarray(opened.sum(axis=0)).ravel() >= FEWEST
+    bins = pd.qcut(p[:, often].ravel(), 10, labels=False)
+    ratio = [pd.Series(m[:, often].ravel()).groupby(bins).mean() for m in (p, truth)]
+    within = [np.corrcoef(p[:, j], truth[:, j])[0, 1] for j in np.flatnonzero(often)]
+    return {
+        "mean imputed : mean true, all": float(p.mean() / truth.mean()),
+        "the same in tenths of the imputed, lowest (peaks open in 20 cells or more)": (
+            ratio[0] / ratio[1]
+        ).min(),
+        "the same, highest": (ratio[0] / ratio[1]).max(),
+        "squared error, as a share of peak frequency's": float(
+            ((p - truth) ** 2).sum() / ((frequency - truth) ** 2).sum()
+        ),
+        "correlation within a peak across cells (mean over these peaks)": float(np.mean(within)),
+    }
+
+
+def differential(
+    model: sailerx.Model, whole: mudata.MuData, labels: str, pair: tuple[str, str], seed: int
+) -> dict[str, float]:
+    """The two groups against Fisher's exact test of the raw 0/1, and one group against itself."""
+    table = model.differential_accessibility(whole, labels, *pair).loc[whole["atac"].var_names]
+    n = [int((whole["atac"].obs[labels] == name).sum()) for name in pair]
+    p = np.array(
+        [
+            fisher_exact([[a, n[0] - a], [b, n[1] - b]])[1]
+            for a, b in table[["open_1", "open_2"]].itertuples(index=False)
+        ]
+    )
+    order = np.argsort(p)
+    passed = p[order] <= 0.05 * np.arange(1, len(p) + 1) / len(p)
+    plain = np.zeros(len(p), bool)
+    plain[order[: passed.nonzero()[0].max(initial=-1) + 1]] = True
+    ours = table["differential"].to_numpy()
+    observed = np.log2((table["open_1"] + 0.5) / n[0]) - np.log2((table["open_2"] + 0.5) / n[1])
+    often = (table["open_1"] + table["open_2"] >= 50).to_numpy()
+    split = whole["atac"].obs[[labels]].copy()
+    half = np.random.default_rng(seed).integers(0, 2, len(split)).astype(str)
+    split["half"] = np.where(split[labels] == pair[1], half, None)
+    null = model.differential_accessibility(
+        ad.AnnData(whole["atac"].X, split, whole["atac"].var), "half", "0", "1"
+    )
+    return {
+        f"cells of {pair[0]}": n[0],
+        f"cells of {pair[1]}": n[1],
+        "peaks called (expected false calls 5 %)": int(ours.sum()),
+        "peaks by Fisher's exact test (Benjamini-Hochberg 5 %)": int(plain.sum()),
+        "called by both": int((ours & plain).sum()),
+        "sign of decoder and raw counts agrees, called by Fisher": float(
+            (np.sign(observed) == np.sign(table["log2_fold_change"]))[plain].mean()
+        ),
+        "rank correlation of probability and Fisher's p (50 cells or more)": float(
+            spearmanr(table["probability"][often], -p[often])[0]
+        ),
+        "rank correlation of decoder's and raw fold change (50 cells or more)": float(
+            spearmanr(table["log2_fold_change"][often], observed[often])[0]
+        ),
+        f"peaks called between two random halves of {pair[1]}": int(null["differential"].sum()),
+    }
+
+
+# The table
+
+
+def save(path: Path, rows: list[dict[str, Any]]) -> None:
+    temporary = path.with_name(f".{path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["part", "method", "measure", "value"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, "value": f"{float(row['value']):.6g}"} for row in rows)
+    os.replace(temporary, path)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def rows_of(part: str, method: str, values: dict[str, float]) -> list[dict[str, Any]]:
+    return [{"part": part, "method": method, "measure": k, "value": v} for k, v in values.items()]
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    value = {(r["method"], r["measure"]): float(r["value"]) for r in rows if r["part"] == "imputation"}
+    lines = [["method", *SCORES.values()], ["---", *["---:"] * len(SCORES)]]
+    for method, title in TITLES.items():
+        cells = [value.get((method, score)) for score in SCORES]
+        text = ["" if v is None else f"{v:,.0f}" if v > 10 else f"{v:.3f}" for v in cells]
+        lines.append([title, *text])
+    return _markdown(lines)
+
+
+def checks(rows: list[dict[str, str]], part: str) -> str:
+    lines = [["measure", "value"], ["---", "---:"]]
+    for row in rows:
+        if row["part"] == part:
+            lines.append(
+                [row["measure"], f"{float(row['value']):.3g}" if "." in row["value"] else row["value"]]
+            )
+    return _markdown(lines)
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def show(path: Path, page: Path | None) -> None:
+    rows = read(path)
+    texts = {"imputation": table(rows)}
+    texts |= {part: checks(rows, part) for part in ("calibration", "differential")}
+    for name, text in texts.items():
+        print(text, end="\n\n")
+        if page:
+            place(text, name, page)
+
+
+def compute(given: argparse.Namespace) -> None:
+    given.work.mkdir(parents=True, exist_ok=True)
+    rows = [row for row in read(given.out) if row["part"] not in given.parts]
+    for new in computed(given):
+        rows += new
+        save(given.out, rows)
+
+
+def computed(given: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:
+    if "calibration" in given.parts:
+        yield rows_of("calibration", "sailerx", calibration(given.seed))
+    if not {"differential", "imputation"} & set(given.parts):
+        return
+    whole, train, removed = prepare(given.data, given.work, given.seed)
+    model = trained(train, given.work, given.seed)
+    if "differential" in given.parts:
+        found = differential(model, whole, given.labels, tuple(given.groups), given.seed)
+        yield rows_of("differential", "sailerx", found)
+    if "imputation" in given.parts:
+        methods, cost = imputed(model, train, given.work, given.seed, given.peers_python)
+        x = sp.csr_matrix(train["atac"].X)
+        for name, columns in methods.items():
+            print(name, file=sys.stderr, flush=True)
+            scores = recovery(columns, x, removed) | cost.get(name, {})
+            if name != "frequency":
+                scores |= separation(columns, train, given.labels, given.drop, given.seed)
+            yield rows_of("imputation", name, scores)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", nargs="?", type=Path, metavar="DATA.h5mu")
+    parser.add_argument("--labels", default="cell_type", help="obs column of cell types")
+    parser.add_argument("--drop", nargs="+", default=[], help="labels that are not scored")
+    parser.add_argument("--groups", nargs=2, help="two labels to compare")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="others' rows are kept")
+    parser.add_argument("--work", type=Path, help="folder of what takes long to compute")
+    parser.add_argument("--out", type=Path, metavar="OUT.csv")
+    parser.add_argument(
+        "--peers-python", default=sys.executable, help="Python that has requirements-imputation.txt"
+    )
+    parser.add_argument("--table", type=Path, metavar="OUT.csv", help="print the tables of a CSV")
+    parser.add_argument("--into", type=Path, help="also put them into this page, between their markers")
+    given = parser.parse_args()
+    if given.table:
+        return show(given.table, given.into)
+    if not (given.data and given.out and given.work and given.groups):
+        parser.error("DATA.h5mu, --groups, --work and --out are needed, or --table")
+    return compute(given)
+
+
+if __name__ == "__main__":
+    main()
