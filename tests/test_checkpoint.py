@@ -19,13 +19,14 @@ from safetensors.torch import save_file
 import sailerx
 from data import TINY, multiome, paired, tiny_settings, write
 from sailerx.checkpoint import Checkpoints, fingerprint
+from sailerx.objective import TERMS
 from sailerx.progress import Silent
-from sailerx.train import TERMS, train
+from sailerx.train import train
 
 TERM_COLUMNS = ["epoch", "loss", *TERMS, "learning_rate", "annealing"]
 
 
-class Stop(Exception):
+class StopError(Exception):
     """The lights went out."""
 
 
@@ -35,7 +36,7 @@ class StopAfter(Silent):
 
     def update(self, epoch: int, record: Any) -> None:
         if epoch == self.epoch:
-            raise Stop
+            raise StopError
 
 
 def fit(**arguments: Any) -> sailerx.Model:
@@ -61,7 +62,7 @@ def run(
 def test_resumed_run_ends_bit_identical(tmp_path: Path, stop_after: int) -> None:
     weights, history = run(None)
     checkpoints = Checkpoints(tmp_path / "state", "this run", epochs=2)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         run(checkpoints, stop_after)
     resumed, resumed_history = run(checkpoints)
     assert all(torch.equal(weights[name], resumed[name]) for name in weights)
@@ -70,7 +71,7 @@ def test_resumed_run_ends_bit_identical(tmp_path: Path, stop_after: int) -> None
 
 def test_run_goes_on_from_the_last_epoch_that_was_written(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "state", "this run", epochs=2)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         run(checkpoints, 5)
     shown: list[int] = []
 
@@ -87,11 +88,11 @@ def test_run_goes_on_from_the_last_epoch_that_was_written(tmp_path: Path) -> Non
 
 def test_minutes_decide_too(tmp_path: Path) -> None:
     never = Checkpoints(tmp_path / "never", "x", epochs=None, minutes=60)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         run(never, 3)
     assert not never.path.exists()
     always = Checkpoints(tmp_path / "always", "x", epochs=None, minutes=0)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         run(always, 3)
     assert always.path.exists()
 
@@ -139,7 +140,7 @@ def test_checkpoint_cut_short_is_refused(tmp_path: Path) -> None:
 
 def test_old_checkpoint_stays_when_a_new_one_cannot_be_written(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "state", "x", epochs=2)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         run(checkpoints, 3)
     before = checkpoints.path.read_bytes()
     (tmp_path / ".state.part").mkdir()  # where the new one would go

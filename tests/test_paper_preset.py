@@ -32,7 +32,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from sailerx import train
+from sailerx import objective
 from sailerx.config import PAPER
 from sailerx.minibatch import SparseRows
 from sailerx.model import VAE
@@ -155,15 +155,15 @@ def loss_of(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[
     """Loss and terms of the mini-batch in one phase, with the formula's noise in place of a random draw."""
     given = inputs()
     monkeypatch.setattr(
-        train, "sample", lambda posterior, _: posterior.mean + posterior.stddev * given["noise"]
+        objective, "sample", lambda posterior, _: posterior.mean + posterior.stddev * given["noise"]
     )
     x = SparseRows.from_scipy(sp.csr_matrix(given["x"].numpy()), torch.device("cpu"))
-    cells = train.OnDevice(x, given["g"], given["c"], given["w"], torch.ones(M, dtype=torch.bool))
+    cells = objective.OnDevice(x, given["g"], given["c"], given["w"], torch.ones(M, dtype=torch.bool))
 
     def loss(phase: str) -> tuple[Tensor, list[Tensor]]:
         settings = replace(SETTINGS, gamma=0.0) if phase.endswith("no alignment") else SETTINGS
         weights = loss_weights(PHASES[phase], settings, BLOCKS[-1][1])
-        return train.minibatch_loss(vae, cells, torch.arange(M), weights, torch.Generator())
+        return objective.minibatch_loss(vae, cells, torch.arange(M), weights, torch.Generator())
 
     return loss
 

@@ -13,9 +13,10 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from data import multiome, paired, tiny_settings, with_part
 from sailerx.model import VAE
 from sailerx.multiome import Multiome
+from sailerx.objective import TERMS, OnDevice, minibatch_loss
 from sailerx.progress import Silent
 from sailerx.schedules import LossWeights, learning_rate, loss_weights
-from sailerx.train import TERMS, OnDevice, minibatch_loss, train
+from sailerx.train import train
 
 CPU = torch.device("cpu")
 

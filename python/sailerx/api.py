@@ -438,7 +438,7 @@ def fit(
         atac_layer=atac_layer,
         seed=seed,
     )
-    settings = settings.for_epochs_of(sampler_of(data, settings).n_steps)
+    settings = settings.for_epochs_of(sampler_of(data, settings, seed).n_steps)
     shown = make_progress(progress, settings.n_epochs)
     shown.start(
         f"training on {where.type} ({torch.get_num_threads()} threads): {data.n_cells:,} cells × {data.n_peaks:,} peaks, "

@@ -42,6 +42,10 @@ class Settings:
     paired_share: float = 0.5
     #: share of the peaks, drawn anew in each step, from which the reconstruction term is estimated (without bias)
     peak_share: float = 0.05
+    #: early stopping: share of the cells that are held out of training to watch; 0 = none, and the run goes to its end
+    held_out_share: float = 0.0
+    #: early stopping: epochs without a lower loss of the held-out cells after which the run ends
+    patience: int = 20
     #: epochs before the KL terms enter
     warmup_epochs: int = 0
     #: epochs of the main phase; None = enough for about 2,000 mini-batches, at least 20 and at most 250
@@ -86,6 +90,8 @@ class Settings:
             raise InputError(f"`lr_schedule` must be 'one-cycle' or 'exponential', got {self.lr_schedule!r}.")
         if not 0 < self.peak_share <= 1:
             raise InputError(f"`peak_share` must be above 0 and at most 1, got {self.peak_share!r}.")
+        if not 0 <= self.held_out_share < 1:
+            raise InputError(f"`held_out_share` must be at least 0 and below 1, got {self.held_out_share!r}.")
         if not 0 < self.paired_share < 1:
             raise InputError(f"`paired_share` must be between 0 and 1, got {self.paired_share!r}.")
         if not 0 <= self.weight_clip < 0.5:
@@ -130,6 +136,7 @@ _LOWEST = {
     "warmup_positive_weight": 0,
     "warmup_gamma": 0,
     "reference_rank": 0,
+    "patience": 1,
 }
 
 #: The reference implementation's loss of one mini-batch, divided by M = 200 throughout: the same gradient up to that

@@ -85,17 +85,24 @@ class Sampler:
     sizes: tuple[int, ...]
 
     @classmethod
-    def of(cls, has_rna: Bool[Tensor, " cells"], size: int, paired_share: float) -> Sampler:
+    def of(
+        cls,
+        has_rna: Bool[Tensor, " cells"],
+        size: int,
+        paired_share: float,
+        trained: Bool[Tensor, " cells"] | None = None,
+    ) -> Sampler:
         """Mini-batches of ``size`` cells, of which at least ``paired_share`` have RNA as far as there are any.
 
-        Cells with RNA have the share that they have of all cells where that is more.
+        Cells with RNA have the share that they have of all cells where that is more. Only cells that are ``trained`` on
+        are drawn; by default all are.
         """
-        n_cells = len(has_rna)
+        trained = torch.ones_like(has_rna) if trained is None else trained
+        kinds = tuple((kind & trained).nonzero().view(-1) for kind in (has_rna, ~has_rna))
+        n_paired, n_cells = len(kinds[0]), sum(map(len, kinds))
         size = min(size, n_cells)
-        kinds = tuple(kind.nonzero().view(-1) for kind in (has_rna, ~has_rna))
-        n_paired = len(kinds[0])
         if n_paired in (0, n_cells):
-            return cls((torch.arange(n_cells),), (size,))
+            return cls((torch.cat(kinds),), (size,))
         wanted = round(max(paired_share, n_paired / n_cells) * size)
         paired = min(max(wanted, 1, size - len(kinds[1])), n_paired, size - 1)
         return cls(kinds, (paired, size - paired))

@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from sailerx import losses
 from sailerx.checkpoint import Checkpoints
 from sailerx.config import Settings
-from sailerx.minibatch import Sampler, SparseRows, random_peaks
-from sailerx.model import VAE, sample
+from sailerx.early_stopping import Watch, held_out
+from sailerx.minibatch import Sampler, random_peaks
+from sailerx.model import VAE
 from sailerx.multiome import Multiome
+from sailerx.objective import TERMS, OnDevice, minibatch_loss
 from sailerx.progress import Progress
-from sailerx.schedules import LossWeights, learning_rate, loss_weights
-
-#: columns of the history after `epoch`: the loss, its terms unweighted, then rate and speed
-TERMS = ("reconstruction", "kl_prior", "kl_marginal", "alignment")
+from sailerx.schedules import learning_rate, loss_weights
 
 #: a step that reconstructs fewer peaks than this learns too little from them
 FEWEST_PEAKS = 1000
-
-
-@dataclass(frozen=True)
-class OnDevice:
-    """What the loop reads of the training data, as tensors on one device."""
-
-    x: SparseRows
-    g: Float[Tensor, "cells reference"]
-    c: Float[Tensor, "cells confounders"]
-    w: Float[Tensor, " cells"]
-    has_rna: Tensor
-
-    @classmethod
-    def from_multiome(cls, data: Multiome, device: torch.device) -> OnDevice:
-        """Copy to the device; peaks stay sparse."""
-        g, c, w, has_rna = (
-            torch.from_numpy(part).to(device) for part in (data.g, data.c, data.w, data.has_rna)
-        )
-        return cls(SparseRows.from_scipy(data.x, device), g, c, w, has_rna)
 
 
 class Run:
@@ -63,6 +41,8 @@ class Run:
             fused=True,
         )
         self.history: list[dict[str, float]] = []
+        #: network at the lowest loss of the held-out cells
+        self.best: dict[str, Tensor] = {}
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it but the history."""
@@ -75,6 +55,7 @@ class Run:
         return {
             **network,
             **moments,
+            **{f"best.{name}": value for name, value in self.best.items()},
             "random.order": self.order.get_state(),
             "random.noise": self.noise.get_state(),
         }
@@ -93,18 +74,22 @@ class Run:
                 moments.setdefault(int(i), {})[moment] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        prefix = "network."
-        self.vae.load_state_dict(
-            {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-        )
+        self.vae.load_state_dict(_under("network.", tensors))
+        self.best = _under("best.", tensors)
         self.order.set_state(tensors["random.order"])
         self.noise.set_state(tensors["random.noise"])
         self.history = list(records)
 
 
-def sampler_of(data: Multiome, settings: Settings) -> Sampler:
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose name begins so, without that beginning."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def sampler_of(data: Multiome, settings: Settings, seed: int) -> Sampler:
     """The mini-batches of a run on these data."""
-    return Sampler.of(torch.from_numpy(data.has_rna), settings.minibatch_size, settings.paired_share)
+    trained = ~held_out(data.n_cells, settings.held_out_share, seed)
+    return Sampler.of(torch.from_numpy(data.has_rna), settings.minibatch_size, settings.paired_share, trained)
 
 
 def train(
@@ -135,8 +120,9 @@ def train(
 
     Returns
     -------
-    The trained network in evaluation mode, and the history: one row per epoch with ``loss`` (weighted as trained),
-    its terms in nats per cell (alignment: per pair of cells), ``learning_rate``, ``annealing``, ``seconds`` and ``cells_per_second``.
+    The trained network in evaluation mode (with early stopping: as it was at its best), and the history: one row per
+    epoch with ``loss`` (weighted as trained), its terms in nats per cell (alignment: per pair of cells),
+    ``learning_rate``, ``annealing``, ``seconds`` and ``cells_per_second``; with early stopping also ``held_out``.
 
     Raises
     ------
@@ -147,10 +133,13 @@ def train(
     if checkpoints is not None:
         checkpoints.restore(run)
     cells = OnDevice.from_multiome(data, device)
-    sampler = sampler_of(data, settings)
+    sampler = sampler_of(data, settings, seed)
     share = max(settings.peak_share, FEWEST_PEAKS / data.n_peaks)
+    watch = Watch.over(data, cells, settings, share, seed)
     run.vae.train()
     for epoch in range(len(run.history), settings.n_epochs):
+        if watch is not None and watch.says_stop(run.history):
+            break
         start = time.perf_counter()
         terms = torch.empty(sampler.n_steps, 1 + len(TERMS), device=device)
         for step, rows in enumerate(sampler.epoch(run.order)):
@@ -167,44 +156,17 @@ def train(
         _refuse_nan(terms, epoch)
         record = _record(terms.mean(0), epoch, settings, time.perf_counter() - start, sampler)
         run.history.append(record)
+        if watch is not None:
+            record["held_out"] = watch.loss(run.vae)
+            if watch.best_epoch(run.history) == epoch:
+                run.best = {name: value.clone() for name, value in run.vae.state_dict().items()}
         if checkpoints is not None:
             checkpoints.after_epoch(run, epoch + 1, settings.n_epochs)
         progress.update(epoch + 1, record)
     progress.close()
+    if watch is not None:
+        run.vae.load_state_dict(run.best)
     return run.vae.eval(), pd.DataFrame(run.history)
-
-
-def minibatch_loss(
-    vae: VAE,
-    cells: OnDevice,
-    rows: Int[Tensor, " minibatch"],
-    weights: LossWeights,
-    noise: torch.Generator,
-    peaks: Int[Tensor, " some"] | None = None,
-) -> tuple[Float[Tensor, ""], list[Float[Tensor, ""]]]:
-    """Loss of one mini-batch and its unweighted terms (detached, in the order of `TERMS`).
-
-    With ``peaks``, a random share of them, the reconstruction is estimated from these alone, without bias.
-    """
-    x = cells.x.take(rows)
-    posterior = vae.encode(x)
-    mean, std = posterior.mean, posterior.stddev
-    z = sample(posterior, noise)
-    shown = x if peaks is None else x.only(peaks)
-    paired = cells.has_rna[rows]
-    g, w = cells.g[rows][paired], cells.w[rows][paired]
-    summed = vae.reconstruction_loss(z, cells.c[rows], shown, peaks, weights.positive_weight)
-    reconstruction = summed / x.n_cells * (x.n_peaks / shown.n_peaks)
-    kl_prior = losses.kl_to_prior(mean, std).mean()
-    kl_marginal = losses.kl_to_marginal(mean, std)
-    alignment = losses.local_loss(g, mean[paired], w if weights.weighted_cells else torch.ones_like(w))
-    loss = (
-        weights.reconstruction * reconstruction
-        + weights.prior * kl_prior
-        + weights.marginal * kl_marginal
-        + weights.alignment * alignment
-    )
-    return loss, [term.detach() for term in (reconstruction, kl_prior, kl_marginal, alignment)]
 
 
 def _record(

@@ -1,0 +1,70 @@
+"""What one step minimises, and the data it needs on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sailerx import losses
+from sailerx.minibatch import SparseRows
+from sailerx.model import VAE, sample
+from sailerx.multiome import Multiome
+from sailerx.schedules import LossWeights
+
+#: columns of the history after `epoch`: the loss, its terms unweighted, then rate and speed
+TERMS = ("reconstruction", "kl_prior", "kl_marginal", "alignment")
+
+
+@dataclass(frozen=True)
+class OnDevice:
+    """What the loop reads of the training data, as tensors on one device."""
+
+    x: SparseRows
+    g: Float[Tensor, "cells reference"]
+    c: Float[Tensor, "cells confounders"]
+    w: Float[Tensor, " cells"]
+    has_rna: Tensor
+
+    @classmethod
+    def from_multiome(cls, data: Multiome, device: torch.device) -> OnDevice:
+        """Copy to the device; peaks stay sparse."""
+        g, c, w, has_rna = (
+            torch.from_numpy(part).to(device) for part in (data.g, data.c, data.w, data.has_rna)
+        )
+        return cls(SparseRows.from_scipy(data.x, device), g, c, w, has_rna)
+
+
+def minibatch_loss(
+    vae: VAE,
+    cells: OnDevice,
+    rows: Int[Tensor, " minibatch"],
+    weights: LossWeights,
+    noise: torch.Generator,
+    peaks: Int[Tensor, " some"] | None = None,
+) -> tuple[Float[Tensor, ""], list[Float[Tensor, ""]]]:
+    """Loss of one mini-batch and its unweighted terms (detached, in the order of `TERMS`).
+
+    With ``peaks``, a random share of them, the reconstruction is estimated from these alone, without bias.
+    """
+    x = cells.x.take(rows)
+    posterior = vae.encode(x)
+    mean, std = posterior.mean, posterior.stddev
+    z = sample(posterior, noise)
+    shown = x if peaks is None else x.only(peaks)
+    paired = cells.has_rna[rows]
+    g, w = cells.g[rows][paired], cells.w[rows][paired]
+    summed = vae.reconstruction_loss(z, cells.c[rows], shown, peaks, weights.positive_weight)
+    reconstruction = summed / x.n_cells * (x.n_peaks / shown.n_peaks)
+    kl_prior = losses.kl_to_prior(mean, std).mean()
+    kl_marginal = losses.kl_to_marginal(mean, std)
+    alignment = losses.local_loss(g, mean[paired], w if weights.weighted_cells else torch.ones_like(w))
+    loss = (
+        weights.reconstruction * reconstruction
+        + weights.prior * kl_prior
+        + weights.marginal * kl_marginal
+        + weights.alignment * alignment
+    )
+    return loss, [term.detach() for term in (reconstruction, kl_prior, kl_marginal, alignment)]
