@@ -396,7 +396,7 @@ def _write_names(axes: Axes, layout: np.ndarray, codes: np.ndarray, names: list[
         cells = layout[codes == code]
         place = cells[np.argmin(((cells - np.median(cells, axis=0)) ** 2).sum(axis=1))]
         covers = (np.abs(written - place) < NAME_SIZE * width).all(axis=1).any()
-        if covers or _radius(cells) > everywhere / 2:
+        if covers or _radius(cells) > 0.8 * everywhere:
             continue
         written = np.vstack([written, place])
         x, y = place
