@@ -57,6 +57,16 @@ def test_fit_leaves_the_data_as_they_are() -> None:
         assert [list(a.obs), list(a.obsm), list(a.uns)] == rest
 
 
+def test_posterior_is_the_embedding_before_scaling_and_its_uncertainty(model: sailerx.Model) -> None:
+    mean, std = model.posterior(MDATA)
+    z = model.embed(MDATA)
+    np.testing.assert_allclose(mean / np.linalg.norm(mean, axis=1, keepdims=True), z, atol=1e-6)
+    assert mean.shape == std.shape == z.shape
+    assert (std > 0).all()
+    written = model.to_anndata(MDATA, posterior=True)
+    np.testing.assert_array_equal(written.obsm["X_sailerx_std"], std)
+
+
 def test_embedding_does_not_need_the_rna(model: sailerx.Model) -> None:
     np.testing.assert_array_equal(model.embed(MDATA["atac"]), model.embed(MDATA))
 
@@ -248,7 +258,7 @@ def test_check_describes_the_data() -> None:
     text = sailerx.check(MDATA, batch_key="batch")
     assert "cells: 60, of which 60 have RNA" in text
     assert "peaks: 90 in 3 blocks by chromosome" in text
-    assert "RNA reference: PCA of X, 30 dimensions" in text
+    assert "RNA reference: PCA of X, 50 dimensions" in text
     assert "confounders: log_atac_depth, batch=" in text
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from mudata import MuData
 
 import sailerx
-from data import TINY, paired, together
-from sailerx import InputError, combine
+from data import TINY, paired, together, write
+from sailerx import InputError, cli, combine
 
 
 def first(mdata: MuData, n: int) -> MuData:
@@ -89,3 +91,16 @@ def test_sets_without_common_genes_are_refused() -> None:
     other["rna"].var_names = [f"x{i}" for i in range(80)]
     with pytest.raises(InputError, match="must share genes"):
         combine({"a": paired(), "b": other})
+
+
+def test_command_line_combines_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mdata = paired()
+    write(first(mdata, 40), tmp_path / "multiome.h5mu")
+    mdata["atac"][40:, 5:].copy().write_h5ad(tmp_path / "rest.h5ad")
+    out = tmp_path / "all.h5mu"
+    files = ["--paired", str(tmp_path / "multiome.h5mu"), "--atac-only", f"alone={tmp_path / 'rest.h5ad'}"]
+    assert cli.main(["combine", "-o", str(out), *files]) == 0
+    assert "alone: " in capsys.readouterr().out
+    found = sailerx.read(out)
+    assert found["atac"].obs["set"].value_counts().to_dict() == {"multiome": 40, "alone": 20}
+    assert found["rna"].n_obs == 40

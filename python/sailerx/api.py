@@ -72,6 +72,26 @@ class Model:
         """
         return infer.embed(self.vae, self._accessibility(mdata))
 
+    def posterior(self, mdata: MuData | AnnData) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of q(z|x) of each cell: how sure the embedding is.
+
+        Parameters
+        ----------
+        mdata
+            As for `embed`.
+
+        Returns
+        -------
+        Two arrays of cells × latent dimensions, float32. The mean scaled to unit length is the embedding; a cell whose
+        standard deviations are near 1, the prior's, told the model little.
+
+        Raises
+        ------
+        InputError
+            As `embed` does.
+        """
+        return infer.posterior(self.vae, self._accessibility(mdata))
+
     def impute(
         self,
         mdata: MuData | AnnData,
@@ -287,11 +307,16 @@ class Model:
         """Write the model's files into an existing empty folder."""
         store.save(folder, self.vae, self.settings, self.peaks, self.confounders, self.history, self.record)
 
-    def to_anndata(self, mdata: MuData | AnnData) -> AnnData:
-        """The embedding as a small AnnData for a results file: obsm ``X_sailerx``, run record in ``uns['sailerx']``."""
+    def to_anndata(self, mdata: MuData | AnnData, *, posterior: bool = False) -> AnnData:
+        """The embedding as a small AnnData for a results file: obsm ``X_sailerx``, run record in ``uns['sailerx']``.
+
+        With ``posterior`` also obsm ``X_sailerx_mean`` and ``X_sailerx_std``, see `posterior`.
+        """
         a = _atac(mdata, self.record["atac"])
         result = AnnData(obs=pd.DataFrame(index=a.obs_names.astype(str)))
         result.obsm["X_sailerx"] = self.embed(a)
+        if posterior:
+            result.obsm["X_sailerx_mean"], result.obsm["X_sailerx_std"] = self.posterior(a)
         run = {key: value for key, value in self.record.items() if key != "versions"}
         result.uns["sailerx"] = {
             "settings": json.dumps({**asdict(self.settings), **run}, ensure_ascii=False),

@@ -69,12 +69,13 @@ def _maybe_file(path: str | None) -> AbstractContextManager[Path | None]:
     return store.new_file(path) if path else nullcontext()
 
 
-def _embed(model: str, input: str, output: str, threads: int | None) -> None:
+def _embed(model: str, input: str, output: str, posterior: bool, threads: int | None) -> None:
     from sailerx import api, store
 
     _set_threads(threads)
     with store.new_file(output) as path:
-        api.load(model).to_anndata(_read_any(input)).write_h5ad(path)
+        found = api.load(model).to_anndata(_read_any(input), posterior=posterior)
+        found.write_h5ad(path)
 
 
 def _impute(
@@ -121,6 +122,37 @@ def _open_any(path: str) -> Any:
     with warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
         warnings.simplefilter("ignore")
         return mudata.read_h5mu(path, backed="r")
+
+
+def _combine(output: str, paired: list[str], atac_only: list[str], **arguments: Any) -> None:
+    import mudata
+
+    from sailerx import api, store
+    from sailerx.hybrid import combine
+
+    with store.new_file(output) as path:
+        sets = {name: api.read(file) for name, file in map(_named, paired)}
+        alone = {name: _atac_of(file, arguments["atac"]) for name, file in map(_named, atac_only)}
+        together = combine(sets, alone, **arguments)
+        for name, report in together[arguments["atac"]].uns["matched_peaks"].items():
+            print(
+                f"{name}: {report['counts_kept']:,} of {report['counts']:,} counts kept, on "
+                f"{report['reference_peaks_reached']:,} of {report['reference_peaks']:,} peaks"
+            )
+        with warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
+            warnings.simplefilter("ignore")
+            together.write_h5mu(path)
+
+
+def _named(argument: str) -> tuple[str, str]:
+    """NAME=FILE, or a file that is named by what is before its ending."""
+    name, equals, file = argument.partition("=")
+    return (name, file) if equals else (Path(argument).stem, argument)
+
+
+def _atac_of(path: str, atac: str) -> Any:
+    found = _read_any(path)
+    return found if path.endswith(".h5ad") else found.mod.get(atac, found)
 
 
 def _read_any(path: str) -> Any:
@@ -216,6 +248,9 @@ def _parser() -> argparse.ArgumentParser:
     embed.add_argument("model", metavar="RUN/")
     embed.add_argument("input", metavar="IN.h5mu", help="or an .h5ad file with the ATAC alone")
     embed.add_argument("-o", "--output", required=True, metavar="OUT.h5ad", help="obsm X_sailerx")
+    embed.add_argument(
+        "--posterior", action="store_true", help="also obsm X_sailerx_mean and X_sailerx_std of q(z|x)"
+    )
     embed.add_argument("--threads", type=int, help="CPU threads of PyTorch")
 
     impute = _command(
@@ -259,6 +294,15 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("-o", "--output", default="demo", metavar="DIR")
     demo.add_argument("--labels", metavar="COLUMN", help="obs column of cell types")
     demo.add_argument("--seed", type=int, default=0)
+
+    combine = _command(commands, "combine", _combine, "several data sets as one, for hybrid training")
+    combine.add_argument("-o", "--output", required=True, metavar="OUT.h5mu")
+    sets: dict[str, Any] = {"nargs": "+", "metavar": "NAME=FILE"}
+    combine.add_argument("--paired", required=True, help="RNA and ATAC (.h5mu)", **sets)
+    combine.add_argument("--atac-only", default=[], help="ATAC alone (.h5ad or .h5mu)", **sets)
+    combine.add_argument("--key", default="set", metavar="COLUMN", help="obs column that names the set")
+    combine.add_argument("--rna", default="rna", metavar="NAME", help="name of the RNA modality")
+    combine.add_argument("--atac", default="atac", metavar="NAME", help="name of the ATAC modality")
 
     simulate = _command(commands, "simulate", _simulate, "write simulated paired data of known truth")
     simulate.add_argument("output", metavar="OUT.h5mu")
