@@ -305,6 +305,20 @@ def test_interrupt_leaves_nothing_behind(
     assert files_below(tmp_path) == set()
 
 
+def test_termination_leaves_nothing_behind(file: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sailerx", "fit", str(file), "-o", "new/run", *TINY_FLAGS]
+    long = [*command, "--max-epochs=100000", "--progress=lines"]
+    with subprocess.Popen(long, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "epoch" not in (line := process.stderr.readline()):
+            assert line, "it ended before it trained"
+        process.terminate()
+        errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "sailerx: interrupted"
+    assert files_below(tmp_path) == set()
+
+
 def test_unexpected_errors_say_how_to_see_where(
     run: Run, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

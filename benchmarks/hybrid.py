@@ -1,0 +1,125 @@
+"""Hybrid training: what cells without RNA gain from training beside cells that have it.
+
+    python benchmarks/hybrid.py DATA.h5mu --labels cell_type --library library_batch --atac-only 09J 09K 09L --drop Mis \\
+        --out benchmarks/results/hybrid.csv
+    python benchmarks/hybrid.py --table benchmarks/results/hybrid.csv --into benchmarks/README.md
+
+The RNA of whole libraries is taken away. Their cells are then embedded in four ways, and scored by the labels: clusters of
+these cells alone (best of the usual resolutions), and labels voted by their 15 nearest cells among those with RNA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+from typing import Any
+
+import mudata
+import numpy as np
+import pandas as pd
+from quality import place
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.neighbors import KNeighborsClassifier
+
+import sailerx
+from sailerx import metrics
+from sailerx.lsi import lsi
+
+METHODS = {
+    "lsi": "ATAC LSI of all cells, components 2 to 21",
+    "alone": "the model trained on the ATAC-only cells alone",
+    "paired": "the model trained on the paired cells alone",
+    "hybrid": "**hybrid training**",
+}
+
+
+def embedded(method: str, mdata: mudata.MuData, alone: np.ndarray, seed: int) -> np.ndarray:
+    """All cells, of which those in ``alone`` have lost their RNA."""
+    quiet: dict[str, Any] = {"seed": seed, "progress": "lines", "device": "cpu"}
+    atac = mdata["atac"]
+    if method == "lsi":
+        return lsi(atac.X, seed=seed)
+    if method == "alone":  # at gamma = 0 RNA has no say
+        only = together(mdata["rna"][alone].copy(), atac[alone].copy())
+        return sailerx.fit(only, gamma=0.0, **quiet).embed(atac)
+    paired_rna = mdata["rna"][~alone].copy()
+    cells = atac[~alone].copy() if method == "paired" else atac
+    return sailerx.fit(together(paired_rna, cells), **quiet).embed(atac)
+
+
+def together(rna: Any, atac: Any) -> mudata.MuData:
+    with mudata.set_options(pull_on_update=False):
+        return mudata.MuData({"rna": rna, "atac": atac})
+
+
+def score(
+    z: np.ndarray, labels: np.ndarray, alone: np.ndarray, drop: list[str], seed: int
+) -> dict[str, float]:
+    """Clusters of the ATAC-only cells, and labels carried over from the paired ones."""
+    z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+    known = ~np.isin(labels, drop)
+    found = metrics.score(z[alone & known], labels[alone & known], seed=seed)
+    voter = KNeighborsClassifier(15).fit(z[~alone & known], labels[~alone & known])
+    voted = voter.predict(z[alone & known])
+    return {
+        "nmi": float(found["nmi"]),
+        "ari": float(found["ari"]),
+        "transfer": float(balanced_accuracy_score(labels[alone & known], voted)),
+        "cells": int((alone & known).sum()),
+    }
+
+
+def table(rows: pd.DataFrame) -> str:
+    """Markdown: each seed's scores and their mean."""
+    lines = ["| method | NMI | ARI | label transfer |", "| --- | ---: | ---: | ---: |"]
+    for method, title in METHODS.items():
+        of_method = rows[rows["method"] == method].sort_values("seed")
+        if len(of_method):
+            cells = [
+                f"{of_method[s].mean():.3f} ({', '.join(f'{v:.3f}' for v in of_method[s])})"
+                for s in ("nmi", "ari", "transfer")
+            ]
+            lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", nargs="?", type=Path, metavar="DATA.h5mu")
+    parser.add_argument("--labels", default="cell_type")
+    parser.add_argument("--library", default="library_batch", help="obs column of libraries")
+    parser.add_argument("--atac-only", nargs="+", default=[], help="libraries whose RNA is taken away")
+    parser.add_argument("--drop", nargs="+", default=[], help="labels of cells that are not scored")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, metavar="OUT.csv")
+    parser.add_argument("--table", type=Path, metavar="OUT.csv", help="print the table of a CSV")
+    parser.add_argument("--into", type=Path, help="also put it into this page, between its markers")
+    given = parser.parse_args()
+    if given.table:
+        text = table(pd.read_csv(given.table))
+        print(text)
+        if given.into:
+            place(text, given.table.stem, given.into)
+        return
+    warnings.filterwarnings("ignore")
+    mdata = sailerx.read(given.data)
+    obs = mdata["atac"].obs
+    alone = obs[given.library].astype(str).isin(given.atac_only).to_numpy()
+    labels = obs[given.labels].astype(str).to_numpy()
+    rows = pd.read_csv(given.out).to_dict("records") if given.out.exists() else []
+    for seed in given.seeds:
+        for method in given.methods:
+            if any((row["method"], row["seed"]) == (method, seed) for row in rows):
+                continue
+            z = embedded(method, mdata, alone, seed)
+            rows.append({"method": method, "seed": seed} | score(z, labels, alone, given.drop, seed))
+            print(rows[-1], flush=True)
+            pd.DataFrame(rows).to_csv(given.out, index=False)
+
+
+if __name__ == "__main__":
+    main()
