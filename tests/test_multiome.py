@@ -179,6 +179,14 @@ def test_depth_column_of_the_whole_stands_in_for_counts(mdata: mudata.MuData) ->
     np.testing.assert_allclose(multiome(changed, rna_embedding="X_given").w, multiome(mdata).w, rtol=1e-5)
 
 
+def test_depths_are_kept_with_the_cells_and_missing_without_rna(mdata: mudata.MuData) -> None:
+    with pytest.warns(UserWarning, match="are trained without alignment"):
+        found = multiome(with_part(mdata, rna=mdata["rna"][10:].copy()))
+    np.testing.assert_array_equal(found.depth, (mdata["atac"].X > 0).sum(axis=1).A1)
+    assert np.isnan(found.rna_depth[:10]).all()
+    np.testing.assert_array_equal(found.rna_depth[10:], mdata["rna"][10:].X.sum(axis=1).A1)
+
+
 def test_no_rna_depth_at_all_warns_and_weighs_one(mdata: mudata.MuData) -> None:
     with pytest.warns(UserWarning, match="no RNA counts and no depth column .*all alignment weights w are 1"):
         data = multiome(with_part(mdata, rna=without_counts(mdata)), rna_embedding="X_given")
