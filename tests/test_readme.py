@@ -1,7 +1,7 @@
 """The code blocks of README.md run as they stand there.
 
 Each block is run alone, in the order of the page, and all in one folder that holds what the page takes for
-given: ``multiome.h5mu`` and, for R, ``obj.rds``. A block that cannot run here stands under a comment that says
+given: ``multiome.h5mu``, ``atac_only.h5ad`` and, for R, ``obj.rds``. A block that cannot run here stands under a comment that says
 why, and counts as a skip:
 
     <!-- not run: needs a file of your own -->
@@ -69,6 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         adata.obs["plate"] = np.resize(["p1", "p2", "p3"], adata.n_obs)
     with mudata.set_options(pull_on_update=False):
         mdata.write(path / "multiome.h5mu")
+    sailerx.simulate(100, 300, 500, 3, seed=0)["atac"].write_h5ad(path / "atac_only.h5ad")
     return path
 
 
