@@ -129,7 +129,7 @@ class Model:
             Open peaks that every cell is taken to have; by default the geometric mean of the training cells.
         batch
             A batch that every cell is taken to be from: a level, or ``{column: level}`` where there are several columns. By
-            default probabilities are averaged over all batches with equal weight, which takes a pass for each.
+            default half-way between all batches (every level of a column with equal weight).
         threshold
             Keep only probabilities above it: X is sparse (CSR).
         samples

@@ -138,7 +138,7 @@ def _blocks(
             if samples is None:
                 yield (decoder.probability(mean[some].to(device)).cpu().numpy(),)
             else:
-                noise = rng.standard_normal((len(some), samples, mean.shape[1]), np.float32)
+                noise = rng.standard_normal((len(some), int(samples), mean.shape[1]), np.float32)
                 z = mean[some, None] + std[some, None] * torch.from_numpy(noise)
                 yield decoder.moments(z.to(device))
 
@@ -176,15 +176,9 @@ class _Decoder:
 
     @torch.no_grad()
     def probability(self, z: torch.Tensor) -> torch.Tensor:
-        """Probability that each peak is open, cells × peaks: the mean over the rows of c."""
-        p = self._at(z, self.c[0])
-        for c in self.c[1:]:
-            p += self._at(z, c)
-        p /= len(self.c)
+        """Probability that each peak is open, cells × peaks."""
+        p = self.vae.decode(z, self.c.expand(len(z), -1), self.peaks).sigmoid_()
         return p if self.order is None else p[:, self.order]
-
-    def _at(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        return self.vae.decode(z, c.expand(len(z), -1), self.peaks).sigmoid_()
 
     def moments(self, z: torch.Tensor) -> Block:
         """Mean and standard deviation of the probability over samples of z (cells × samples × latent)."""
