@@ -10,6 +10,8 @@ export SAILERX_PYTHON := $(CURDIR)/.venv/bin/python
 
 PYTHON_IN_VENV := .venv/bin/python
 PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PYTHON_IN_VENV) -m pytest
+# Two files of tests at a time, each in a process of its own with one thread.
+PARALLEL := -n 2 --dist loadfile
 DEMO_SCRIPT ?= rpkg/inst/scripts/demo.R
 DEMO_FOLDER ?= demo
 # For `make demo`: a file, and the columns of its metadata; cells with the label DROP are not scored.
@@ -50,10 +52,10 @@ demo: setup  ## simulated data through R into demo/; on a real file: make demo D
 	Rscript $(DEMO_SCRIPT) "$(DEMO_FOLDER)" $(if $(DATA),"$(DATA)" "$(LABELS)" "$(BATCH)" "$(DROP)")
 
 test: setup  ## the checks that every change must pass (under 20 minutes)
-	$(PYTEST) -m "not full"
+	$(PYTEST) $(PARALLEL) -m "not full"
 
 test-full: setup  ## all checks, for a release (under 80 minutes)
-	$(PYTEST) --hypothesis-profile=full
+	$(PYTEST) $(PARALLEL) --hypothesis-profile=full
 
 lint: setup  ## layout, style and types of the Python code
 	$(PYTEST) tests/test_lint.py
