@@ -40,6 +40,7 @@ from sailerx.reference import rna_pca
 HERE = Path(__file__).resolve().parent
 REMOVED = 0.25  # of the open peaks
 FEWEST = 20  # removed ones of a peak that is scored
+MOST = 1000  # peaks scored, a random choice of these
 STRATA = 10  # of depth, within which cells are compared
 NEIGHBORS = 50
 PEAKS_OF_PCA, COMPONENTS = 5000, 30
@@ -127,29 +128,25 @@ def peer(name: str, work: Path, seed: int, python: str) -> dict[str, np.ndarray]
 
 def imputed(
     model: sailerx.Model, train: mudata.MuData, work: Path, seed: int, python: str
-) -> tuple[dict[str, Columns], dict[str, dict[str, float]]]:
-    """Matrices by method, and what they cost."""
+) -> Iterator[tuple[str, Columns, dict[str, float]]]:
+    """Name, matrix and cost of each method."""
     x = sp.csr_matrix(train["atac"].X)
-    ours = ad.read_h5ad(work / "sailerx.h5ad", backed="r")
-    column_of = ours.var_names.get_indexer(train["atac"].var_names)
-    whole = np.empty(ours.shape, np.float32)
-    ours.X.read_direct(whole)
-    magic, scopen = (peer(name, work, seed, python) for name in ("magic", "scopen"))
+    by_peak, frequency = x.tocsc(), np.asarray(x.mean(axis=0)).ravel()
+    yield "raw", lambda some: by_peak[:, some].toarray(), {}
+    yield "frequency", lambda some: np.tile(frequency[some], (x.shape[0], 1)), {}
     g = rna_pca(sp.csr_matrix(train["rna"].X), seed)[:, :30]
     unit = g / np.linalg.norm(g, axis=1, keepdims=True)
     near = NearestNeighbors(n_neighbors=NEIGHBORS).fit(unit).kneighbors_graph()
-    by_peak, frequency = x.tocsc(), np.asarray(x.mean(axis=0)).ravel()
-    methods: dict[str, Columns] = {
-        "sailerx": lambda some: whole[:, column_of[some]],
-        "magic": lambda some, m=magic["whole"]: m[:, some],
-        "scopen": lambda some: scopen["left"] @ scopen["right"][:, some],
-        "rna_neighbors": lambda some: (near @ by_peak[:, some]).toarray() / NEIGHBORS,
-        "raw": lambda some: by_peak[:, some].toarray(),
-        "frequency": lambda some: np.tile(frequency[some], (x.shape[0], 1)),
-    }
-    cost = {"magic": json.loads(str(magic["cost"])), "scopen": json.loads(str(scopen["cost"]))}
-    cost["sailerx"] = json.loads((work / "sailerx.json").read_text())
-    return methods, cost
+    yield "rna_neighbors", lambda some: (near @ by_peak[:, some]).toarray() / NEIGHBORS, {}
+    ours = ad.read_h5ad(work / "sailerx.h5ad", backed="r")
+    column_of = ours.var_names.get_indexer(train["atac"].var_names)
+    whole = ours.X[:]
+    yield "sailerx", lambda some: whole[:, column_of[some]], json.loads((work / "sailerx.json").read_text())
+    scopen = peer("scopen", work, seed, python)
+    cost = json.loads(str(scopen["cost"]))
+    yield "scopen", lambda some: scopen["left"] @ scopen["right"][:, some], cost
+    magic = peer("magic", work, seed, python)
+    yield "magic", lambda some: magic["whole"][:, some], json.loads(str(magic["cost"]))
 
 
 # Scores
@@ -159,6 +156,7 @@ def recovery(columns: Columns, x: sp.csr_matrix, removed: sp.csr_matrix) -> dict
     """How well the removed ones of a peak are told from its zeros, by the values of its cells; means over peaks."""
     depth = np.asarray(x.sum(axis=1)).ravel()
     peaks = np.flatnonzero(np.bincount(removed.indices, minlength=x.shape[1]) >= FEWEST)
+    peaks = np.sort(np.random.default_rng(0).permutation(peaks)[:MOST])
     stratum = np.minimum(rankdata(depth, "ordinal") * STRATA // (len(depth) + 1), STRATA - 1)
     found: dict[str, list[np.ndarray]] = {}
     for some in np.array_split(peaks, max(1, len(peaks) // 200)):
@@ -362,11 +360,10 @@ def computed(given: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:
         found = differential(model, whole, given.labels, tuple(given.groups), given.seed)
         yield rows_of("differential", "sailerx", found)
     if "imputation" in given.parts:
-        methods, cost = imputed(model, train, given.work, given.seed, given.peers_python)
         x = sp.csr_matrix(train["atac"].X)
-        for name, columns in methods.items():
+        for name, columns, cost in imputed(model, train, given.work, given.seed, given.peers_python):
             print(name, file=sys.stderr, flush=True)
-            scores = recovery(columns, x, removed) | cost.get(name, {})
+            scores = recovery(columns, x, removed) | cost
             if name != "frequency":
                 scores |= separation(columns, train, given.labels, given.drop, given.seed)
             yield rows_of("imputation", name, scores)
