@@ -312,7 +312,8 @@ def table(rows: list[dict[str, str]]) -> str:
     lines = [["method", *SCORES.values()], ["---", *["---:"] * len(SCORES)]]
     for method, title in TITLES.items():
         cells = [value.get((method, score)) for score in SCORES]
-        text = ["" if v is None else f"{v:,.0f}" if v > 10 else f"{v:.3f}" for v in cells]
+        digits = [0 if score in ("seconds", "peak_mb") else 4 if "auprc" in score else 3 for score in SCORES]
+        text = ["" if v is None else f"{v:,.{n}f}" for v, n in zip(cells, digits, strict=True)]
         lines.append([title, *text])
     return _markdown(lines)
 
