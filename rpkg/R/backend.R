@@ -10,8 +10,9 @@ own_options <- c(
   "rna" = "rna.assay", "atac" = "atac.assay", "progress" = "verbose"
 )
 
-# list(n_latent = 30, preset = "paper") -> c("--n-latent", "30", "--preset", "paper")
-command_options <- function(options, call = rlang::caller_env()) {
+# list(n_latent = 30, preset = "paper") -> c("--n-latent", "30", "--preset", "paper");
+# list(batch = c(donor = "a")) -> c("--batch", "donor=a")
+command_options <- function(options, own = own_options, call = rlang::caller_env()) {
   if (!length(options)) {
     return(character())
   }
@@ -22,9 +23,9 @@ command_options <- function(options, call = rlang::caller_env()) {
       i = "For example {.code RunSAILERX(object, n_latent = 30)}."
     ), call = call)
   }
-  own <- intersect(names, names(own_options))
-  if (length(own)) {
-    cli::cli_abort("The option {.val {own[1]}} is set by the argument {.arg {own_options[[own[1]]]}}.", call = call)
+  taken <- intersect(names, names(own))
+  if (length(taken)) {
+    cli::cli_abort("The option {.val {taken[1]}} is set by the argument {.arg {own[[taken[1]]]}}.", call = call)
   }
   unlist(Map(command_option, names, options, MoreArgs = list(call = call)), use.names = FALSE)
 }
@@ -45,7 +46,8 @@ command_option <- function(name, value, call) {
   if (isFALSE(value)) {
     return(paste0("--no-", name))
   }
-  c(paste0("--", name), if (is.numeric(value)) number_text(value) else as.character(value))
+  text <- if (is.numeric(value)) number_text(value) else as.character(value)
+  c(paste0("--", name), paste0(if (!is.null(names(value))) paste0(names(value), "="), text))
 }
 
 # The shortest text that Python reads as the same number; whole numbers in full.
@@ -59,8 +61,8 @@ number_text <- function(x) {
   }, character(1))
 }
 
-# What Python needs, and no more. Metadata of the whole lies in the global obs.
-write_input <- function(object, folder, rna, atac, reference, columns) {
+# What Python needs, and no more. Metadata of the whole lies in the global obs, or with `own` in each modality's.
+write_input <- function(object, path, rna, atac, reference, columns, own = FALSE) {
   if (!is.null(reference)) {
     object[[reference]] <- bare_reduction(object[[reference]], rna)
   }
@@ -68,12 +70,22 @@ write_input <- function(object, folder, rna, atac, reference, columns) {
   if (is.na(rna_layer)) {
     columns <- c(columns, intersect(paste0("nCount_", c("RNA", rna)), colnames(object[[]])))
   }
-  WriteH5MU(
-    object, file.path(folder, "input.h5mu"),
-    assays = c(rna = rna, atac = atac), layer = rlang::set_names(c(rna_layer, "counts"), c(rna, atac)),
-    reductions = as.character(reference), graphs = character(), meta.data = unique(as.character(columns)),
-    features = FALSE, chromatin = FALSE
-  )
+  assays <- c(rna = rna, atac = atac)
+  options <- input_options(assays, c(rna_layer, "counts"))
+  meta <- check_meta_data(object, unique(as.character(columns)))
+  meta <- if (own) {
+    list(global = meta[character()], own = rlang::set_names(list(meta, meta), assays))
+  } else {
+    list(global = meta, own = list())
+  }
+  write_atomically(path, FALSE, function(path) {
+    write_mudata(path, object, assays, as.character(reference), character(), meta, options)
+  })
+}
+
+# Counts alone: no further layers, no feature metadata but where peaks lie.
+input_options <- function(assays, layer = rep("counts", length(assays))) {
+  list(layer = rlang::set_names(layer, assays), layers = NULL, features = FALSE, chromatin = FALSE, gzip = 0L)
 }
 
 # Without loadings, and at home in the RNA assay whichever assay it was made from.

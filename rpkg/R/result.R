@@ -27,13 +27,23 @@ as_reduction <- function(result, assay, key, cells) {
   versions <- c(result$versions, R = as.character(getRversion()), own_versions())
   SeuratObject::CreateDimReducObject(
     embeddings = embedding, key = key, assay = assay,
-    misc = list(settings = result$settings, versions = versions, history = result$history, run = result$run)
+    misc = list(
+      settings = result$settings, versions = versions, history = result$history, run = result$run,
+      set = result$set, matched.peaks = result$matched.peaks
+    )
   )
 }
 
 own_versions <- function() {
   packages <- c(`sailerx (R)` = "sailerx", SeuratObject = "SeuratObject")
   lapply(packages, function(package) as.character(utils::packageVersion(package)))
+}
+
+# The embedding as a reduction of the object, and its command log.
+add_result <- function(object, result, assay, name, key, params, verb = "RunSAILERX") {
+  key <- unused_key(object, name, key)
+  add_reduction(object, as_reduction(result, assay, key, colnames(object)), name) |>
+    log_command(assay, name, params, verb)
 }
 
 # A reduction of that name goes first: Seurat warns of every change of shape.
@@ -47,14 +57,61 @@ add_reduction <- function(object, reduction, name) {
 
 # Built by hand: LogSeuratCommand() deparses the call, and with it the whole
 # object where RunSAILERX() was called by do.call().
-log_command <- function(object, assay, reduction, params) {
-  name <- paste("RunSAILERX", assay, reduction, sep = ".")
+log_command <- function(object, assay, result, params, verb) {
+  name <- paste(verb, assay, result, sep = ".")
   arguments <- vapply(params, function(value) paste(deparse(value), collapse = " "), character(1))
   object[[name]] <- new(
     "SeuratCommand",
     name = name, time.stamp = Sys.time(), assay.used = assay,
-    call.string = sprintf("RunSAILERX(%s)", paste(names(params), arguments, sep = " = ", collapse = ", ")),
+    call.string = sprintf("%s(%s)", verb, paste(names(params), arguments, sep = " = ", collapse = ", ")),
     params = Filter(Negate(is.null), params)
   )
   object
+}
+
+#' How training went
+#'
+#' @param object A `Seurat` object that [RunSAILERX()] was run on, or the
+#'   reduction itself.
+#' @param reduction Name of the reduction.
+#' @returns A data frame with one row per epoch: `epoch` (from 0),
+#'   `loss` and its terms, schedules and speed, as Python names them.
+#' @seealso [RunSAILERX()]
+#' @examplesIf sailerx_available()
+#' set.seed(1)
+#' cells <- paste0("cell", 1:60)
+#' counts <- function(features) {
+#'   values <- rpois(length(features) * 60, 1)
+#'   matrix <- matrix(values, ncol = 60, dimnames = list(features, cells))
+#'   as(matrix, "CsparseMatrix")
+#' }
+#' start <- seq(1000, by = 2000, length.out = 45)
+#' peaks <- c(paste("chr1", start, start + 500, sep = "-"),
+#'            paste("chr2", start, start + 500, sep = "-"))
+#' object <- SeuratObject::CreateSeuratObject(counts(paste0("gene", 1:80)))
+#' object[["peaks"]] <- SeuratObject::CreateAssay5Object(counts(peaks))
+#' object$type <- rep(c("a", "b"), 30)
+#'
+#' # The other verbs need the model, so it is kept.
+#' folder <- tempfile()
+#' object <- RunSAILERX(object, n_latent = 5, max_epochs = 2, keep = folder, verbose = FALSE)
+#' sailerx_history(object)
+#'
+#' ImputeSAILERX(object, regions = "chr1:1-9000", group.by = "type", verbose = FALSE)
+#' object <- ImputeSAILERX(object, features = peaks[1:10], verbose = FALSE)
+#' object[["imputed"]]
+#'
+#' head(FindMarkersSAILERX(object, "a", "b", group.by = "type", verbose = FALSE))
+#'
+#' query <- SeuratObject::CreateSeuratObject(counts(peaks), assay = "peaks")
+#' query <- MapSAILERX(object, query, verbose = FALSE)
+#' query[["sailerx"]]
+#' unlink(folder, recursive = TRUE)
+#' @export
+sailerx_history <- function(object, reduction = "sailerx") {
+  if (!inherits(object, "DimReduc")) {
+    check_seurat(object)
+    object <- check_own_reduction(object, reduction)
+  }
+  SeuratObject::Misc(object, slot = "history")
 }

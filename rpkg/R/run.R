@@ -9,6 +9,10 @@
 #' reference reduction and the named columns of the metadata. Everything comes
 #' back by cell name. Interrupting R ends Python too and removes the files.
 #'
+#' Cells with accessibility but no RNA are trained without a teacher beside the
+#' others (hybrid training). They may be in the object, where its RNA assay has
+#' fewer cells than its peak assay, or in objects of their own: see `unpaired`.
+#'
 #' Rows of the embedding have length one, so Euclidean neighbours (what
 #' `Seurat::FindNeighbors()` and `Seurat::RunUMAP()` look for) and cosine
 #' neighbours are the same.
@@ -39,19 +43,24 @@
 #'   lists them with their defaults. For an assay: also the arguments of the
 #'   method for `Seurat` objects.
 #' @returns For a `Seurat` object: the object with one more reduction and an
-#'   entry in its command log. For an assay: the reduction alone. It is a
-#'   `DimReduc`, by slot:
+#'   entry in its command log; with `unpaired`, a list of `object` and `unpaired`,
+#'   the list of the other objects, each with the reduction of its cells. For an
+#'   assay: the reduction alone. It is a `DimReduc`, by slot:
 #'   * `cell.embeddings`: cells × latent dimensions, columns `SAILERX_1`, ...;
 #'     the cells of the peak assay,
 #'   * `assay.used`: the peak assay,
 #'   * `key`: `reduction.key`,
 #'   * `misc`: `settings` (list; every setting of the run), `versions` (list),
 #'     `history` (data frame, one row per epoch and one column per loss term)
-#'     and `run` (the folder with the model, or `NULL`).
+#'     and `run` (the folder with the model, or `NULL`); with `unpaired` also
+#'     `set` (the name of the set, `paired` for `object`) and `matched.peaks` (what
+#'     was kept of the peaks and counts, where they were matched by overlap).
 #' @references Cao and others (2022), Integrated analysis of multimodal
 #'   single-cell data with structural similarity, Nucleic Acids Research
 #'   50(21):e121, \doi{10.1093/nar/gkac781}.
-#' @seealso [sailerx_sitrep()], [install_sailerx()], [WriteH5MU()]
+#' @seealso [ImputeSAILERX()], [MapSAILERX()], [FindMarkersSAILERX()] and
+#'   [sailerx_history()] for what a trained model gives; [sailerx_sitrep()],
+#'   [install_sailerx()], [WriteH5MU()]
 #' @examplesIf sailerx_available()
 #' set.seed(1)
 #' cells <- paste0("cell", 1:60)
@@ -110,8 +119,14 @@ RunSAILERX.default <- function(object, ...) {
 #'   the section *Which Python*.
 #' @param verbose Show the progress of Python.
 #' @param keep A new folder in which to keep the run: `input.h5mu`, the model in
-#'   `run/` and `embedding.h5ad`. `NULL`: nothing is kept. The temporary files
-#'   lie in [tempdir()], or beside `keep` if there is one.
+#'   `run/` and `embedding.h5ad`. `NULL`: nothing is kept, and what needs the
+#'   model ([ImputeSAILERX()], [MapSAILERX()], [FindMarkersSAILERX()]) cannot be
+#'   had. The temporary files lie in [tempdir()], or beside `keep` if there is one.
+#' @param unpaired A named list of `Seurat` objects with accessibility alone,
+#'   for hybrid training. Each must have a peak assay (called `atac.assay`, or its
+#'   only one) and the columns of `batch` and `covariates`. Counts on other peaks
+#'   than those of `object` are brought onto them by overlap. With several
+#'   objects, the set of a cell is one more batch.
 #' @rdname RunSAILERX
 #' @export
 RunSAILERX.Seurat <- function(
@@ -128,6 +143,7 @@ RunSAILERX.Seurat <- function(
   python = NULL,
   verbose = TRUE,
   keep = NULL,
+  unpaired = NULL,
   ...
 ) {
   backend <- rlang::arg_match(backend)
@@ -137,6 +153,7 @@ RunSAILERX.Seurat <- function(
   check_columns(object, batch, "batch")
   check_columns(object, covariates, "covariates")
   check_seed(seed)
+  unpaired.assays <- check_unpaired(unpaired, atac.assay, c(batch, covariates), reduction.name, reduction.key)
   reduction.key <- check_reduction(object, reduction.name, reduction.key)
   keep <- check_keep(keep)
   options <- command_options(list(...))
@@ -144,10 +161,18 @@ RunSAILERX.Seurat <- function(
 
   folder <- working_folder(keep)
   on.exit(unlink(folder, recursive = TRUE), add = TRUE)
-  write_input(object, folder, rna.assay, atac.assay, reference, c(batch, covariates))
-  arguments <- fit_arguments(folder, reference, batch, covariates, seed, verbose, options)
-  run_sailerx(arguments, backend, python, folder, verbose, c(rna = rna.assay, atac = atac.assay))
+  assays <- c(rna = rna.assay, atac = atac.assay)
+  here <- rlang::current_env()
+  run <- function(arguments) run_sailerx(arguments, backend, python, folder, verbose, assays, here)
+  input <- file.path(folder, "input.h5mu")
+  if (is.null(unpaired)) {
+    write_input(object, input, rna.assay, atac.assay, reference, c(batch, covariates))
+  } else {
+    write_hybrid_input(object, unpaired, assays, unpaired.assays, reference, c(batch, covariates), folder, run)
+  }
+  run(fit_arguments(folder, reference, c(batch, set_column(object, assays, unpaired)), covariates, seed, verbose, options))
   result <- read_result(file.path(folder, "embedding.h5ad"))
+  matched <- if (!is.null(unpaired)) read_matched_peaks(input, "atac")
   if (!is.null(keep)) {
     keep_run(folder, keep)
     result$run <- file.path(keep, "run")
@@ -156,11 +181,15 @@ RunSAILERX.Seurat <- function(
   params <- list(
     atac.assay = atac.assay, reference = reference, batch = batch, covariates = covariates,
     rna.assay = rna.assay, seed = seed, reduction.name = reduction.name,
-    reduction.key = reduction.key, backend = backend, python = python, keep = keep, ...
+    reduction.key = reduction.key, backend = backend, python = python, keep = keep, unpaired = names(unpaired), ...
   )
-  reduction <- as_reduction(result, atac.assay, reduction.key, colnames(object))
-  add_reduction(object, reduction, reduction.name) |>
-    log_command(atac.assay, reduction.name, params)
+  if (is.null(unpaired)) {
+    return(add_result(object, result, atac.assay, reduction.name, reduction.key, params))
+  }
+  add <- function(object, set, assay) {
+    add_result(object, result_of_set(result, object[[assay]], set, matched), assay, reduction.name, reduction.key, params)
+  }
+  list(object = add(object, PAIRED, atac.assay), unpaired = Map(add, unpaired, names(unpaired), unpaired.assays))
 }
 
 #' @param rna The RNA assay (genes × cells), for the method that takes the peak
@@ -171,6 +200,7 @@ RunSAILERX.Seurat <- function(
 #' @export
 RunSAILERX.Assay <- function(object, rna, reference = NULL, meta.data = NULL, ...) {
   check_assay_arguments(rna, reference)
+  check_no_unpaired(...names())
   seurat <- SeuratObject::CreateSeuratObject(object, assay = "atac", meta.data = meta.data)
   seurat[["rna"]] <- rna
   if (!is.null(reference)) {

@@ -289,7 +289,7 @@ write_modalities <- function(file, object, assays, own, options) {
     }
     obs <- own[[assays[[modality]]]] %||% object[[]][character()]
     write_dataframe(node, "obs", obs[colnames(assay), , drop = FALSE])
-    var <- feature_frame(assay, assays[[modality]], options$features)
+    var <- feature_frame(assay, assays[[modality]], options$features, modality)
     write_dataframe(node, "var", var, index = file_names(assay))
     write_layers(node, assay, assays[[modality]], options)
     if (options$chromatin && inherits(assay, "ChromatinAssay")) {
@@ -350,14 +350,14 @@ file_names <- function(assay) {
 }
 
 # Feature metadata as columns of `var`, with chrom, start and end for peaks.
-feature_frame <- function(assay, name, features) {
+feature_frame <- function(assay, name, features, modality) {
   frame <- data.frame(row.names = rownames(assay))
   if (features) {
     own <- assay[[]]
     kept <- setdiff(colnames(own), c(ORIGINAL_NAME, "var.features", "var.features.rank"))
     frame <- cbind(storable_columns(own[kept], name), variable_columns(assay))
   }
-  coordinates <- peak_coordinates(assay, name)
+  coordinates <- peak_coordinates(assay, name, modality)
   frame[colnames(coordinates)] <- coordinates
   frame
 }
@@ -376,7 +376,7 @@ variable_columns <- function(assay) {
 }
 
 # chrom, start, end of each peak: 0-based, half-open. R counts from 1 and closed, so only the start differs, by one.
-peak_coordinates <- function(assay, name) {
+peak_coordinates <- function(assay, name, modality) {
   if (inherits(assay, "ChromatinAssay")) {
     ranges <- as.data.frame(GenomicRanges::granges(assay), row.names = rownames(assay))
     return(data.frame(
@@ -389,7 +389,7 @@ peak_coordinates <- function(assay, name) {
   if (all(c("chrom", "start", "end") %in% colnames(assay[[]]))) {
     return(assay[[]][c("chrom", "start", "end")])
   }
-  if (is_peak_assay(assay, name)) {
+  if (modality == "atac" || is_peak_assay(assay, name)) {
     return(parse_peaks(rownames(assay)))
   }
   NULL

@@ -50,6 +50,56 @@ toy_result <- local({
   }
 })
 
+# The same with a batch, and with its model kept until R ends.
+toy_kept <- local({
+  result <- NULL
+  function() {
+    result <<- result %||% toy_run(toy_object(), reference = "pca", batch = "donor", keep = tempfile("toy-model-"))
+    result
+  }
+})
+
+# Another name for the verbs that use a model: quiet, and on one thread.
+toy_verb <- function(verb, ...) {
+  verb(..., verbose = FALSE, threads = 1)
+}
+
+# The peak counts of some cells in an object of their own.
+toy_atac <- function(cells, peaks = toy_peaks(), assay = "peaks") {
+  counts <- SeuratObject::LayerData(toy_object()[["peaks"]], layer = "counts")[, cells]
+  rownames(counts) <- peaks
+  object <- SeuratObject::CreateSeuratObject(SeuratObject::CreateAssay5Object(counts), assay = assay)
+  object$donor <- toy_object()$donor[cells]
+  object
+}
+
+# The same peaks, each moved by some bases.
+moved_peaks <- function(by) {
+  table <- parse_peaks(toy_peaks())
+  paste(table$chrom, table$start + 1 + by, table$end + by, sep = "-")
+}
+
+# With the peak assay as Signac's, with annotation, a fragment file and motifs.
+as_signac <- function(object) {
+  counts <- SeuratObject::LayerData(object[["peaks"]], layer = "counts")
+  fragments <- system.file("extdata", "fragments.tsv.gz", package = "Signac")
+  annotation <- GenomicRanges::GRanges("chr1", IRanges::IRanges(c(900, 9000), width = 500), strand = "+")
+  S4Vectors::mcols(annotation) <- S4Vectors::DataFrame(
+    tx_id = c("t1", "t2"), gene_name = c("g1", "g2"), gene_id = c("i1", "i2"), gene_biotype = "protein_coding", type = "exon"
+  )
+  barcodes <- rlang::set_names(paste0("b", seq_along(colnames(counts))), colnames(counts))
+  assay <- Signac::CreateChromatinAssay(
+    counts, sep = c("-", "-"), annotation = annotation,
+    genome = GenomeInfoDb::Seqinfo(c("chr1", "chr2", "chrX"), c(1e6, 1e6, 1e6), genome = "toy"),
+    fragments = list(Signac::CreateFragmentObject(fragments, barcodes, validate.fragments = FALSE, verbose = FALSE))
+  )
+  sites <- Matrix::sparseMatrix(c(1, 5, 90), c(1, 2, 2), x = 1, dims = c(90, 2), dimnames = list(rownames(counts), c("m1", "m2")))
+  Signac::Motifs(assay) <- Signac::CreateMotifObject(sites)
+  object[["peaks"]] <- NULL
+  object[["peaks"]] <- assay
+  object
+}
+
 toy_embedding <- function(object, reduction = "sailerx") {
   SeuratObject::Embeddings(object, reduction)
 }

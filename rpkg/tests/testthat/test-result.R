@@ -17,3 +17,16 @@ test_that("one latent dimension stays a matrix in an object", {
   object <- add_reduction(object, as_reduction(result, "peaks", "SAILERX_", colnames(object)), "sailerx")
   expect_equal(dim(SeuratObject::Embeddings(object, "sailerx")), c(60, 1))
 })
+
+test_that("the history is a data frame with a row per epoch, from the object or the reduction", {
+  skip_if_no_sailerx()
+  history <- sailerx_history(toy_result())
+  expect_equal(history$epoch, c(0, 1), ignore_attr = TRUE)
+  expect_type(history$loss, "double")
+  expect_identical(sailerx_history(toy_result()[["sailerx"]]), history)
+})
+
+test_that("a reduction without history is refused, naming those that have one", {
+  expect_error(sailerx_history(toy_object(), "pca"), "made by `RunSAILERX\\(\\)`: \"pca\" is none")
+  expect_error(sailerx_history(1), "must be a <Seurat> object")
+})

@@ -1,0 +1,327 @@
+#' Impute accessibility
+#'
+#' The probability that a peak is open in a cell, as the trained model sees it
+#' once sequencing depth and batch are the same for all cells. Needs the model:
+#' train it with `RunSAILERX(object, keep = "folder")`.
+#'
+#' Cells are embedded from their peak counts alone, so the cells need not be
+#' those the model was trained on. All peaks of all cells make a dense matrix,
+#' which for a large object does not fit into memory: choose `features`,
+#' `regions` or `cells`, take group means, keep what exceeds a `threshold`
+#' (sparse), or write to a `file`.
+#'
+#' @inheritParams RunSAILERX
+#' @param object A `Seurat` object with a peak assay.
+#' @param features Names of peaks of that assay.
+#' @param regions Regions whose peaks are taken: `"chr1:1000-5000"` or
+#'   `"chr1-1000-5000"` (counted from 1, both ends included, as Signac does),
+#'   whole chromosomes (`"chr1"`), or a `GRanges`. Without `features` and
+#'   `regions`, all peaks.
+#' @param cells Names of cells; by default all.
+#' @param group.by Name of a metadata column, or `"ident"` for the identities:
+#'   means over the cells of each group.
+#' @param assay.name Name of the new assay. One of that name is replaced.
+#' @param file Path of an `.h5ad` file to write, some cells at a time, in place
+#'   of memory. Needs the package HDF5Array.
+#' @param reduction Name of the reduction whose model is used.
+#' @param atac.assay Name of the peak assay. `NULL`: the one of the reduction.
+#' @param model Folder of a model to use in place of the reduction's: what
+#'   `keep` named in [RunSAILERX()], or what `sailerx fit` wrote.
+#' @param ... Options of Python, by name: `depth`, `batch` (a level, or
+#'   `c(donor = "a")`), `threshold`, `samples`, `seed`, `threads`.
+#'   `python -m sailerx impute --help` describes them.
+#' @returns One of three:
+#'   * By default the object with one more assay, probabilities in its layer
+#'     `data` (peaks × cells). It is of the class of the peak assay; a
+#'     `ChromatinAssay` keeps ranges, genome, annotation, fragments and motifs
+#'     of the chosen peaks and cells.
+#'   * With `group.by` a matrix, peaks × groups.
+#'   * With `file` an `HDF5Array::H5ADMatrix` on that file, peaks × cells (or
+#'     groups), which is read as it is used.
+#'
+#'   Peaks have the order of `features`, and without them that of the peak
+#'   assay. With `samples`, the standard deviation over posterior samples is a
+#'   second assay (`assay.name` with `.std` behind it), the attribute `std` of
+#'   the matrix, or the layer `std` of the file.
+#' @seealso [RunSAILERX()], [FindMarkersSAILERX()]
+#' @inherit sailerx_history examples
+#' @export
+ImputeSAILERX <- function(
+  object,
+  features = NULL,
+  regions = NULL,
+  cells = NULL,
+  group.by = NULL,
+  assay.name = "imputed",
+  file = NULL,
+  reduction = "sailerx",
+  atac.assay = NULL,
+  model = NULL,
+  backend = c("subprocess", "reticulate"),
+  python = NULL,
+  verbose = TRUE,
+  ...
+) {
+  check_seurat(object)
+  backend <- rlang::arg_match(backend)
+  model <- model_folder(object, reduction, model)
+  atac.assay <- model_assay(object, reduction, atac.assay)
+  groups <- group_column(object, group.by)
+  choice <- check_choice(object[[atac.assay]], atac.assay, features, regions, cells)
+  check_new_assay(object, assay.name, atac.assay)
+  file <- check_result_file(file)
+  options <- command_options(list(...), impute_options)
+  if (is.null(file) && is.null(group.by) && !"--threshold" %in% options) {
+    check_fits(choice)
+  }
+  python <- find_python(python, backend)
+
+  folder <- working_folder(NULL)
+  on.exit(unlink(folder, recursive = TRUE), add = TRUE)
+  write_peaks(file.path(folder, "input.h5mu"), object, atac.assay, model_record(model)$atac, groups)
+  output <- file %||% file.path(folder, "output.h5ad")
+  arguments <- c(impute_arguments(folder, model, output, choice, names(groups)), options)
+  run_sailerx(arguments, backend, python, folder, verbose, c(atac = atac.assay))
+  if (!is.null(file)) {
+    values <- read_imputed(file, function(name) HDF5Array::H5ADMatrix(file))
+    return(in_order_of(values, object[[atac.assay]], atac.assay, !is.null(features))$values)
+  }
+  imputed <- in_order_of(read_imputed(output), object[[atac.assay]], atac.assay, !is.null(features))
+  if (!is.null(group.by)) {
+    return(imputed_matrix(imputed))
+  }
+  params <- list(
+    features = brief(features), regions = brief(as.character(regions)), cells = brief(cells), assay.name = assay.name,
+    reduction = reduction, atac.assay = atac.assay, model = model, backend = backend, python = python, ...
+  )
+  add_imputed(object, imputed, assay.name, atac.assay) |>
+    log_command(atac.assay, assay.name, params, "ImputeSAILERX")
+}
+
+# Names of options that ImputeSAILERX() sets itself, and the argument that does.
+impute_options <- c(
+  "output" = "file", "o" = "file", "peaks" = "features", "regions" = "regions", "cells" = "cells", "group-by" = "group.by"
+)
+
+# The column of groups as a factor, under its own name; no column without `group.by`.
+group_column <- function(object, group.by, call = rlang::caller_env()) {
+  if (is.null(group.by)) {
+    return(object[[]][character()])
+  }
+  check_name(group.by, "group.by", call = call)
+  if (group.by != "ident") {
+    check_columns(object, group.by, "group.by", call = call)
+  }
+  values <- if (group.by == "ident") SeuratObject::Idents(object) else object[[]][[group.by]]
+  rlang::set_names(data.frame(as.factor(values), row.names = colnames(object)), group.by)
+}
+
+# Peaks by their names in the file, regions as Python counts, cells; NULL where nothing was asked for.
+check_choice <- function(assay, name, features, regions, cells, call = rlang::caller_env()) {
+  check_members(features, rownames(assay), "features", "peaks of assay {.val {name}}", name, call)
+  check_members(cells, colnames(assay), "cells", "cells of assay {.val {name}}", name, call)
+  list(
+    peaks = if (!is.null(features)) file_names(assay)[match(features, rownames(assay))],
+    regions = if (!is.null(regions)) python_regions(regions, peak_coordinates(assay, name, "atac")$chrom, call),
+    cells = cells,
+    size = c(if (is.null(regions)) length(features %||% rownames(assay)) else 0, length(cells %||% colnames(assay)))
+  )
+}
+
+check_members <- function(wanted, there, arg, what, name, call) {
+  if (is.null(wanted)) {
+    return(invisible())
+  }
+  if (!is.character(wanted) || !length(wanted) || anyNA(wanted)) {
+    cli::cli_abort("{.arg {arg}} must be names, not {.obj_type_friendly {wanted}}.", call = call)
+  }
+  unknown <- setdiff(wanted, there)
+  if (length(unknown) || anyDuplicated(wanted)) {
+    bad <- c(unknown, wanted[duplicated(wanted)])[1]
+    problem <- if (length(unknown)) "{length(unknown)} of {length(wanted)} {?is/are} unknown, first {.val {bad}}" else "{.val {bad}} is there twice"
+    cli::cli_abort(c(
+      paste0("{.arg {arg}} must be different ", what, ": ", problem, "."),
+      i = "Its own are named like {.val {there[1]}}."
+    ), call = call)
+  }
+}
+
+# From 1 and both ends included, to from 0 and half-open: only the start differs.
+python_regions <- function(regions, chroms, call) {
+  if (inherits(regions, "GRanges")) {
+    regions <- paste0(GenomeInfoDb::seqnames(regions), ":", IRanges::start(regions), "-", IRanges::end(regions))
+  }
+  if (!is.character(regions) || !length(regions) || anyNA(regions)) {
+    cli::cli_abort("{.arg regions} must be text such as {.val chr1:1000-5000} or a {.cls GRanges}, not {.obj_type_friendly {regions}}.", call = call)
+  }
+  pattern <- "^(.+)[-:_]([0-9,]+)[-_]([0-9,]+)$"
+  whole <- regions %in% chroms | !grepl(pattern, regions)
+  start <- as.numeric(gsub(",", "", sub(pattern, "\\2", regions[!whole])))
+  regions[!whole] <- paste0(sub(pattern, "\\1", regions[!whole]), ":", number_text(pmax(start - 1, 0)), "-", sub(pattern, "\\3", regions[!whole]))
+  regions
+}
+
+check_new_assay <- function(object, name, source, call = rlang::caller_env()) {
+  check_name(name, "assay.name", call = call)
+  if (name != make.names(name)) {
+    cli::cli_abort("{.arg assay.name} must be a valid R name: use {.val {make.names(name)}}, not {.val {name}}.", call = call)
+  }
+  others <- setdiff(names(object), setdiff(SeuratObject::Assays(object), source))
+  if (name %in% others) {
+    cli::cli_abort("{.arg assay.name} must be free: {.val {name}} is the peak assay, a reduction or a graph of the object.", call = call)
+  }
+}
+
+check_result_file <- function(file, call = rlang::caller_env()) {
+  if (is.null(file)) {
+    return(NULL)
+  }
+  check_name(file, "file", call = call)
+  if (!grepl("\\.h5ad$", file)) {
+    cli::cli_abort("{.arg file} must end in {.val .h5ad}, not be {.path {file}}.", call = call)
+  }
+  rlang::check_installed("HDF5Array", "to read the file as it is used.", call = call)
+  check_target(file, overwrite = FALSE)
+  file.path(normalizePath(dirname(file)), basename(file))
+}
+
+# Values of the largest dense matrix that is brought into R's memory: 4 GB.
+LARGEST_DENSE <- 5e8
+
+check_fits <- function(choice, call = rlang::caller_env()) {
+  if (prod(choice$size) > LARGEST_DENSE) {
+    cli::cli_abort(c(
+      "The imputed values must fit into memory: {choice$size[1]} peaks of {choice$size[2]} cells would take {round(8e-9 * prod(choice$size))} GB.",
+      i = "Choose {.arg features}, {.arg regions} or {.arg cells}, take means by {.arg group.by}, keep what exceeds a {.arg threshold}, or write to a {.arg file}."
+    ), call = call)
+  }
+}
+
+impute_arguments <- function(folder, model, output, choice, group) {
+  c(
+    "impute", model, file.path(folder, "input.h5mu"), "-o", output,
+    lines_argument("--peaks", choice$peaks, folder),
+    lines_argument("--regions", choice$regions, folder),
+    lines_argument("--cells", choice$cells, folder),
+    if (length(group)) c("--group-by", group)
+  )
+}
+
+# `values` and perhaps `std` (peaks x cells or groups), and `peaks`, their table. `values`: another way to read them.
+read_imputed <- function(path, values = NULL) {
+  file <- h5_open(path)
+  on.exit(h5_close(file))
+  peaks <- read_dataframe(h5_child(file, "var"))
+  names <- list(rownames(peaks), read_index(h5_child(file, "obs")))
+  read <- function(name) {
+    node <- h5_child(file, name)
+    if (h5_is_group(node)) read_sparse(node) else h5_read(node)
+  }
+  std <- if (is.null(values) && h5_has(file, "layers/std")) `dimnames<-`(read("layers/std"), names)
+  list(values = `dimnames<-`((values %||% read)("X"), names), std = std, peaks = peaks)
+}
+
+# Peaks under the names of the assay and, unless the caller gave an order, in the assay's.
+in_order_of <- function(imputed, assay, name, given) {
+  rows <- rows_of_peaks(imputed$peaks, assay, name)
+  order <- if (given || !is.unsorted(rows, na.rm = TRUE)) seq_along(rows) else order(rows)
+  names <- ifelse(is.na(rows), seurat_names(rownames(imputed$peaks)), rownames(assay)[rows])[order]
+  rearrange <- function(matrix) {
+    if (is.null(matrix)) {
+      return(NULL)
+    }
+    if (is.unsorted(order)) matrix <- matrix[order, , drop = FALSE]
+    `rownames<-`(matrix, names)
+  }
+  list(
+    values = rearrange(imputed$values), std = rearrange(imputed$std),
+    peaks = imputed$peaks[order, , drop = FALSE], rows = rows[order]
+  )
+}
+
+imputed_matrix <- function(imputed) {
+  structure(imputed$values, std = imputed$std)
+}
+
+add_imputed <- function(object, imputed, name, source) {
+  cells <- intersect(colnames(object), colnames(imputed$values))
+  matrices <- list(imputed$values, imputed$std)
+  names(matrices) <- c(name, paste0(name, ".std"))
+  for (name in names(matrices)[lengths(matrices) > 0]) {
+    assay <- assay_like(object[[source]], matrices[[name]][, cells, drop = FALSE], imputed)
+    object <- put_assay(object, assay, name, source)
+  }
+  object
+}
+
+# The values (peaks x cells) as layer `data` of an assay of the same class.
+assay_like <- function(source, values, imputed) {
+  if (any(dim(values) < 2)) {
+    cli::cli_abort(c(
+      "An assay must have at least two peaks and two cells, but these are {nrow(values)} and {ncol(values)}.",
+      i = "Choose more, or take means by {.arg group.by}, which come as a matrix."
+    ), call = NULL)
+  }
+  if (inherits(source, "ChromatinAssay")) {
+    return(chromatin_like(source, values, imputed))
+  }
+  if (!inherits(source, "StdAssay")) {
+    return(with_metadata_of(SeuratObject::CreateAssayObject(data = values), source, imputed$rows))
+  }
+  # Layers of a v5 assay are sparse, or on disk.
+  assay <- SeuratObject::CreateAssay5Object(data = as_dgCMatrix(values))
+  with_metadata_of(assay, source, imputed$rows)
+}
+
+chromatin_like <- function(source, values, imputed) {
+  known <- !anyNA(imputed$rows)
+  ranges <- if (known) GenomicRanges::granges(source)[imputed$rows] else as_ranges(imputed$peaks)
+  motifs <- if (known) Signac::Motifs(source)
+  # Overlapping peaks are the user's own; that Signac had rather none is no news at this point.
+  assay <- suppressWarnings(Signac::CreateChromatinAssay(
+    data = values, ranges = ranges,
+    genome = genome_for(ranges, GenomeInfoDb::seqinfo(source)),
+    fragments = Signac::Fragments(source), annotation = Signac::Annotation(source),
+    motifs = if (!is.null(motifs)) subset(motifs, features = rownames(values)),
+    validate.fragments = FALSE, verbose = FALSE
+  ))
+  with_metadata_of(assay, source, imputed$rows)
+}
+
+# The source's genome, if it has one that knows all the chromosomes.
+genome_for <- function(ranges, info) {
+  if (!is.null(info) && all(GenomeInfoDb::seqlevels(ranges) %in% GenomeInfoDb::seqnames(info))) info
+}
+
+# Feature metadata of the source, which says where peaks lie and what they are.
+with_metadata_of <- function(assay, source, rows) {
+  columns <- source[[]][setdiff(colnames(source[[]]), c("var.features", "var.features.rank"))]
+  if (anyNA(rows) || ncol(columns) == 0L) {
+    return(assay)
+  }
+  columns <- columns[rows, , drop = FALSE]
+  rownames(columns) <- rownames(assay)
+  SeuratObject::AddMetaData(assay, columns)
+}
+
+# An assay of that name goes first, for Seurat compares the two; the default assay cannot go.
+put_assay <- function(object, assay, name, source) {
+  active <- SeuratObject::DefaultAssay(object)
+  if (name %in% SeuratObject::Assays(object)) {
+    SeuratObject::DefaultAssay(object) <- source
+    object[[name]] <- NULL
+  }
+  SeuratObject::Key(assay) <- unused_key(object, name, make_key(tolower(name)))
+  # Seurat looks for counts to sum per cell, which probabilities have not.
+  suppressWarnings(object[[name]] <- assay)
+  SeuratObject::DefaultAssay(object) <- active
+  object
+}
+
+# For the log of commands, which is to stay small.
+brief <- function(values) {
+  if (length(values) <= 10L) {
+    return(if (length(values)) values)
+  }
+  sprintf("%d, from %s", length(values), values[[1]])
+}

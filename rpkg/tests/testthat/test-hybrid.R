@@ -1,0 +1,63 @@
+unpaired_warning <- "no 'rna'"
+
+test_that("cells without RNA are trained beside the others, from one object or from two", {
+  skip_if_no_sailerx()
+  paired <- subset(toy_object(), cells = toy_cells()[1:40])
+  expect_warning(
+    result <- toy_run(paired, reference = "pca", unpaired = list(alone = toy_atac(toy_cells()[41:60]))),
+    unpaired_warning
+  )
+  expect_named(result, c("object", "unpaired"))
+  expect_equal(rownames(toy_embedding(result$object)), toy_cells()[1:40])
+  expect_equal(rownames(toy_embedding(result$unpaired$alone)), toy_cells()[41:60])
+
+  one <- toy_object()
+  one[["pca"]] <- NULL
+  SeuratObject::DefaultAssay(one) <- "peaks"
+  one[["RNA"]] <- NULL
+  suppressWarnings(one[["RNA"]] <- paired[["RNA"]])
+  one[["pca"]] <- paired[["pca"]]
+  expect_warning(one <- toy_run(one, reference = "pca"), unpaired_warning)
+  expect_equal(rbind(toy_embedding(result$object), toy_embedding(result$unpaired$alone)), toy_embedding(one))
+})
+
+test_that("several sets, with barcodes in common and other peaks, come back each to its object", {
+  skip_if_no_sailerx()
+  keep <- file.path(withr::local_tempdir(), "hybrid")
+  unpaired <- list(same = toy_atac(toy_cells()[1:20]), moved = toy_atac(toy_cells()[21:50], moved_peaks(50), "ATAC"))
+  expect_warning(
+    result <- toy_run(toy_object(), reference = "pca", batch = "donor", unpaired = unpaired, keep = keep),
+    unpaired_warning
+  )
+  settings <- SeuratObject::Misc(result$object[["sailerx"]], slot = "settings")
+  expect_equal(settings$batch_key, c("donor", SET_COLUMN))
+  expect_equal(settings$n_cells, 110)
+  expect_equal(names(result$unpaired), names(unpaired))
+  # Embedding takes accessibility alone, so the same counts have the same place whatever their set.
+  expected <- unname(toy_embedding(result$object))
+  expect_equal(unname(toy_embedding(result$unpaired$same)), expected[1:20, ], tolerance = 1e-6)
+  expect_equal(unname(toy_embedding(result$unpaired$moved)), expected[21:50, ], tolerance = 1e-6)
+  expect_equal(SeuratObject::DefaultAssay(result$unpaired$moved[["sailerx"]]), "ATAC")
+  misc <- lapply(c(list(result$object), result$unpaired), function(object) SeuratObject::Misc(object[["sailerx"]]))
+  expect_equal(vapply(misc, `[[`, "", "set"), c(PAIRED, "same", "moved"), ignore_attr = TRUE)
+  expect_equal(lengths(lapply(misc, `[[`, "matched.peaks")) > 0, c(FALSE, FALSE, TRUE), ignore_attr = TRUE)
+  expect_equal(misc[[3]]$run, misc[[1]]$run)
+  expect_setequal(list.files(keep), c("input.h5mu", "run", "embedding.h5ad"))
+  expect_equal(SeuratObject::Command(result$object, "RunSAILERX.peaks.sailerx", "unpaired"), c("same", "moved"))
+})
+
+test_that("unpaired objects are named, whole, and have the batches", {
+  object <- toy_object()
+  atac <- toy_atac(toy_cells())
+  bare <- atac
+  bare$donor <- NULL
+  run <- function(unpaired, ...) RunSAILERX(object, atac.assay = "peaks", unpaired = unpaired, ...)
+  expect_snapshot(error = TRUE, {
+    run(atac)
+    run(list(atac))
+    run(list(paired = atac))
+    run(list(a = atac, b = bare), batch = "donor")
+    run(list(a = atac), reduction.name = "peaks")
+    RunSAILERX(object[["peaks"]], rna = object[["RNA"]], unpaired = list(a = atac))
+  })
+})

@@ -1,0 +1,30 @@
+test_that("known cells under new names, with their peaks in another order, find their places", {
+  skip_if_no_sailerx()
+  kept <- toy_kept()
+  query <- toy_atac(toy_cells()[1:20])[90:1, ]
+  query <- SeuratObject::RenameCells(query, new.names = paste0("new", 1:20))
+  before <- query
+  expect_no_warning(query <- toy_verb(MapSAILERX, kept, query))
+  expect_equal(unname(toy_embedding(query)), unname(toy_embedding(kept)[1:20, ]), tolerance = 1e-6)
+  expect_equal(rownames(toy_embedding(query)), paste0("new", 1:20))
+  expect_equal(setdiff(names(query), names(before)), "sailerx")
+  misc <- SeuratObject::Misc(query[["sailerx"]])
+  expect_equal(misc$run, SeuratObject::Misc(kept[["sailerx"]], slot = "run"))
+  expect_null(misc$matched.peaks)
+})
+
+test_that("counts on other peaks are brought onto the model's by overlap, for cells of the same names too", {
+  skip_if_no_sailerx()
+  kept <- toy_kept()
+  query <- toy_atac(toy_cells()[1:20], moved_peaks(50), assay = "elsewhere")
+  expect_no_warning(query <- toy_verb(MapSAILERX, kept, query, query.assay = "elsewhere", reduction.name = "mapped"))
+  expect_equal(unname(toy_embedding(query, "mapped")), unname(toy_embedding(kept)[1:20, ]), tolerance = 1e-6)
+  matched <- SeuratObject::Misc(query[["mapped"]], slot = "matched.peaks")
+  expect_equal(matched$peaks_kept, 90, ignore_attr = TRUE)
+  expect_equal(matched$counts_kept, sum(query$nCount_elsewhere), ignore_attr = TRUE)
+})
+
+test_that("object and query are checked", {
+  expect_error(MapSAILERX(toy_object(), matrix(1)), "`query` must be a <Seurat> object")
+  expect_error(MapSAILERX(toy_object(), toy_object()), "made by `RunSAILERX")
+})

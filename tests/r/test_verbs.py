@@ -1,0 +1,81 @@
+"""What hybrid training and a trained model give through R is what they give through Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import sailerx
+from data import paired, together, write
+
+pytestmark = pytest.mark.r
+
+OPTIONS = {"max_epochs": 2, "n_latent": 5, "seed": 3, "device": "cpu"}
+
+R = """
+library(sailerx)
+threads <- as.integer(args[2])
+read <- function(file) ReadH5MU(file.path(args[1], file), verbose = FALSE)
+save <- function(table, name) write.csv(as.data.frame(table), file.path(args[1], paste0(name, ".csv")))
+
+result <- suppressWarnings(RunSAILERX(
+  read("both.h5mu"), unpaired = list(alone = read("alone.h5mu")), batch = "batch", keep = file.path(args[1], "kept"),
+  max_epochs = 2, n_latent = 5, seed = 3, device = "cpu", threads = threads, verbose = FALSE
+))
+save(SeuratObject::Embeddings(result$object, "sailerx"), "paired")
+save(SeuratObject::Embeddings(result$unpaired$alone, "sailerx"), "alone")
+
+object <- ImputeSAILERX(result$object, regions = "chr2", threads = threads, verbose = FALSE)
+save(as.matrix(SeuratObject::LayerData(object, assay = "imputed", layer = "data")), "imputed")
+save(FindMarkersSAILERX(object, "A1", "A2", group.by = "cell_type", threads = threads, verbose = FALSE), "markers")
+"""
+
+
+def test_hybrid_embeddings_imputed_values_and_markers_agree(
+    run_r: Callable[..., str], tmp_path: Path
+) -> None:
+    whole = paired(n_cells=100)
+    cells = whole["atac"].obs_names
+    both = together(
+        **{name: part[part.obs_names.isin(cells[:60])].copy() for name, part in whole.mod.items()}
+    )
+    alone = whole["atac"][cells[60:]].copy()
+    write(both, tmp_path / "both.h5mu")
+    write(together(atac=alone), tmp_path / "alone.h5mu")
+    run_r(R, tmp_path, str(torch.get_num_threads()))
+
+    mdata = sailerx.combine({"paired": both}, {"alone": alone})
+    with pytest.warns(UserWarning, match="trained without alignment"):
+        trained = sailerx.fit(mdata, batch_key="batch", progress="none", **OPTIONS)
+    expected = pd.DataFrame(trained.embed(mdata), mdata["atac"].obs_names)
+    found = pd.concat([table(tmp_path, name) for name in ("paired", "alone")])
+    np.testing.assert_array_equal(found.loc[expected.index].to_numpy(np.float32), expected.to_numpy())
+
+    model = sailerx.load(tmp_path / "kept" / "run")
+    imputed = model.impute(both, regions="chr2")
+    assert imputed is not None
+    known = both["atac"].var_names
+    by_peak = imputed[:, known[known.isin(imputed.var_names)]].to_df().T
+    np.testing.assert_allclose(table(tmp_path, "imputed")[by_peak.columns], by_peak, rtol=1e-6)
+
+    markers = model.differential_accessibility(both, "cell_type", "A1", "A2")
+    in_r = table(tmp_path, "markers")
+    for name, column in {
+        "probability": "probability",
+        "avg_log2FC": "log2_fold_change",
+        "fdr": "fdr",
+    }.items():
+        np.testing.assert_allclose(in_r[name], markers[column], rtol=1e-5, atol=1e-9)
+    np.testing.assert_array_equal(in_r["end"], markers["end"])
+    n_cells = (both["atac"].obs["cell_type"] == "A1").sum()
+    np.testing.assert_allclose(in_r["pct.1"] * n_cells, markers["open_1"])
+
+
+def table(folder: Path, name: str) -> pd.DataFrame:
+    """What R saved, by its row names."""
+    return pd.read_csv(folder / f"{name}.csv", index_col=0)
