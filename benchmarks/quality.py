@@ -24,7 +24,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE.parent.parent / "shared" / "tools"
-SCORES = ["ari", "nmi", "silhouette", "knn", "gain_rna", "gain_atac", "seconds", "peak_mb"]
+SCORES = ["ari", "nmi", "silhouette", "knn", "gain_rna", "gain_atac", "cpu_seconds", "peak_mb"]
 COLUMNS = [
     "method",
     "seed",
@@ -33,7 +33,7 @@ COLUMNS = [
     "resolution",
     "clusters",
     *SCORES,
-    "cpu_seconds",
+    "seconds",
     "threads",
     "settings",
 ]
@@ -175,7 +175,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: mean ± standard deviation over seeds; of a method's metrics the one with the better mean NMI."""
     named = ["method", "neighbours", "ARI", "NMI", "silhouette", "kNN"]
-    head = [*named, "gain RNA", "gain ATAC", "seconds", "peak MB"]
+    head = [*named, "gain RNA", "gain ATAC", "CPU seconds", "peak MB"]
     lines = [head, ["---"] * 2 + ["---:"] * len(SCORES)]
     for method, title in TITLES.items():
         of_method = [r for r in rows if r["method"] == method]
@@ -194,7 +194,7 @@ def mean_and_spread(score: str, values: Sequence[str]) -> str:
     if not numbers:
         return ""
     mean = statistics.mean(numbers)
-    if score in ("seconds", "peak_mb"):
+    if score in ("cpu_seconds", "peak_mb"):
         return f"{mean:,.0f}"
     digits = 4 if score.startswith("gain") else 3
     spread = f" ± {statistics.stdev(numbers):.{digits}f}" if len(numbers) > 1 else ""
