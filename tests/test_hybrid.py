@@ -33,6 +33,36 @@ def test_cells_counts_and_columns_are_those_of_the_sets() -> None:
     assert both["atac"].var_names.tolist() == one["atac"].var_names.tolist()
 
 
+def test_columns_that_a_set_lacks_are_missing_there(tmp_path: Path) -> None:
+    mdata, alone = paired(), paired()["atac"]
+    mdata.obs["donor"] = "d1"  # of the whole alone
+    mdata["rna"].obs["purity"] = 0.5
+    alone.obs["tissue"] = "skin"
+    del alone.obs["cell_type"]
+    both = combine({"one": mdata}, {"alone": alone})
+    obs = both["atac"].obs
+    first, rest = obs[obs["set"] == "one"], obs[obs["set"] == "alone"]
+    assert (first["donor"] == "d1").all()
+    assert rest["donor"].isna().all()
+    assert (rest["tissue"] == "skin").all()
+    assert first["cell_type"].tolist() == mdata["atac"].obs["cell_type"].tolist()
+    assert rest["cell_type"].isna().all()
+    assert (both["rna"].obs["purity"] == 0.5).all()
+    again = sailerx.read(write(both, tmp_path / "x.h5mu"))
+    assert again["atac"].obs["tissue"].isna().sum() == 60
+
+
+def test_counts_of_a_layer_stand_beside_counts_of_x() -> None:
+    mdata, alone = paired(), paired()["atac"]
+    expected = alone.X.toarray()
+    for part in mdata.mod.values():
+        part.layers["counts"] = part.X.copy()
+        part.X = part.X * 0.5
+    both = combine({"one": mdata}, {"alone": alone})
+    np.testing.assert_array_equal(both["atac"].X.toarray(), np.vstack([expected, expected]))
+    np.testing.assert_array_equal(both["rna"].X.toarray(), paired()["rna"].X.toarray())
+
+
 def test_names_stay_where_no_barcode_occurs_twice() -> None:
     mdata = paired()
     start, rest = first(mdata, 40), mdata["atac"][40:].copy()

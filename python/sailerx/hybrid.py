@@ -9,6 +9,7 @@ import mudata
 import pandas as pd
 from mudata import MuData
 
+from sailerx.counts import pick_counts
 from sailerx.errors import InputError
 from sailerx.matching import match_peaks
 from sailerx.peaks import peak_table
@@ -38,8 +39,9 @@ def combine(
     Returns
     -------
     MuData whose ATAC modality holds the cells of all sets on the peaks of the first paired one (see `match_peaks`), and
-    whose RNA modality those of the paired sets on the genes that they share. obsm that all paired sets have stay,
-    obs columns all. Barcodes that several sets have get the set's name behind a dash, and then all do.
+    whose RNA modality those of the paired sets on the genes that they share. X holds counts: the layer ``counts`` where a
+    set has one. obsm that all paired sets have stay, obs columns all, missing where a set lacks them. Where two sets have
+    the same barcode, all barcodes get the set's name behind a dash.
     ``uns['matched_peaks']`` of the ATAC modality says for each set that was matched what was lost.
 
     Raises
@@ -59,21 +61,21 @@ def combine(
     unpaired = dict(unpaired or {})
     _refuse(paired, unpaired, rna, atac)
     reference = next(iter(paired.values())).mod[atac]
-    parts = {name: mdata.mod[atac] for name, mdata in paired.items()} | unpaired
+    parts = {
+        name: _counts_alone(mdata.mod[atac], atac, _with_own_columns(mdata, atac))
+        for name, mdata in paired.items()
+    } | {name: _counts_alone(part, atac) for name, part in unpaired.items()}
     matched = {name: _on_peaks_of(reference, part) for name, part in parts.items()}
     suffix = _suffix([part.obs_names for part in parts.values()])
-    together = ad.concat(matched, label=key, join="inner", index_unique=suffix, merge="same")
+    together = ad.concat(matched, join="inner", index_unique=suffix, merge="same")
     together.var = matched[next(iter(paired))].var
     together.uns["matched_peaks"] = {
         name: part.uns["matched_peaks"] for name, part in matched.items() if "matched_peaks" in part.uns
     }
-    genes = ad.concat(
-        {name: mdata.mod[rna] for name, mdata in paired.items()},
-        label=key,
-        join="inner",
-        index_unique=suffix,
-        merge="same",
-    )
+    together.obs = _all_columns(matched, key, together.obs_names)
+    taught = {name: _counts_alone(mdata.mod[rna], rna) for name, mdata in paired.items()}
+    genes = ad.concat(taught, join="inner", index_unique=suffix, merge="same")
+    genes.obs = _all_columns(taught, key, genes.obs_names)
     if genes.n_vars == 0:
         raise InputError(f"the paired sets must share genes, but no name is in all of {', '.join(paired)}.")
     with mudata.set_options(pull_on_update=False):
@@ -111,6 +113,27 @@ def _on_peaks_of(reference: ad.AnnData, part: ad.AnnData) -> ad.AnnData:
             same.var = reference.var.copy()
             return same
     return match_peaks(part, reference)
+
+
+def _with_own_columns(mdata: MuData, name: str) -> pd.DataFrame:
+    """The obs of a modality with the columns that only the whole's obs has."""
+    part = mdata.mod[name]
+    more = [column for column in mdata.obs if column not in part.obs and ":" not in str(column)]
+    return part.obs.join(mdata.obs.loc[part.obs_names, more])
+
+
+def _counts_alone(part: ad.AnnData, modality: str, obs: pd.DataFrame | None = None) -> ad.AnnData:
+    """The same cells with their counts in X, wherever they were, so that sets do not mix counts and other values."""
+    picked = pick_counts(part, modality, None)
+    counts = None if picked is None else picked[1]
+    return ad.AnnData(counts, obs=part.obs if obs is None else obs, var=part.var, obsm=dict(part.obsm))
+
+
+def _all_columns(parts: Mapping[str, ad.AnnData], key: str, cells: pd.Index) -> pd.DataFrame:
+    """The obs columns of all parts, one below the other, missing where a part lacks them; text is categorical."""
+    obs = pd.concat([part.obs.assign(**{key: name}) for name, part in parts.items()]).set_axis(cells)
+    text = [column for column in obs if obs[column].dtype == object]
+    return obs.astype(dict.fromkeys(text, "category"))
 
 
 def _suffix(names: list[pd.Index]) -> str | None:
