@@ -11,7 +11,7 @@ export SAILERX_PYTHON := $(CURDIR)/.venv/bin/python
 PYTHON_IN_VENV := .venv/bin/python
 PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PYTHON_IN_VENV) -m pytest
 # Two files of tests at a time, each in a process of its own with one thread.
-PARALLEL := -n 2 --dist loadfile
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 DEMO_SCRIPT ?= rpkg/inst/scripts/demo.R
 DEMO_FOLDER ?= demo
 # For `make demo`: a file, and the columns of its metadata; cells with the label DROP are not scored.

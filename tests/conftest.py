@@ -85,6 +85,11 @@ def _why_no_data() -> str | None:
     return None if folder.is_dir() else f"no real data in {folder}; name its folder in SAILERX_DATA"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """R's unit tests, one long test, come first: other files run beside them."""
+    items.sort(key=lambda item: item.path.name != "test_rpkg.py")
+
+
 NEEDS = {"r": _why_no_r, "signac": _why_no_signac, "data": _why_no_data}
 
 
