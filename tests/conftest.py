@@ -11,6 +11,7 @@ import functools
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,10 @@ if str(ROOT / ".rlib") not in os.environ.get("R_LIBS", "").split(os.pathsep):
 if (ROOT / ".venv" / "bin" / "python").exists():
     os.environ.setdefault("SAILERX_PYTHON", str(ROOT / ".venv" / "bin" / "python"))
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# A shell's background job ignores Ctrl-C and hands that on; what is tested here has to feel it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import hypothesis  # noqa: E402
 import jaxtyping  # noqa: E402
