@@ -21,7 +21,8 @@ MAX_THREADS = 2
 
 # Before numpy and torch are imported, which read these once. On the small data of the tests one thread is fastest,
 # and on a busy machine two wait for each other most of the time.
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+# numba, of which UMAP is made, otherwise sets the number for everybody when it starts.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     asked = os.environ.get(variable, "")
     os.environ[variable] = str(min(int(asked), MAX_THREADS)) if asked.isdigit() else "1"
 # R finds the project's own library first, and its package the project's own Python.
