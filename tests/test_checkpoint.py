@@ -130,6 +130,13 @@ def test_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         fit(checkpoint=path)
 
 
+def test_place_and_pace_that_cannot_work_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(sailerx.InputError, match="the folder of the checkpoint .* must exist"):
+        fit(checkpoint=tmp_path / "nowhere" / "state")
+    with pytest.raises(sailerx.InputError, match="`checkpoint_epochs` must be at least 1, got 0"):
+        fit(checkpoint=tmp_path / "state", checkpoint_epochs=0)
+
+
 def test_checkpoint_cut_short_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "state"
     fit(checkpoint=path)

@@ -81,6 +81,14 @@ def test_peaks_in_another_order_are_the_same_peaks() -> None:
     assert both["atac"].uns["matched_peaks"] == {}
 
 
+def test_peaks_are_known_by_where_they_lie_and_not_by_name() -> None:
+    mdata = paired()
+    rest = mdata["atac"][40:, ::-1].copy()
+    rest.var_names = mdata["atac"].var_names  # the same names, for other places
+    both = combine({"a": first(mdata, 40)}, {"b": rest})
+    np.testing.assert_array_equal(both["atac"].X.toarray(), mdata["atac"].X.toarray())
+
+
 def test_other_peaks_are_matched_and_the_loss_is_reported() -> None:
     mdata = paired()
     rest = mdata["atac"][40:, 5:].copy()

@@ -58,20 +58,20 @@ X = sp.csr_matrix(np.array([[1, 0, 1], [0, 1, 1]], dtype=np.uint8))
 
 def test_peaks_are_matched_by_coordinates_whatever_their_order_and_names() -> None:
     known, here = peaks("chr1:5-9", "chr2:1-2", "chr3:7-8"), peaks("chr3-7-8", "chr1-5-9", "chr2_1_2")
-    matched, missing = infer.match_peaks(X, here, known)
+    matched, missing = infer.in_known_order(X, here, known)
     np.testing.assert_array_equal(matched.toarray(), X.toarray()[:, [1, 2, 0]])
     assert missing == 0
 
 
 def test_missing_peaks_are_closed_and_unknown_ones_left_out() -> None:
     known, here = peaks("chr1:5-9", "chr9:1-2"), peaks("chr3:7-8", "chr1:5-9", "chr2:1-2")
-    matched, missing = infer.match_peaks(X, here, known)
+    matched, missing = infer.in_known_order(X, here, known)
     np.testing.assert_array_equal(matched.toarray(), [[0, 0], [1, 0]])
     assert missing == 1
 
 
 def test_peaks_without_coordinates_are_matched_by_name() -> None:
     known, here = pd.DataFrame(index=["b", "a"]), pd.DataFrame(index=["a", "x", "b"])
-    matched, missing = infer.match_peaks(X, here, known)
+    matched, missing = infer.in_known_order(X, here, known)
     np.testing.assert_array_equal(matched.toarray(), [[1, 1], [1, 0]])
     assert missing == 0

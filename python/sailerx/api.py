@@ -331,7 +331,7 @@ class Model:
         x = binary_accessibility(a, name, self.record["atac_layer"])
         table = None if self.settings.single_block else peak_table(a.var)
         here = pd.DataFrame(index=a.var_names.astype(str)) if table is None else table
-        matched, n_missing = infer.match_peaks(x, here, self.peaks)
+        matched, n_missing = infer.in_known_order(x, here, self.peaks)
         if n_missing == len(self.peaks):
             raise InputError(
                 f"the data share no peak with the model (its first: {self.peaks.index[0]!r}; theirs: "
@@ -450,19 +450,17 @@ def fit(
     settings = make_settings(preset, max_epochs=max_epochs, **options)
     where = pick_device(device)
     mdata = read(mdata) if isinstance(mdata, str | os.PathLike) else mdata
-    batch, continuous = _names(batch_key), _names(continuous_key)
-    data = Multiome.from_mudata(
-        mdata,
-        settings,
-        rna_embedding=rna_embedding,
-        batch_key=batch,
-        continuous_key=continuous,
-        rna=rna,
-        atac=atac,
-        rna_layer=rna_layer,
-        atac_layer=atac_layer,
-        seed=seed,
-    )
+    about: dict[str, Any] = {
+        "rna_embedding": rna_embedding,
+        "batch_key": _names(batch_key),
+        "continuous_key": _names(continuous_key),
+        "rna": rna,
+        "atac": atac,
+        "rna_layer": rna_layer,
+        "atac_layer": atac_layer,
+        "seed": seed,
+    }
+    data = Multiome.from_mudata(mdata, settings, **about)
     settings = settings.for_epochs_of(sampler_of(data, settings, seed).n_steps)
     shown = make_progress(progress, settings.n_epochs)
     shown.start(
@@ -471,22 +469,14 @@ def fit(
     )
     checkpoints = None
     if checkpoint is not None:
-        about = fingerprint(data, settings, seed)
-        checkpoints = Checkpoints(Path(checkpoint), about, checkpoint_epochs, checkpoint_minutes, resume)
+        run = fingerprint(data, settings, seed)
+        checkpoints = Checkpoints(Path(checkpoint), run, checkpoint_epochs, checkpoint_minutes, resume)
     vae, history = train(data, settings, seed=seed, device=where, progress=shown, checkpoints=checkpoints)
-    record = {
+    record = about | {
         "preset": preset,
-        "seed": seed,
         "device": where.type,
         "threads": torch.get_num_threads(),
-        "rna": rna,
-        "atac": atac,
-        "rna_layer": rna_layer,
-        "atac_layer": atac_layer,
-        "rna_embedding": rna_embedding,
         "reference": data.reference,
-        "batch_key": batch,
-        "continuous_key": continuous,
         "n_cells": data.n_cells,
         "n_peaks": data.n_peaks,
         "versions": versions(),

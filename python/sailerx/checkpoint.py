@@ -59,6 +59,13 @@ class Checkpoints:
     resume: bool = True
     _last: float = field(default_factory=time.monotonic)
 
+    def __post_init__(self) -> None:
+        """Refuse what would fail only once hours have passed."""
+        if not self.path.absolute().parent.is_dir():
+            raise InputError(f"the folder of the checkpoint {self.path} must exist. Make it first.")
+        if self.epochs is not None and self.epochs < 1:
+            raise InputError(f"`checkpoint_epochs` must be at least 1, got {self.epochs!r}.")
+
     def after_epoch(self, run: Resumable, n_done: int, n_epochs: int) -> None:
         """Write the state if it is time to, and always after the last epoch."""
         due = (

@@ -103,15 +103,14 @@ def _refuse(paired: Mapping[str, MuData], unpaired: Mapping[str, ad.AnnData], rn
 
 def _on_peaks_of(reference: ad.AnnData, part: ad.AnnData) -> ad.AnnData:
     """The same cells on the reference's peaks: as they are where these are the same, else by overlap."""
-    if part.var_names.equals(reference.var_names):
-        return part
     known, own = peak_table(reference.var), peak_table(part.var)
-    if known is not None and own is not None:
-        places = pd.MultiIndex.from_frame(own).get_indexer(pd.MultiIndex.from_frame(known))
-        if (places >= 0).all() and len(own) == len(known):
-            same = part[:, places].copy()
-            same.var = reference.var.copy()
-            return same
+    if known is None or own is None:  # nothing but names to go by
+        return part if part.var_names.equals(reference.var_names) else match_peaks(part, reference)
+    places = pd.MultiIndex.from_frame(own).get_indexer(pd.MultiIndex.from_frame(known))
+    if (places >= 0).all() and len(own) == len(known):
+        same = part[:, places].copy()
+        same.var = reference.var.copy()
+        return same
     return match_peaks(part, reference)
 
 

@@ -35,7 +35,7 @@ def embed(vae: VAE, x: sp.csr_matrix) -> np.ndarray:
     return normalize(posterior(vae, x)[0])
 
 
-def match_peaks(x: sp.csr_matrix, peaks: pd.DataFrame, known: pd.DataFrame) -> tuple[sp.csr_matrix, int]:
+def in_known_order(x: sp.csr_matrix, peaks: pd.DataFrame, known: pd.DataFrame) -> tuple[sp.csr_matrix, int]:
     """Columns of x in the order a model knows them.
 
     Parameters

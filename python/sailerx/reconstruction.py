@@ -1,8 +1,8 @@
 """The reconstruction term E_q[-log p(x|z,c)] and the last layer in one pass.
 
 The logits of a mini-batch are by far the largest thing in a step. Here they exist for a few peaks at a time, small
-enough for the processor's cache, and loss and gradient come out together: a third of the time of logits, loss and
-autograd one after the other, and none of the memory.
+enough for the processor's cache, and loss and gradient come out together: in less time than logits, loss and autograd
+take one after the other, and in none of the memory.
 """
 
 from __future__ import annotations
