@@ -247,7 +247,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sailerx {sailerx.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in _COMMANDS:
+        add(commands)
+    return parser
 
+
+def _add_fit(commands: Any) -> None:
     fit = _command(commands, "fit", _fit, "train a model on an .h5mu file")
     fit.add_argument("input", metavar="IN.h5mu")
     fit.add_argument(
@@ -258,28 +263,30 @@ def _parser() -> argparse.ArgumentParser:
     _add_data_arguments(fit)
     fit.add_argument("--preset", default="default", choices=["default", "paper"])
     fit.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    fit.add_argument("--threads", type=int, help="CPU threads of PyTorch")
+    _add_threads(fit)
     fit.add_argument("--progress", default="auto", choices=["auto", "bar", "lines", "none"])
     _add_checkpoint_arguments(fit)
     _add_settings(fit.add_argument_group("model options (defaults are the preset's)"))
 
+
+def _add_embed(commands: Any) -> None:
     embed = _command(commands, "embed", _embed, "embed cells with a trained model")
-    embed.add_argument("model", metavar="RUN/")
-    embed.add_argument("input", metavar="IN.h5mu", help="or an .h5ad file with the ATAC alone")
+    _add_model_and_cells(embed)
     embed.add_argument("-o", "--output", required=True, metavar="OUT.h5ad", help="obsm X_sailerx")
     embed.add_argument(
         "--posterior", action="store_true", help="also obsm X_sailerx_mean and X_sailerx_std of q(z|x)"
     )
-    embed.add_argument("--threads", type=int, help="CPU threads of PyTorch")
+    _add_threads(embed)
 
-    impute = _command(
-        commands,
-        "impute",
-        _impute,
-        "impute accessibility; an argument @FILE stands for the file's lines",
-        "@",
+
+def _add_impute(commands: Any) -> None:
+    text = "impute accessibility; an argument @FILE stands for the file's lines"
+    impute = _command(commands, "impute", _impute, text, "@")
+    _add_model_and_cells(impute)
+    impute.add_argument(
+        "-o", "--output", required=True, metavar="OUT.h5ad", help="or a .zarr folder: cells × peaks"
     )
-    _add_model_arguments(impute, "OUT.h5ad", "or a .zarr folder: cells × peaks")
+    _add_neutral(impute)
     impute.add_argument("--peaks", nargs="+", metavar="PEAK", help="by default all")
     impute.add_argument("--regions", nargs="+", metavar="REGION", help="chr1:1000-5000 or chr1")
     impute.add_argument("--cells", nargs="+", metavar="BARCODE", help="by default all")
@@ -287,55 +294,80 @@ def _parser() -> argparse.ArgumentParser:
     impute.add_argument("--threshold", type=float, help="keep probabilities above it, as a sparse matrix")
     impute.add_argument("--samples", type=int, help="average over posterior samples, with their deviation")
     impute.add_argument("--seed", type=int, default=0)
+    _add_threads(impute)
 
+
+def _add_differential(commands: Any) -> None:
     differential = _command(commands, "differential", _differential, "peaks that differ between two groups")
-    _add_model_arguments(differential, "OUT.csv", "one row per peak")
+    _add_model_and_cells(differential)
+    differential.add_argument("-o", "--output", required=True, metavar="OUT.csv", help="one row per peak")
+    _add_neutral(differential)
     differential.add_argument("--group-by", required=True, metavar="COLUMN", help="obs column of the groups")
     differential.add_argument("--group1", required=True, metavar="LEVEL")
     differential.add_argument("--group2", metavar="LEVEL", help="by default all other cells")
     differential.add_argument("--min-change", type=float, default=0.25, help="log2 fold change that counts")
     differential.add_argument("--fdr", type=float, default=0.05, help="expected share of false calls")
+    _add_threads(differential)
 
+
+def _add_check(commands: Any) -> None:
     check = _command(commands, "check", _check, "say whether a file can be trained on")
     check.add_argument("input", metavar="IN.h5mu")
     _add_data_arguments(check)
 
+
+def _add_report(commands: Any) -> None:
     report = _command(commands, "report", _report, "write an HTML page that shows a model and its data")
     report.add_argument("model", metavar="RUN/")
     report.add_argument("input", metavar="IN.h5mu", help="the file that the model was trained on")
     report.add_argument("-o", "--output", default="report.html", metavar="REPORT.html")
     report.add_argument("--labels", metavar="COLUMN", help="obs column of cell types, to colour and score by")
     report.add_argument("--drop", nargs="+", default=[], metavar="LABEL", help="labels that are not scored")
-    report.add_argument("--threads", type=int, help="CPU threads of PyTorch")
+    _add_threads(report)
 
+
+def _add_demo(commands: Any) -> None:
     demo = _command(commands, "demo", _demo, "the whole path on simulated data or on a file")
     demo.add_argument("input", nargs="?", metavar="IN.h5mu")
     demo.add_argument("-o", "--output", default="demo", metavar="DIR")
     demo.add_argument("--labels", metavar="COLUMN", help="obs column of cell types")
     demo.add_argument("--seed", type=int, default=0)
 
+
+def _add_combine(commands: Any) -> None:
     combine = _command(commands, "combine", _combine, "several data sets as one, for hybrid training")
     combine.add_argument("-o", "--output", required=True, metavar="OUT.h5mu")
     sets: dict[str, Any] = {"nargs": "+", "metavar": "NAME=FILE"}
     combine.add_argument("--paired", required=True, help="RNA and ATAC (.h5mu)", **sets)
     combine.add_argument("--atac-only", default=[], help="ATAC alone (.h5ad or .h5mu)", **sets)
     combine.add_argument("--key", default="set", metavar="COLUMN", help="obs column that names the set")
-    combine.add_argument("--rna", default="rna", metavar="NAME", help="name of the RNA modality")
-    combine.add_argument("--atac", default="atac", metavar="NAME", help="name of the ATAC modality")
+    _add_modalities(combine)
 
+
+def _add_simulate(commands: Any) -> None:
     simulate = _command(commands, "simulate", _simulate, "write simulated paired data of known truth")
     simulate.add_argument("output", metavar="OUT.h5mu")
-    for name, default in (
-        ("n-cells", 2000),
-        ("n-genes", 3000),
-        ("n-peaks", 20000),
-        ("n-types", 12),
-        ("seed", 0),
-    ):
+    sizes = {"n-cells": 2000, "n-genes": 3000, "n-peaks": 20000, "n-types": 12, "seed": 0}
+    for name, default in sizes.items():
         simulate.add_argument(f"--{name}", type=int, default=default)
 
+
+def _add_info(commands: Any) -> None:
     _command(commands, "info", _info, "versions and device as JSON")
-    return parser
+
+
+_COMMANDS = (
+    _add_fit,
+    _add_embed,
+    _add_impute,
+    _add_differential,
+    _add_check,
+    _add_report,
+    _add_demo,
+    _add_combine,
+    _add_simulate,
+    _add_info,
+)
 
 
 def _command(
@@ -349,17 +381,27 @@ def _command(
     return command
 
 
-def _add_model_arguments(command: argparse.ArgumentParser, output: str, what: str) -> None:
+def _add_model_and_cells(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="RUN/")
     command.add_argument("input", metavar="IN.h5mu", help="or an .h5ad file with the ATAC alone")
-    command.add_argument("-o", "--output", required=True, metavar=output, help=what)
+
+
+def _add_neutral(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--depth", type=float, help="open peaks every cell is taken to have; default: the mean"
     )
     command.add_argument(
         "--batch", nargs="+", default=[], metavar="LEVEL", help="or COLUMN=LEVEL; default: the mean of all"
     )
+
+
+def _add_threads(command: argparse.ArgumentParser) -> None:
     command.add_argument("--threads", type=int, help="CPU threads of PyTorch")
+
+
+def _add_modalities(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--rna", default="rna", metavar="NAME", help="name of the RNA modality")
+    command.add_argument("--atac", default="atac", metavar="NAME", help="name of the ATAC modality")
 
 
 def _add_data_arguments(command: argparse.ArgumentParser) -> None:
@@ -368,8 +410,7 @@ def _add_data_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--batch-key", nargs="+", metavar="COLUMN", help="categorical obs columns to hide")
     command.add_argument("--continuous-key", nargs="+", metavar="COLUMN", help="numeric obs columns to hide")
-    command.add_argument("--rna", default="rna", metavar="NAME", help="name of the RNA modality")
-    command.add_argument("--atac", default="atac", metavar="NAME", help="name of the ATAC modality")
+    _add_modalities(command)
     command.add_argument("--rna-layer", metavar="LAYER", help="layer of RNA counts")
     command.add_argument("--atac-layer", metavar="LAYER", help="layer of ATAC counts")
     command.add_argument("--seed", type=int, default=0)
