@@ -69,6 +69,14 @@ class Model:
         ------
         InputError
             If there is no such modality, it does not hold counts, or it shares no peak with the model.
+
+        Examples
+        --------
+        >>> import sailerx
+        >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+        >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
+        >>> model.embed(mdata["atac"][:20]).shape
+        (20, 50)
         """
         return infer.embed(self.vae, self._accessibility(mdata))
 
@@ -89,6 +97,15 @@ class Model:
         ------
         InputError
             As `embed` does.
+
+        Examples
+        --------
+        >>> import sailerx
+        >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+        >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
+        >>> mean, std = model.posterior(mdata)
+        >>> mean.shape, bool((std > 0).all())
+        ((60, 50), True)
         """
         return infer.posterior(self.vae, self._accessibility(mdata))
 
@@ -299,6 +316,16 @@ class Model:
         ------
         InputError
             If the folder exists and ``overwrite`` is not set, or it is not a model.
+
+        Examples
+        --------
+        >>> import sailerx, tempfile
+        >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+        >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(f"{folder}/run")
+        ...     sailerx.load(f"{folder}/run").embed(mdata).shape
+        (60, 50)
         """
         with store.new_folder(path, overwrite=overwrite) as folder:
             self.write_into(folder)
@@ -311,6 +338,14 @@ class Model:
         """The embedding as a small AnnData for a results file: obsm ``X_sailerx``, run record in ``uns['sailerx']``.
 
         With ``posterior`` also obsm ``X_sailerx_mean`` and ``X_sailerx_std``, see `posterior`.
+
+        Examples
+        --------
+        >>> import sailerx
+        >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+        >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
+        >>> model.to_anndata(mdata).obsm["X_sailerx"].shape
+        (60, 50)
         """
         a = _atac(mdata, self.record["atac"])
         result = AnnData(obs=pd.DataFrame(index=a.obs_names.astype(str)))
@@ -500,6 +535,16 @@ def load(path: str | os.PathLike[str]) -> Model:
     ------
     InputError
         If it is not a model, is damaged, or was written by a newer version.
+
+    Examples
+    --------
+    >>> import sailerx, tempfile
+    >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+    >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model.save(f"{folder}/run")
+    ...     sailerx.load(f"{folder}/run").settings.n_latent
+    50
     """
     return Model(*store.load(path))
 
@@ -511,6 +556,14 @@ def read(path: str | os.PathLike[str]) -> MuData:
     ------
     InputError
         For a file that is missing, truncated, not HDF5, or of a newer format version.
+
+    Examples
+    --------
+    >>> import sailerx, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sailerx.simulate_to_file(f"{folder}/cells.h5mu", 60, 100, 90, 3)
+    ...     sailerx.read(f"{folder}/cells.h5mu").n_obs
+    60
     """
     contract.check_file(Path(path))
     with warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
@@ -535,6 +588,13 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
     ------
     InputError
         As `fit` would.
+
+    Examples
+    --------
+    >>> import sailerx
+    >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+    >>> print(sailerx.check(mdata, batch_key="batch").splitlines()[0])
+    cells: 60, of which 60 have RNA
     """
     mdata = read(mdata) if isinstance(mdata, str | os.PathLike) else mdata
     for key in ("batch_key", "continuous_key"):

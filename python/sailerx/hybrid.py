@@ -11,7 +11,7 @@ from mudata import MuData
 
 from sailerx.counts import pick_counts
 from sailerx.errors import InputError
-from sailerx.matching import match_peaks
+from sailerx.matching import REPORT, match_peaks
 from sailerx.peaks import peak_table
 
 
@@ -69,9 +69,7 @@ def combine(
     suffix = _suffix([part.obs_names for part in parts.values()])
     together = ad.concat(matched, join="inner", index_unique=suffix, merge="same")
     together.var = matched[next(iter(paired))].var
-    together.uns["matched_peaks"] = {
-        name: part.uns["matched_peaks"] for name, part in matched.items() if "matched_peaks" in part.uns
-    }
+    together.uns[REPORT] = {name: part.uns[REPORT] for name, part in matched.items() if REPORT in part.uns}
     together.obs = _all_columns(matched, key, together.obs_names)
     taught = {name: _counts_alone(mdata.mod[rna], rna) for name, mdata in paired.items()}
     genes = ad.concat(taught, join="inner", index_unique=suffix, merge="same")

@@ -56,6 +56,15 @@ def match_peaks(
     ------
     InputError
         If coordinates or counts are missing, or no peak overlaps.
+
+    Examples
+    --------
+    >>> import sailerx
+    >>> here = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)["atac"]
+    >>> there = here[:, 10:].copy()  # lacks some of the peaks
+    >>> matched = sailerx.match_peaks(here, there)
+    >>> matched.shape, matched.uns["matched_peaks"]["peaks_kept"]
+    ((60, 80), 80)
     """
     table = _coordinates(reference.mod[modality] if isinstance(reference, MuData) else reference)
     picked = pick_counts(atac, modality, layer)

@@ -18,6 +18,7 @@ from sailerx.confounders import Confounders
 from sailerx.counts import binary_accessibility, pick_counts, refuse_duplicates, to_csr, why_not_counts
 from sailerx.errors import InputError
 from sailerx.layers import Blocks
+from sailerx.matching import REPORT
 from sailerx.peaks import FORMS, blocks_by_chromosome, peak_table
 from sailerx.reference import leading, rna_pca
 
@@ -166,7 +167,7 @@ def _report_overlap(has_rna: np.ndarray, a: AnnData, r: AnnData, atac: str, rna:
             f"{r.n_obs - n_shared} of {r.n_obs} cells of {rna!r} have no {atac!r} and are not used.",
             stacklevel=3,
         )
-    if n_shared < a.n_obs:
+    if n_shared < a.n_obs and REPORT not in a.uns:  # `combine` has put them there on purpose
         warnings.warn(
             f"{a.n_obs - n_shared} of {a.n_obs} cells of {atac!r} have no {rna!r}; they are trained without alignment.",
             stacklevel=3,

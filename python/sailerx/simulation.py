@@ -433,6 +433,13 @@ def simulate(
     ------
     InputError
         If a size is impossible.
+
+    Examples
+    --------
+    >>> import sailerx
+    >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+    >>> mdata["rna"].shape, mdata["atac"].shape, mdata.obs["cell_type"].nunique()
+    ((60, 100), (60, 90), 3)
     """
     recipe = Recipe(n_cells, n_genes, n_peaks, n_types, seed, **options)
     truth = draw_truth(recipe)
@@ -485,6 +492,14 @@ def simulate_to_file(
     ------
     InputError
         If a size is impossible.
+
+    Examples
+    --------
+    >>> import sailerx, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sailerx.simulate_to_file(f"{folder}/cells.h5mu", 60, 100, 90, 3)
+    ...     sailerx.read(f"{folder}/cells.h5mu")["atac"].shape
+    (60, 90)
     """
     recipe = Recipe(n_cells, n_genes, n_peaks, n_types, seed, **options)
     truth = draw_truth(recipe)
