@@ -51,6 +51,19 @@ def test_open_peaks_are_sorted_by_cell_and_peak_even_if_the_matrix_is_not() -> N
     np.testing.assert_array_equal(taken.dense().numpy(), x[[5, 2, 11]].toarray())
 
 
+@pytest.mark.parametrize(("cells", "kept"), [(0.0, 0.5), (1.0, 0.5), (0.3, 0.0), (0.3, 1.0), (0.5, 0.8)])
+def test_thinning_takes_a_share_of_the_peaks_from_a_share_of_the_cells(cells: float, kept: float) -> None:
+    x = matrix(400, 300)
+    whole = rows_of(x).take(torch.arange(400))
+    thin = whole.thinned(cells, kept, generator()).dense().numpy()
+    assert not (thin > x.toarray()).any()
+    left = thin.sum(axis=1) / np.diff(x.indptr)
+    touched = left < 1
+    assert touched.mean() == pytest.approx(cells if kept < 1 else 0, abs=0.08)
+    if touched.any():
+        assert left[touched].mean() == pytest.approx(kept, abs=0.02)
+
+
 def test_64_bit_row_pointers_are_understood() -> None:
     x = matrix()
     wide = sp.csr_matrix(x.shape, dtype=np.uint8)

@@ -140,6 +140,20 @@ def test_reconstruction_from_a_share_of_peaks_is_right_on_average() -> None:
     assert np.std(parts) > 0
 
 
+def test_thinned_cells_are_encoded_from_what_is_left_and_explained_in_full() -> None:
+    weights = LossWeights(1.0, 1.0, 0.0, 0.0, 0.0, True)
+    used = minibatch(weights)[2]
+    cells, vae, rows = OnDevice.from_multiome(used["data"], CPU), used["vae"], used["rows"]
+    noise, again = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+    found = minibatch_loss(vae, cells, rows, weights, noise, thinning=(0.5, 0.3))[1][0].item()
+    x = cells.x.take(rows)
+    q = vae.encode(x.thinned(0.5, 0.3, again))
+    z = q.mean + q.stddev * torch.randn(q.mean.shape, generator=again)
+    logits = vae.decode(z, torch.from_numpy(used["data"].c[rows]))
+    expected = -Bernoulli(logits=logits).log_prob(x.dense()).sum(dim=1).mean()
+    assert found == pytest.approx(expected.item(), rel=1e-4)
+
+
 def test_run_on_a_share_of_the_peaks_is_seeded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sailerx.train.FEWEST_PEAKS", 1)
     assert same(run(peak_share=0.5)[0], run(peak_share=0.5)[0])

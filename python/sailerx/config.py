@@ -40,6 +40,11 @@ class Settings:
     minibatch_size: int = 500
     #: hybrid training: cells with RNA are at least this share of each mini-batch (their share of all cells if that is more)
     paired_share: float = 0.5
+    #: share of the cells of each mini-batch of which the encoder sees a random part only; the decoder still has to explain all.
+    #: A departure: without it the network learns by heart which cell is where, and new cells are embedded badly
+    thinned_cells: float = 0.25
+    #: share of their open peaks that the encoder then sees
+    thinned_kept: float = 0.5
     #: share of the peaks, drawn anew in each step, from which the reconstruction term is estimated (without bias)
     peak_share: float = 0.05
     #: early stopping: share of the cells that are held out of training to watch; 0 = none, and the run goes to its end
@@ -94,6 +99,10 @@ class Settings:
             raise InputError(f"`held_out_share` must be at least 0 and below 1, got {self.held_out_share!r}.")
         if not 0 < self.paired_share < 1:
             raise InputError(f"`paired_share` must be between 0 and 1, got {self.paired_share!r}.")
+        if not 0 <= self.thinned_cells <= 1:
+            raise InputError(f"`thinned_cells` must be between 0 and 1, got {self.thinned_cells!r}.")
+        if not 0 < self.thinned_kept <= 1:
+            raise InputError(f"`thinned_kept` must be above 0 and at most 1, got {self.thinned_kept!r}.")
         if not 0 <= self.weight_clip < 0.5:
             raise InputError(f"`weight_clip` must be in [0, 0.5), got {self.weight_clip!r}.")
         if not 0 <= self.weight_floor <= 1:
@@ -145,6 +154,7 @@ PAPER = Settings(
     input_share=False,
     start_from_frequency=False,
     minibatch_size=_M,
+    thinned_cells=0.0,
     peak_share=1.0,
     warmup_epochs=10,
     max_epochs=400,

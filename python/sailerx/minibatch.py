@@ -29,6 +29,13 @@ class OpenPeaks:
         kept = peak >= 0
         return OpenPeaks(self.cell[kept], peak[kept], self.n_cells, len(peaks))
 
+    def thinned(self, cells: float, kept: float, generator: torch.Generator) -> OpenPeaks:
+        """A random share of the cells each keep a random share of their open peaks; the others keep all."""
+        whole = torch.rand(self.n_cells, generator=generator, device=self.cell.device) >= cells
+        stays = torch.rand(len(self.cell), generator=generator, device=self.cell.device) < kept
+        stays |= whole[self.cell]
+        return OpenPeaks(self.cell[stays], self.peak[stays], self.n_cells, self.n_peaks)
+
     def dense(self) -> Float[Tensor, "cells peaks"]:
         """The same as a matrix of 0. and 1."""
         x = torch.zeros(self.n_cells, self.n_peaks, device=self.peak.device)

@@ -44,13 +44,16 @@ def minibatch_loss(
     weights: LossWeights,
     noise: torch.Generator,
     peaks: Int[Tensor, " some"] | None = None,
+    thinning: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[Float[Tensor, ""], list[Float[Tensor, ""]]]:
     """Loss of one mini-batch and its unweighted terms (detached, in the order of `TERMS`).
 
-    With ``peaks``, a random share of them, the reconstruction is estimated from these alone, without bias.
+    With ``peaks``, a random share of them, the reconstruction is estimated from these alone, without bias. ``thinning``:
+    a random share of the cells, and the share of their open peaks that the encoder then sees.
     """
     x = cells.x.take(rows)
-    posterior = vae.encode(x)
+    share, kept = thinning
+    posterior = vae.encode(x.thinned(share, kept, noise) if share else x)
     mean, std = posterior.mean, posterior.stddev
     z = sample(posterior, noise)
     shown = x if peaks is None else x.only(peaks)
