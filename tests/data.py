@@ -20,7 +20,14 @@ from sailerx.minibatch import OpenPeaks, SparseRows
 from sailerx.multiome import Multiome
 
 #: options of a run that takes a moment
-TINY: dict[str, Any] = {"max_epochs": 2, "n_latent": 5, "n_hidden": 8, "n_chrom": 4, "minibatch_size": 20}
+TINY: dict[str, Any] = {
+    "max_epochs": 2,
+    "n_latent": 5,
+    "n_hidden": 8,
+    "n_chrom": 4,
+    "minibatch_size": 20,
+    "thinned_cells": 0.2,
+}
 TINY_FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
 
 

@@ -191,6 +191,8 @@ def test_unknown_option_is_refused_with_all_there_are() -> None:
         ({"single_block": 1}, "`single_block` must be true or false, got 1"),
         ({"minibatch_size": 1}, "`minibatch_size` must be at least 2"),
         ({"weight_clip": 0.5}, r"`weight_clip` must be in \[0, 0.5\)"),
+        ({"thinned_cells": 1.5}, "`thinned_cells` must be between 0 and 1, got 1.5"),
+        ({"thinned_kept": 0.0}, "`thinned_kept` must be above 0 and at most 1, got 0.0"),
         ({"lr_schedule": "linear"}, "`lr_schedule` must be 'one-cycle' or 'exponential', got 'linear'"),
         ({"preset": "best"}, "`preset` must be one of default, paper; got 'best'"),
         ({"max_epochs": 0}, "`max_epochs` must be at least 1, got 0"),
@@ -211,6 +213,17 @@ def test_whole_floats_pass_for_integers_as_r_gives_them() -> None:
 def test_none_keeps_the_presets_value() -> None:
     for name, preset in PRESETS.items():
         assert make_settings(name, n_latent=None, max_epochs=None) == preset
+
+
+def test_what_is_left_open_follows_the_data() -> None:
+    paired_only, hybrid = (make_settings().for_data(20, hybrid=hybrid) for hybrid in (False, True))
+    assert (paired_only.thinning, hybrid.thinning) == ((0.1, 0.5), (0.5, 0.5))
+    assert paired_only.n_epochs == hybrid.n_epochs == 100
+    assert [make_settings().for_data(n, hybrid=False).n_epochs for n in (1, 1000)] == [250, 20]
+    fixed = make_settings(max_epochs=3, thinned_cells=0.0)
+    assert fixed.for_data(20, hybrid=True) == fixed
+    with pytest.raises(ValueError, match="call for_data first"):
+        _ = make_settings().thinning
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

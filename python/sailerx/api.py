@@ -496,7 +496,8 @@ def fit(
         "seed": seed,
     }
     data = Multiome.from_mudata(mdata, settings, **about)
-    settings = settings.for_epochs_of(sampler_of(data, settings, seed).n_steps)
+    n_steps = sampler_of(data, settings, seed).n_steps
+    settings = settings.for_data(n_steps, hybrid=not data.has_rna.all())
     shown = make_progress(progress, settings.n_epochs)
     shown.start(
         f"training on {where.type} ({torch.get_num_threads()} threads): {data.n_cells:,} cells × {data.n_peaks:,} peaks, "

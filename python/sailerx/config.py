@@ -40,9 +40,10 @@ class Settings:
     minibatch_size: int = 500
     #: hybrid training: cells with RNA are at least this share of each mini-batch (their share of all cells if that is more)
     paired_share: float = 0.5
-    #: share of the cells of each mini-batch of which the encoder sees a random part only; the decoder still has to explain all.
-    #: A departure: without it the network learns by heart which cell is where, and new cells are embedded badly
-    thinned_cells: float = 0.25
+    #: share of the cells of each mini-batch of which the encoder sees a random part only, while the decoder has to explain all;
+    #: None = a tenth, and half where cells without RNA train too. A departure: otherwise the network learns by heart which cell is
+    #: where, and cells without RNA are embedded badly. More of it helps these and takes a little from cells with RNA
+    thinned_cells: float | None = None
     #: share of their open peaks that the encoder then sees
     thinned_kept: float = 0.5
     #: share of the peaks, drawn anew in each step, from which the reconstruction term is estimated (without bias)
@@ -99,7 +100,7 @@ class Settings:
             raise InputError(f"`held_out_share` must be at least 0 and below 1, got {self.held_out_share!r}.")
         if not 0 < self.paired_share < 1:
             raise InputError(f"`paired_share` must be between 0 and 1, got {self.paired_share!r}.")
-        if not 0 <= self.thinned_cells <= 1:
+        if self.thinned_cells is not None and not 0 <= self.thinned_cells <= 1:
             raise InputError(f"`thinned_cells` must be between 0 and 1, got {self.thinned_cells!r}.")
         if not 0 < self.thinned_kept <= 1:
             raise InputError(f"`thinned_kept` must be above 0 and at most 1, got {self.thinned_kept!r}.")
@@ -108,18 +109,28 @@ class Settings:
         if not 0 <= self.weight_floor <= 1:
             raise InputError(f"`weight_floor` must be between 0 and 1, got {self.weight_floor!r}.")
 
-    def for_epochs_of(self, n_steps: int) -> Settings:
-        """These settings with ``max_epochs`` filled in for epochs of so many mini-batches."""
-        if self.max_epochs is not None:
-            return self
-        return dataclasses.replace(self, max_epochs=min(250, max(20, math.ceil(_STEPS / n_steps))))
+    def for_data(self, n_steps: int, *, hybrid: bool) -> Settings:
+        """These settings with what is None filled in, for epochs of so many mini-batches, with or without hybrid training."""
+        max_epochs, thinned = self.max_epochs, self.thinned_cells
+        return dataclasses.replace(
+            self,
+            max_epochs=min(250, max(20, math.ceil(_STEPS / n_steps))) if max_epochs is None else max_epochs,
+            thinned_cells=(0.5 if hybrid else 0.1) if thinned is None else thinned,
+        )
 
     @property
     def n_epochs(self) -> int:
         """Epochs of the whole run, warm-up included; known once ``max_epochs`` is."""
         if self.max_epochs is None:
-            raise ValueError("max_epochs is open: call for_epochs_of first")
+            raise ValueError("max_epochs is open: call for_data first")
         return self.warmup_epochs + self.max_epochs
+
+    @property
+    def thinning(self) -> tuple[float, float]:
+        """Share of the cells that are thinned, and of their open peaks that stay; known as `n_epochs` is."""
+        if self.thinned_cells is None:
+            raise ValueError("thinned_cells is open: call for_data first")
+        return self.thinned_cells, self.thinned_kept
 
 
 #: mini-batches of a run whose length is not given
@@ -182,7 +193,7 @@ PRESETS = {"default": Settings(), "paper": PAPER}
 def option_kinds() -> dict[str, Any]:
     """The type of each option: int, float, bool, or anything else for a word."""
     hints = get_type_hints(Settings)
-    return {name: int if hint == int | None else hint for name, hint in hints.items()}
+    return {name: {int | None: int, float | None: float}.get(hint, hint) for name, hint in hints.items()}
 
 
 def make_settings(preset: str = "default", **options: Any) -> Settings:

@@ -135,7 +135,6 @@ def train(
     cells = OnDevice.from_multiome(data, device)
     sampler = sampler_of(data, settings, seed)
     share = max(settings.peak_share, FEWEST_PEAKS / data.n_peaks)
-    thinning = settings.thinned_cells, settings.thinned_kept
     watch = Watch.over(data, cells, settings, share, seed)
     run.vae.train()
     for epoch in range(len(run.history), settings.n_epochs):
@@ -149,7 +148,9 @@ def train(
                 group["lr"] = learning_rate(now, settings)
             weights = loss_weights(now, settings, data.n_peaks)
             peaks = random_peaks(data.n_peaks, share, run.noise)
-            loss, parts = minibatch_loss(run.vae, cells, rows.to(device), weights, run.noise, peaks, thinning)
+            loss, parts = minibatch_loss(
+                run.vae, cells, rows.to(device), weights, run.noise, peaks, settings.thinning
+            )
             run.optimizer.zero_grad()
             loss.backward()
             run.optimizer.step()
