@@ -24,6 +24,28 @@ from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict, c
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from sailerx.errors import InputError
+from sailerx.mixing import clisi, graph_connectivity, ilisi
+from sailerx.prediction import predictive_gain, split_counts
+
+__all__ = [
+    "batch_leakage",
+    "best_clustering",
+    "best_score",
+    "chance_agreement",
+    "clisi",
+    "depth_leakage",
+    "graph_connectivity",
+    "ilisi",
+    "knn_accuracy",
+    "leiden",
+    "leiden_clusters",
+    "neighbor_agreement",
+    "neighbor_graph",
+    "predictive_gain",
+    "score",
+    "score_table",
+    "split_counts",
+]
 
 N_NEIGHBORS = 15
 RESOLUTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5)

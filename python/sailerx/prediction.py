@@ -1,0 +1,96 @@
+"""A score without labels: how well neighbours in an embedding predict molecules that it never saw."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.neighbors import NearestNeighbors
+
+from sailerx.errors import InputError
+
+N_PREDICTING = 100
+#: weight of the overall share, as a multiple of the neighbours' total count; the best is taken
+SHRINKAGE = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+_CELLS_AT_ONCE = 500
+
+
+def split_counts(counts: sp.spmatrix, seed: int = 0) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """Give each molecule to one of two halves by a fair coin.
+
+    Parameters
+    ----------
+    counts
+        Cells × features, whole numbers.
+    seed
+        Of the coin.
+
+    Returns
+    -------
+    Two matrices like ``counts`` (CSR, float32) that add up to it: one to train on, one to predict.
+    """
+    whole = sp.csr_matrix(counts, dtype=np.float32)
+    train = whole.copy()
+    train.data = np.random.default_rng(seed).binomial(whole.data.astype(np.int64), 0.5).astype(np.float32)
+    held = sp.csr_matrix(whole - train)
+    train.eliminate_zeros()
+    held.eliminate_zeros()
+    return train, held
+
+
+def predictive_gain(
+    embedding: np.ndarray,
+    train: sp.spmatrix,
+    held: sp.spmatrix,
+    *,
+    metric: str = "euclidean",
+    n_neighbors: int = N_PREDICTING,
+) -> float:
+    """Nats per held-out molecule that neighbours in an embedding tell beyond the overall share of each feature.
+
+    Mean over molecules of ``held`` (feature j in cell i) of log(p_ij / p_j): p_j is the share of j in ``train``, p_ij its share
+    in the ``train`` counts of i's nearest neighbours, i excluded, shrunk towards p_j by the best of a few strengths.
+
+    Parameters
+    ----------
+    embedding
+        Cells × dimensions, computed without ``held``.
+    train, held
+        Cells × features, see `split_counts`.
+    metric
+        ``"euclidean"`` or ``"cosine"``.
+    n_neighbors
+        Nearest neighbours of each cell.
+
+    Returns
+    -------
+    0 where neighbours tell nothing; higher is better.
+
+    Raises
+    ------
+    InputError
+        If the three have not the same cells, or too few for the neighbours.
+    """
+    train, held = (sp.csr_matrix(half, dtype=np.float64) for half in (train, held))
+    z = np.asarray(embedding)
+    if not len(z) == train.shape[0] == held.shape[0]:
+        raise InputError(
+            f"`embedding`, `train` and `held` must have the same cells, found {len(z)}, {train.shape[0]} and {held.shape[0]}."
+        )
+    if len(z) <= n_neighbors:
+        raise InputError(f"`n_neighbors` must be below the number of cells, {len(z)}, got {n_neighbors}.")
+    near = NearestNeighbors(n_neighbors=n_neighbors, metric=metric).fit(z).kneighbors(return_distance=False)
+    p = np.asarray(train.sum(axis=0)).ravel() / train.sum()
+    weight, p_j, local = [], [], []
+    for first in range(0, len(z), _CELLS_AT_ONCE):
+        cells = near[first : first + _CELLS_AT_ONCE]
+        rows = np.repeat(np.arange(len(cells)), n_neighbors)
+        around = sp.csr_matrix((np.ones(rows.size), (rows, cells.ravel())), (len(cells), len(z))) @ train
+        total = np.maximum(np.asarray(around.sum(axis=1)).ravel(), 1)
+        molecules = held[first : first + len(cells)].tocoo()
+        known = p[molecules.col] > 0
+        i, j = molecules.row[known], molecules.col[known]
+        weight.append(molecules.data[known])
+        p_j.append(p[j])
+        local.append(np.asarray(around[i, j]).ravel() / total[i])
+    w, p_all, p_near = (np.concatenate(part) for part in (weight, p_j, local))
+    return float(max(w @ np.log((p_near + s * p_all) / (1 + s) / p_all) for s in SHRINKAGE) / w.sum())

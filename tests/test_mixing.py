@@ -1,0 +1,62 @@
+"""Do batches mix, do types stay apart: against plain loops and cases whose answer is known."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sailerx
+from sailerx.metrics import clisi, graph_connectivity, ilisi
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+RNG = np.random.default_rng(0)
+MIXED = RNG.normal(size=(300, 5))
+BATCH = np.repeat(["a", "b", "c"], 100)
+APART = MIXED + 50 * np.repeat(np.eye(3, 5), 100, axis=0)
+
+
+def test_mixed_and_separate_batches_have_the_extreme_scores() -> None:
+    assert ilisi(MIXED, BATCH) > 0.85
+    assert ilisi(APART, BATCH) == pytest.approx(0, abs=1e-3)
+    assert clisi(APART, BATCH) == pytest.approx(1, abs=1e-3)
+    assert clisi(MIXED, BATCH) < 0.15
+
+
+def test_ilisi_is_the_inverse_simpson_index_of_the_neighbours() -> None:
+    """With perplexity = number of neighbours, weights are equal: a loop is enough."""
+    z, batch = np.zeros((12, 2)), np.array(["a"] * 8 + ["b"] * 4)  # all cells are each other's neighbours
+    share = np.array([8, 4]) / 12
+    assert ilisi(z, batch, n_neighbors=12) == pytest.approx(1 / (share**2).sum() - 1, abs=0.15)
+
+
+def test_connectivity_is_the_share_of_the_largest_piece() -> None:
+    z = np.vstack([RNG.normal(size=(60, 2)), RNG.normal(size=(20, 2)) + 100, RNG.normal(size=(40, 2)) - 100])
+    labels = ["whole"] * 0 + ["torn"] * 80 + ["whole"] * 40
+    found = graph_connectivity(z, labels)
+    assert found == pytest.approx((60 / 80 + 1) / 2, abs=0.03)
+
+
+def test_bad_input_is_refused() -> None:
+    with pytest.raises(
+        sailerx.InputError, match="`batch` must have one value per cell: expected 300, found 2"
+    ):
+        ilisi(MIXED, ["a", "b"])
+    with pytest.raises(sailerx.InputError, match="`labels` must have at least two values"):
+        clisi(MIXED, ["a"] * 300)
+
+
+def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without_scib(name: str, *rest: Any, **more: Any) -> Any:
+        if name.startswith("scib_metrics"):
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without_scib)
+    with pytest.raises(sailerx.InputError, match=r"pip install 'sailerx\[scib\]'"):
+        ilisi(MIXED, BATCH)
