@@ -106,6 +106,27 @@ def test_embed_writes_what_the_model_says(run: Run, file: Path, tmp_path: Path) 
     )
 
 
+def test_match_peaks_brings_counts_onto_a_files_or_a_models_peaks(
+    run: Run, file: Path, tmp_path: Path
+) -> None:
+    there = sailerx.read(file)["atac"][:, 10:].copy()
+    there.write_h5ad(tmp_path / "there.h5ad")
+    status, out, err = run("match-peaks", "there.h5ad", file, "-o", "matched.h5ad")
+    assert (status, err) == (0, "")
+    n = int(there.X.sum())
+    assert out == f"{n:,} of {n:,} counts kept, on 80 of 90 peaks\n"
+    matched = ad.read_h5ad(tmp_path / "matched.h5ad")
+    np.testing.assert_array_equal(matched.X.toarray()[:, 10:], there.X.toarray())
+    assert run("fit", file, "-o", "run", "--progress", "none", *TINY_FLAGS)[0] == 0
+    assert run("match-peaks", "there.h5ad", "run", "-o", "again.h5ad")[1] == out
+
+
+def test_match_peaks_refuses_what_is_no_model_or_file(run: Run, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "is not a whole sailerx model" in refused(run("match-peaks", file, "empty", "-o", "out.h5ad"))
+    assert not (tmp_path / "out.h5ad").exists()
+
+
 def test_check_describes_the_file(run: Run, file: Path, tmp_path: Path) -> None:
     status, out, err = run("check", file, "--batch-key", "batch")
     assert (status, err) == (0, "")

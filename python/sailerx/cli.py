@@ -154,13 +154,28 @@ def _combine(output: str, paired: list[str], atac_only: list[str], **arguments: 
         alone = {name: _atac_of(file, arguments["atac"]) for name, file in map(_named, atac_only)}
         together = combine(sets, alone, **arguments)
         for name, report in together[arguments["atac"]].uns["matched_peaks"].items():
-            print(
-                f"{name}: {report['counts_kept']:,} of {report['counts']:,} counts kept, on "
-                f"{report['reference_peaks_reached']:,} of {report['reference_peaks']:,} peaks"
-            )
+            print(f"{name}: {_what_was_kept(report)}")
         with warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
             warnings.simplefilter("ignore")
             together.write_h5mu(path)
+
+
+def _match_peaks(input: str, reference: str, output: str, atac: str, min_overlap: int) -> None:
+    from sailerx import api, store
+    from sailerx.matching import match_peaks
+
+    with store.new_file(output) as path:
+        wanted = api.load(reference).peaks if Path(reference).is_dir() else _atac_of(reference, atac)
+        matched = match_peaks(_atac_of(input, atac), wanted, min_overlap=min_overlap)
+        print(_what_was_kept(matched.uns["matched_peaks"]))
+        matched.write_h5ad(path)
+
+
+def _what_was_kept(report: dict[str, int]) -> str:
+    return (
+        f"{report['counts_kept']:,} of {report['counts']:,} counts kept, on "
+        f"{report['reference_peaks_reached']:,} of {report['reference_peaks']:,} peaks"
+    )
 
 
 def _named(argument: str) -> tuple[str, str]:
@@ -344,6 +359,18 @@ def _add_combine(commands: Any) -> None:
     _add_modalities(combine)
 
 
+def _add_match_peaks(commands: Any) -> None:
+    text = "bring counts onto the peaks of another data set or of a model, by overlap"
+    match = _command(commands, "match-peaks", _match_peaks, text)
+    match.add_argument("input", metavar="IN.h5ad", help="ATAC alone, or an .h5mu file with it")
+    match.add_argument("reference", metavar="REFERENCE", help="an .h5ad or .h5mu file, or a model's folder")
+    match.add_argument("-o", "--output", required=True, metavar="OUT.h5ad")
+    match.add_argument("--atac", default="atac", metavar="NAME", help="name of the ATAC modality")
+    match.add_argument(
+        "--min-overlap", type=int, default=1, metavar="N", help="bases that two peaks must share"
+    )
+
+
 def _add_simulate(commands: Any) -> None:
     simulate = _command(commands, "simulate", _simulate, "write simulated paired data of known truth")
     simulate.add_argument("output", metavar="OUT.h5mu")
@@ -365,6 +392,7 @@ _COMMANDS = (
     _add_report,
     _add_demo,
     _add_combine,
+    _add_match_peaks,
     _add_simulate,
     _add_info,
 )
