@@ -91,10 +91,9 @@ result_of_set <- function(result, assay, set, matched) {
 }
 
 # What `sailerx combine` kept of each set whose peaks differed: a list by set.
-read_matched_peaks <- function(path, modality) {
+read_matched_peaks <- function(path, node) {
   file <- h5_open(path)
   on.exit(h5_close(file))
-  node <- paste0("mod/", modality, "/uns")
   if (h5_has(file, node) && h5_has(file, paste0(node, "/matched_peaks"))) {
     read_value(h5_child(file, paste0(node, "/matched_peaks")))
   }

@@ -5,7 +5,7 @@
 #' train it with `RunSAILERX(object, keep = "folder")`.
 #'
 #' Peaks are matched by coordinates. Where the query lacks peaks of the model,
-#' its counts are first brought onto the peaks of `object` by overlap: each peak
+#' its counts are first brought onto the model's peaks by overlap: each peak
 #' gives its counts to the peak it shares most bases with, and what finds none
 #' is lost, which Python reports. Counting the fragments anew
 #' (`Signac::FeatureMatrix()` with the ranges of `object`) loses nothing.
@@ -15,7 +15,6 @@
 #' @param query A `Seurat` object with the new cells.
 #' @param query.assay Name of the query's peak assay. `NULL`: the only one that
 #'   is a `ChromatinAssay` or is called `peaks` or `ATAC`.
-#' @param rna.assay Name of the RNA assay of `object`; used where the peaks differ.
 #' @param reduction.name,reduction.key Name and key of the new reduction.
 #' @param ... Options of Python, by name: `threads`.
 #' @returns `query` with one more reduction and an entry in its command log. The
@@ -29,9 +28,7 @@ MapSAILERX <- function(
   object,
   query,
   reduction = "sailerx",
-  atac.assay = NULL,
   query.assay = NULL,
-  rna.assay = NULL,
   model = NULL,
   reduction.name = reduction,
   reduction.key = "SAILERX_",
@@ -56,15 +53,17 @@ MapSAILERX <- function(
   modality <- model_record(model)$atac
   input <- file.path(folder, "query.h5mu")
   write_peaks(input, query, query.assay, modality)
+  matched <- NULL
   if (lacks_peaks(query[[query.assay]], query.assay, model)) {
-    atac.assay <- model_assay(object, reduction, atac.assay)
-    rna.assay <- check_rna_assay(object, rna.assay, atac.assay, NULL)
-    input <- on_peaks_of(object, c(rna.assay, atac.assay), modality, input, folder, run)
+    on_peaks <- file.path(folder, "matched.h5ad")
+    run(c("match-peaks", input, model, "-o", on_peaks, "--atac", modality))
+    input <- on_peaks
+    matched <- read_matched_peaks(input, "uns")
   }
   output <- file.path(folder, "embedding.h5ad")
   run(c("embed", model, input, "-o", output, options))
-  result <- result_of_set(read_result(output), query[[query.assay]], "query", read_matched_peaks(input, modality))
-  result$set <- NULL
+  result <- read_result(output)
+  result$matched.peaks <- matched
   result$run <- model
 
   params <- list(
@@ -79,19 +78,4 @@ lacks_peaks <- function(assay, name, model) {
   known <- utils::read.csv(file.path(model, "peaks.csv"), colClasses = c(chrom = "character"), encoding = "UTF-8")
   own <- peak_coordinates(assay, name, "atac")
   !is.null(known$chrom) && !is.null(own) && !all(coordinate_keys(known) %in% coordinate_keys(own))
-}
-
-# The query beside two cells of the object, on whose peaks `sailerx combine` brings it.
-on_peaks_of <- function(object, assays, modality, query, folder, run) {
-  cells <- intersect(colnames(object[[assays[1]]]), colnames(object[[assays[2]]]))
-  few <- suppressWarnings(subset(object, cells = utils::head(cells, 2)))
-  reference <- file.path(folder, "reference.h5mu")
-  assays <- rlang::set_names(assays, c(if (modality == "rna") "gene" else "rna", modality))
-  write_set(reference, few, assays)
-  both <- file.path(folder, "both.h5mu")
-  run(c(
-    "combine", "-o", both, "--paired", paste0("reference=", reference), "--atac-only", paste0("query=", query),
-    "--rna", names(assays)[1], "--atac", modality
-  ))
-  both
 }

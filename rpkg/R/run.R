@@ -172,7 +172,7 @@ RunSAILERX.Seurat <- function(
   }
   run(fit_arguments(folder, reference, c(batch, set_column(object, assays, unpaired)), covariates, seed, verbose, options))
   result <- read_result(file.path(folder, "embedding.h5ad"))
-  matched <- if (!is.null(unpaired)) read_matched_peaks(input, "atac")
+  matched <- if (!is.null(unpaired)) read_matched_peaks(input, "mod/atac/uns")
   if (!is.null(keep)) {
     keep_run(folder, keep)
     result$run <- file.path(keep, "run")

@@ -6,7 +6,7 @@
 
 ## usethis namespace: start
 #' @importFrom methods new
-#' @importFrom rlang %||%
+#' @importFrom rlang %||% .data
 #' @importClassesFrom SeuratObject SeuratCommand
 ## usethis namespace: end
 NULL

@@ -93,19 +93,6 @@ plot_cells <- function(object, columns) {
   patchwork::wrap_plots(lapply(columns, panel), nrow = 1)
 }
 
-plot_losses <- function(history) {
-  no_terms <- c("epoch", "learning_rate", "annealing", "seconds", "cells_per_second")
-  terms <- setdiff(names(history)[vapply(history, is.numeric, logical(1))], no_terms)
-  long <- data.frame(
-    epoch = rep(history$epoch, length(terms)),
-    value = unlist(history[terms], use.names = FALSE),
-    term = factor(rep(gsub("_", " ", terms), each = nrow(history)), gsub("_", " ", terms))
-  )
-  ggplot(long, aes(epoch, value)) + geom_line(colour = colours[1]) +
-    facet_wrap(~term, scales = "free_y") + labs(y = NULL) + theme_classic() +
-    theme(strip.background = element_blank(), strip.text = element_text(hjust = 0))
-}
-
 save_plot <- function(plot, path, width, height) {
   write_whole(path, function(part) ggsave(part, plot, device = "png", width = width, height = height, dpi = 150, bg = "white"))
 }
@@ -126,7 +113,7 @@ main <- function(folder = "demo", data = NA, labels = NA, batch = NA, drop = NA)
   WriteH5MU(object, into("demo.h5mu"), assays = c(rna = "RNA", atac = "peaks"), overwrite = TRUE)
   columns <- c(labels, "seurat_clusters", batch)
   save_plot(plot_cells(object, columns), into("umap.png"), 5.6 * length(columns), 4.6)
-  save_plot(plot_losses(Misc(object[["sailerx"]], "history")), into("losses.png"), 9, 5)
+  save_plot(LossPlotSAILERX(object), into("losses.png"), 9, 5)
   if (length(labels)) {
     python(
       "sailerx.demo", into("demo.h5mu"), "--labels", labels, if (length(batch)) c("--batch", batch),
