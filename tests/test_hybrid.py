@@ -96,7 +96,6 @@ def test_other_peaks_are_matched_and_the_loss_is_reported() -> None:
     assert both["atac"].uns["matched_peaks"]["b"]["reference_peaks_reached"] == 85
 
 
-@pytest.mark.filterwarnings("ignore:.*trained without alignment:UserWarning")
 def test_combined_sets_train_and_every_cell_is_embedded() -> None:
     mdata = paired()
     both = combine({"a": first(mdata, 40)}, {"b": mdata["atac"][40:].copy()})

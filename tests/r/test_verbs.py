@@ -50,8 +50,7 @@ def test_hybrid_embeddings_imputed_values_and_markers_agree(
     run_r(R, tmp_path, str(torch.get_num_threads()))
 
     mdata = sailerx.combine({"paired": both}, {"alone": alone})
-    with pytest.warns(UserWarning, match="trained without alignment"):
-        trained = sailerx.fit(mdata, batch_key="batch", progress="none", **OPTIONS)
+    trained = sailerx.fit(mdata, batch_key="batch", progress="none", **OPTIONS)
     expected = pd.DataFrame(trained.embed(mdata), mdata["atac"].obs_names)
     found = pd.concat([table(tmp_path, name) for name in ("paired", "alone")])
     np.testing.assert_array_equal(found.loc[expected.index].to_numpy(np.float32), expected.to_numpy())
