@@ -27,10 +27,10 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
 
 from sailerx import metrics
+from sailerx.prediction import gain_of_neighbors, split_counts
 
 MODALITIES = ("rna", "atac")
 NEIGHBORS = 100
-SHRINKAGE = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # weight of the overall share, per neighbours' total
 
 
 # By labels
@@ -78,58 +78,10 @@ def vote(near: np.ndarray, labels: np.ndarray, n_votes: int = 15, folds: int = 3
 # By unseen molecules
 
 
-def split(counts: sp.csr_matrix, seed: int) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    """Two halves of a count matrix (cells × features), molecule by molecule."""
-    train, held = sp.csr_matrix(counts, copy=True), sp.csr_matrix(counts, copy=True)
-    train.data = np.random.default_rng(seed).binomial(train.data.astype(int), 0.5).astype(np.float32)
-    held.data = held.data - train.data
-    train.eliminate_zeros()
-    held.eliminate_zeros()
-    return train, held
-
-
 def nearest(z: np.ndarray, metric: str) -> np.ndarray:
     """The 100 nearest cells of each, itself left out."""
     k = min(NEIGHBORS, len(z) - 1)
     return NearestNeighbors(n_neighbors=k, metric=metric).fit(z).kneighbors(return_distance=False)
-
-
-def gain(near: np.ndarray, train: sp.csr_matrix, held: sp.csr_matrix) -> float:
-    """Nats per held-out molecule by which neighbours predict a cell's features better than the overall share does.
-
-    Parameters
-    ----------
-    near
-        Neighbours of each cell, cells × neighbours; −1 for none.
-    train, held
-        Counts, cells × features: those the embedding was computed from, and those it has not seen.
-
-    Returns
-    -------
-    Mean of log(p_ij / p_j) over held-out molecules, with p_j the share of feature j in all training counts, and p_ij
-    that in the neighbours of cell i, shrunk towards p_j by the best of a few strengths.
-    """
-    n, listed = len(near), near >= 0
-    ends = np.append(0, listed.sum(axis=1).cumsum())
-    graph = sp.csr_matrix((np.ones(ends[-1], np.float32), near[listed], ends), shape=(n, n))
-    total = np.asarray(graph @ train.sum(axis=1)).ravel()
-    share = np.asarray(train.sum(axis=0)).ravel() / train.sum()
-    held = sp.csr_matrix(held)
-    rows, cols = np.repeat(np.arange(n), np.diff(held.indptr)), held.indices
-    around = np.concatenate(
-        [_entries(graph[i : i + 500] @ train, held[i : i + 500]) for i in range(0, n, 500)]
-    )
-    seen = share[cols] > 0
-    weight, p_all = held.data[seen], share[cols][seen]
-    p_near = around[seen] / np.maximum(total[rows][seen], 1)
-    gains = [(weight * np.log((p_near + s * p_all) / (1 + s) / p_all)).sum() for s in SHRINKAGE]
-    return float(max(gains) / weight.sum())
-
-
-def _entries(values: sp.csr_matrix, where: sp.csr_matrix) -> np.ndarray:
-    """Values at the stored positions of another matrix, in its order."""
-    rows = np.repeat(np.arange(where.shape[0]), np.diff(where.indptr))
-    return np.asarray(values[rows, where.indices]).ravel()
 
 
 # Commands
@@ -138,7 +90,7 @@ def _entries(values: sp.csr_matrix, where: sp.csr_matrix) -> np.ndarray:
 def split_file(data: Path, folder: Path, seed: int = 0) -> dict[str, Any]:
     """Write train.h5mu and held_rna.npz, held_atac.npz; cells with an empty training half leave both."""
     whole = mudata.read_h5mu(data)
-    halves = {name: split(whole[name].X, seed) for name in MODALITIES}
+    halves = {name: split_counts(whole[name].X, seed) for name in MODALITIES}
     keep = np.all([np.asarray(train.sum(axis=1)).ravel() > 0 for train, _ in halves.values()], axis=0)
     folder.mkdir(parents=True, exist_ok=True)
     parts = {name: whole[name][keep].copy() for name in MODALITIES}
@@ -174,7 +126,7 @@ def score_both(given: argparse.Namespace) -> list[dict[str, Any]]:
         if given.half is not None:
             half = np.load(given.half)
             near = half["near"] if metric == "graph" else nearest(half[cells], metric)
-            gains = {f"gain_{name}": gain(near, *halves[name]) for name in MODALITIES}
+            gains = {f"gain_{name}": gain_of_neighbors(near, *halves[name]) for name in MODALITIES}
         rows.append(by_labels | gains | {"metric": metric, "cells": len(labels)})
     return rows
 

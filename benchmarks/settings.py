@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -48,31 +47,28 @@ COLUMNS = ["setting", *GAINS, "depth leakage", "batch leakage", "CPU seconds"]
 DIGITS = dict.fromkeys(GAINS, 4) | {"depth leakage": 2, "batch leakage": 2, "CPU seconds": 0}
 
 
-def gains(tools: Path, embedding: np.ndarray, halves: dict[str, Any]) -> list[float]:
+def gains(embedding: np.ndarray, halves: dict[str, Any]) -> list[float]:
     """Of the cells trained on, then of those that were not; RNA and ATAC."""
-    sys.path.insert(0, str(tools))
-    from thin import gain
+    from sailerx.metrics import predictive_gain
 
     new = held_out(len(embedding), 0)
     return [
-        gain(embedding[cells], *(half[cells] for half in halves[name]))
+        predictive_gain(embedding[cells], *(half[cells] for half in halves[name]))
         for cells in (~new, new)
         for name in ("rna", "atac")
     ]
 
 
-def thinned(path: str, tools: Path) -> tuple[Any, dict[str, Any]]:
+def thinned(path: str) -> tuple[Any, dict[str, Any]]:
     """The training half as MuData, and both halves' counts by modality."""
     import anndata
     import mudata
 
     import sailerx
-
-    sys.path.insert(0, str(tools))
-    from thin import split
+    from sailerx.metrics import split_counts
 
     whole = sailerx.read(path)
-    halves = {name: split(whole[name].X, 0) for name in ("rna", "atac")}
+    halves = {name: split_counts(whole[name].X, 0) for name in ("rna", "atac")}
     keep = np.all([np.asarray(train.sum(axis=1)).ravel() > 0 for train, _ in halves.values()], axis=0)
     mods = {
         name: anndata.AnnData(halves[name][0][keep], obs=whole[name].obs[keep], var=whole[name].var)
@@ -93,7 +89,7 @@ def leakage(embedding: np.ndarray, mdata: Any) -> tuple[float, float]:
     return found["depth_leakage"], found["batch_leakage"]
 
 
-def row(name: str, data: Any, halves: dict[str, Any], simulated: Any, tools: Path) -> dict[str, Any]:
+def row(name: str, data: Any, halves: dict[str, Any], simulated: Any) -> dict[str, Any]:
     import sailerx
 
     known = data[~held_out(data.n_obs, 0)].copy()
@@ -102,10 +98,10 @@ def row(name: str, data: Any, halves: dict[str, Any], simulated: Any, tools: Pat
     seconds = time.process_time() - start
     model = sailerx.fit(simulated, batch_key="batch", progress="none", **VARIANTS[name])
     leaks = leakage(model.embed(simulated), simulated)
-    return dict(zip(COLUMNS, [name, *gains(tools, z, halves), *leaks, seconds], strict=True))
+    return dict(zip(COLUMNS, [name, *gains(z, halves), *leaks, seconds], strict=True))
 
 
-def references(data: Any, halves: dict[str, Any], simulated: Any, tools: Path) -> list[dict[str, Any]]:
+def references(data: Any, halves: dict[str, Any], simulated: Any) -> list[dict[str, Any]]:
     """What RNA alone and ATAC alone reach."""
     from sklearn.preprocessing import normalize
 
@@ -120,7 +116,7 @@ def references(data: Any, halves: dict[str, Any], simulated: Any, tools: Path) -
         dict(
             zip(
                 COLUMNS,
-                [name, *gains(tools, make(data), halves), *leakage(make(simulated), simulated), float("nan")],
+                [name, *gains(make(data), halves), *leakage(make(simulated), simulated), float("nan")],
                 strict=True,
             )
         )
@@ -145,9 +141,6 @@ def main() -> None:
     parser.add_argument("--out", metavar="OUT.csv")
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument(
-        "--tools", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "tools"
-    )
     parser.add_argument("--table", type=Path, metavar="OUT.csv", help="print the table of a CSV")
     parser.add_argument("--into", type=Path, help="also put it into this page, between its markers")
     arguments = parser.parse_args()
@@ -162,17 +155,13 @@ def main() -> None:
     import sailerx
 
     torch.set_num_threads(arguments.threads)
-    data, halves = thinned(arguments.data, arguments.tools)
+    data, halves = thinned(arguments.data)
     simulated = sailerx.simulate(seed=0)
     out = Path(arguments.out)
-    rows = (
-        pd.read_csv(out).to_dict("records")
-        if out.exists()
-        else references(data, halves, simulated, arguments.tools)
-    )
+    rows = pd.read_csv(out).to_dict("records") if out.exists() else references(data, halves, simulated)
     for name in arguments.only:
         if name not in [done["setting"] for done in rows]:
-            rows.append(row(name, data, halves, simulated, arguments.tools))
+            rows.append(row(name, data, halves, simulated))
             out.parent.mkdir(parents=True, exist_ok=True)
             pd.DataFrame(rows)[COLUMNS].to_csv(out, index=False)
             print(rows[-1], flush=True)

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 import sailerx
 from sailerx.metrics import predictive_gain, split_counts
-from sailerx.prediction import SHRINKAGE
+from sailerx.prediction import SHRINKAGE, gain_of_neighbors
 
 RNG = np.random.default_rng(0)
 COUNTS = sp.csr_matrix(RNG.poisson(0.6, (40, 25)).astype(np.float32))
@@ -48,6 +48,14 @@ def test_gain_is_that_of_a_plain_loop(k: int) -> None:
     assert found == pytest.approx(
         plain(Z, train.toarray().astype(float), held.toarray().astype(float), k), rel=1e-6
     )
+
+
+def test_listed_neighbours_may_be_fewer_for_some_cells() -> None:
+    train, held = split_counts(COUNTS)
+    near = np.array([[(i + 1) % 40, (i + 2) % 40] for i in range(40)])
+    near[::2, 1] = -1
+    first = np.where(near < 0, near[:, :1], near)  # the same neighbour twice gives the same shares
+    assert gain_of_neighbors(near, train, held) == pytest.approx(gain_of_neighbors(first, train, held))
 
 
 def test_an_embedding_that_knows_the_types_gains_and_a_random_one_does_not() -> None:

@@ -70,7 +70,6 @@ def predictive_gain(
     InputError
         If the three have not the same cells, or too few for the neighbours.
     """
-    train, held = (sp.csr_matrix(half, dtype=np.float64) for half in (train, held))
     z = np.asarray(embedding)
     if not len(z) == train.shape[0] == held.shape[0]:
         raise InputError(
@@ -79,18 +78,25 @@ def predictive_gain(
     if len(z) <= n_neighbors:
         raise InputError(f"`n_neighbors` must be below the number of cells, {len(z)}, got {n_neighbors}.")
     near = NearestNeighbors(n_neighbors=n_neighbors, metric=metric).fit(z).kneighbors(return_distance=False)
+    return gain_of_neighbors(near, train, held)
+
+
+def gain_of_neighbors(near: np.ndarray, train: sp.spmatrix, held: sp.spmatrix) -> float:
+    """As `predictive_gain`, for neighbours that are known: cells × neighbours, -1 for none."""
+    train, held = (sp.csr_matrix(half, dtype=np.float64) for half in (train, held))
     p = np.asarray(train.sum(axis=0)).ravel() / train.sum()
-    weight, p_j, local = [], [], []
-    for first in range(0, len(z), _CELLS_AT_ONCE):
+    weight, p_j, p_near = [], [], []
+    for first in range(0, len(near), _CELLS_AT_ONCE):
         cells = near[first : first + _CELLS_AT_ONCE]
-        rows = np.repeat(np.arange(len(cells)), n_neighbors)
-        around = sp.csr_matrix((np.ones(rows.size), (rows, cells.ravel())), (len(cells), len(z))) @ train
+        rows, columns = (cells >= 0).nonzero()[0], cells[cells >= 0]
+        graph = sp.csr_matrix((np.ones(rows.size), (rows, columns)), (len(cells), train.shape[0]))
+        around = graph @ train
         total = np.maximum(np.asarray(around.sum(axis=1)).ravel(), 1)
         molecules = held[first : first + len(cells)].tocoo()
         known = p[molecules.col] > 0
         i, j = molecules.row[known], molecules.col[known]
         weight.append(molecules.data[known])
         p_j.append(p[j])
-        local.append(np.asarray(around[i, j]).ravel() / total[i])
-    w, p_all, p_near = (np.concatenate(part) for part in (weight, p_j, local))
-    return float(max(w @ np.log((p_near + s * p_all) / (1 + s) / p_all) for s in SHRINKAGE) / w.sum())
+        p_near.append(np.asarray(around[i, j]).ravel() / total[i])
+    w, overall, local = (np.concatenate(part) for part in (weight, p_j, p_near))
+    return float(max(w @ np.log((local + s * overall) / (1 + s) / overall) for s in SHRINKAGE) / w.sum())
