@@ -27,6 +27,8 @@ TINY: dict[str, Any] = {
     "n_chrom": 4,
     "minibatch_size": 20,
     "thinned_cells": 0.2,
+    "reconstruction": 1.0,
+    "gamma": 2e4,
 }
 TINY_FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
 

@@ -80,7 +80,7 @@ def test_paper_weights_of_the_main_phase_are_those_of_the_table_per_cell() -> No
 
 
 def test_lambda_scales_the_invariance_term_alone() -> None:
-    settings = Settings(warmup_epochs=0, kl_cycle_epochs=0)
+    settings = Settings(warmup_epochs=0, kl_cycle_epochs=0).for_data(20, hybrid=False)
     one, three = (loss_weights(5.0, replace(settings, lambda_=value), 100) for value in (1.0, 3.0))
     assert three.marginal == 3 * one.marginal
     assert three._replace(marginal=one.marginal) == one

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from sailerx.errors import InputError
+
+_Number = TypeVar("_Number", int, float)
 
 #: mini-batch size at which the reference implementation's sums were turned into weights per cell
 _M = 200
@@ -18,7 +20,8 @@ class Settings:
     """Settings of one run.
 
     Loss weights are per cell and per pair of cells, so they do not change with the mini-batch size. The values
-    here are those of the ``default`` preset; `PRESETS` holds the others.
+    here are those of the ``default`` preset; `PRESETS` holds the others. None is filled in by `for_data`; "hybrid" is
+    training with cells that have no RNA.
     """
 
     #: number of latent dimensions of z
@@ -41,8 +44,8 @@ class Settings:
     #: hybrid training: cells with RNA are at least this share of each mini-batch (their share of all cells if that is more)
     paired_share: float = 0.5
     #: share of the cells of each mini-batch of which the encoder sees a random part only, while the decoder has to explain all;
-    #: None = a tenth, and half where cells without RNA train too. A departure: otherwise the network learns by heart which cell is
-    #: where, and cells without RNA are embedded badly. More of it helps these and takes a little from cells with RNA
+    #: None = 0.1, hybrid 0.5. A departure: otherwise the network learns by heart which cell is where, and cells without RNA are
+    #: embedded badly. More of it helps these and takes a little from cells with RNA
     thinned_cells: float | None = None
     #: share of their open peaks that the encoder then sees
     thinned_kept: float = 0.5
@@ -63,12 +66,13 @@ class Settings:
     weight_decay: float = 0.0
     adam_eps: float = 1e-8
 
-    #: weight of the reconstruction term per cell (1 where the paper has 1 + lambda on both sides of a ratio)
-    reconstruction: float = 1.0
+    #: weight of the reconstruction term per cell (1 where the paper has 1 + lambda on both sides of a ratio); None = 1, hybrid 5:
+    #: where no RNA teaches, the KL terms would press out of z what sparse ATAC says
+    reconstruction: float | None = None
     #: lambda, weight of the invariance term KL[q(z|x) || q(z)]
     lambda_: float = 1.0
-    #: gamma, weight of the alignment term, per pair of cells
-    gamma: float = 2e4
+    #: gamma, weight of the alignment term, per pair of cells; None = 2e4, hybrid 1e5, in step with the reconstruction
+    gamma: float | None = None
     #: length of one KL annealing cycle in epochs: a rises 0 -> 1 over the first half, then stays 1; 0 = always 1
     kl_cycle_epochs: float = 0.0
     #: warm-up: weight of the reconstruction term per cell *and peak*
@@ -111,27 +115,31 @@ class Settings:
 
     def for_data(self, n_steps: int, *, hybrid: bool) -> Settings:
         """These settings with what is None filled in, for epochs of so many mini-batches, with or without hybrid training."""
-        max_epochs, thinned = self.max_epochs, self.thinned_cells
-        return dataclasses.replace(
-            self,
-            max_epochs=min(250, max(20, math.ceil(_STEPS / n_steps))) if max_epochs is None else max_epochs,
-            thinned_cells=(0.5 if hybrid else 0.1) if thinned is None else thinned,
-        )
+        filled: dict[str, Any] = {name: values[hybrid] for name, values in _OPEN.items()}
+        filled["max_epochs"] = min(250, max(20, math.ceil(_STEPS / n_steps)))
+        left_open = {name: value for name, value in filled.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **left_open)
 
     @property
     def n_epochs(self) -> int:
         """Epochs of the whole run, warm-up included; known once ``max_epochs`` is."""
-        if self.max_epochs is None:
-            raise ValueError("max_epochs is open: call for_data first")
-        return self.warmup_epochs + self.max_epochs
+        return self.warmup_epochs + known(self.max_epochs)
 
     @property
     def thinning(self) -> tuple[float, float]:
         """Share of the cells that are thinned, and of their open peaks that stay; known as `n_epochs` is."""
-        if self.thinned_cells is None:
-            raise ValueError("thinned_cells is open: call for_data first")
-        return self.thinned_cells, self.thinned_kept
+        return known(self.thinned_cells), self.thinned_kept
 
+
+def known(value: _Number | None) -> _Number:
+    """A setting that is not None any more."""
+    if value is None:
+        raise ValueError("a setting is open: call for_data first")
+    return value
+
+
+#: what None stands for where all cells have RNA, and where some have none
+_OPEN = {"thinned_cells": (0.1, 0.5), "reconstruction": (1.0, 5.0), "gamma": (2e4, 1e5)}
 
 #: mini-batches of a run whose length is not given
 _STEPS = 2000

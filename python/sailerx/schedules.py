@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from sailerx.config import Settings
+from sailerx.config import Settings, known
 
 
 class LossWeights(NamedTuple):
@@ -45,11 +45,11 @@ def loss_weights(epoch: float, settings: Settings, n_peaks: int) -> LossWeights:
         )
     a = kl_annealing(epoch, settings)
     return LossWeights(
-        reconstruction=settings.reconstruction,
+        reconstruction=known(settings.reconstruction),
         positive_weight=1.0,
         prior=a,
         marginal=a * settings.lambda_,
-        alignment=settings.gamma,
+        alignment=known(settings.gamma),
         weighted_cells=True,
     )
 
