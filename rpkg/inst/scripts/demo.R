@@ -87,6 +87,7 @@ plot_cells <- function(object, columns) {
     n <- length(unique(object[[name, drop = TRUE]]))
     palette <- rep_len(if (n <= 7) colours[1:7] else colours[-(1:7)], n)
     DimPlot(object, reduction = "umap", group.by = name, cols = palette, shuffle = TRUE, label = n > 7, repel = TRUE) +
+      guides(colour = guide_legend(ncol = ceiling(n / 15), override.aes = list(size = 2))) +
       ggtitle(gsub("_", " ", name)) + coord_equal() + theme_void() +
       theme(plot.title = element_text(face = "plain", size = 12), legend.text = element_text(size = 8))
   }
