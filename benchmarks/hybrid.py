@@ -20,7 +20,7 @@ from typing import Any
 import mudata
 import numpy as np
 import pandas as pd
-from quality import place
+from quality import add_table_options, show
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -117,14 +117,10 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--out", type=Path, metavar="OUT.csv")
-    parser.add_argument("--table", type=Path, metavar="OUT.csv", help="print the table of a CSV")
-    parser.add_argument("--into", type=Path, help="also put it into this page, between its markers")
+    add_table_options(parser)
     given = parser.parse_args()
     if given.table:
-        text = table(pd.read_csv(given.table))
-        print(text)
-        if given.into:
-            place(text, given.table.stem, given.into)
+        show(table(pd.read_csv(given.table)), given)
         return
     warnings.filterwarnings("ignore")
     mdata, alone, labels = load(given)

@@ -201,6 +201,19 @@ def mean_and_spread(score: str, values: Sequence[str]) -> str:
     return f"{mean:.{digits}f}{spread}"
 
 
+def add_table_options(parser: argparse.ArgumentParser) -> None:
+    """For a script that prints the table of its CSV."""
+    parser.add_argument("--table", type=Path, metavar="OUT.csv", help="print the table of a CSV")
+    parser.add_argument("--into", type=Path, help="also put it into this page, between its markers")
+
+
+def show(text: str, given: argparse.Namespace) -> None:
+    """Print a table, and place it where it was asked for."""
+    print(text)
+    if given.into:
+        place(text, given.table.stem, given.into)
+
+
 def place(text: str, name: str, page: Path) -> None:
     """Put a table between the page's markers of its name."""
     start, end = f"<!-- table: {name} -->\n", f"<!-- end of table: {name} -->"
@@ -247,14 +260,10 @@ def main() -> None:
         "--peers-python", default=sys.executable, help="Python that has requirements-peers.txt"
     )
     parser.add_argument("--redo", action="store_true", help="compute rows that are there already")
-    parser.add_argument("--table", type=Path, metavar="OUT.csv", help="print the table of a CSV")
-    parser.add_argument("--into", type=Path, help="also put it into this page, between its markers")
+    add_table_options(parser)
     given = parser.parse_args()
     if given.table:
-        text = table(read_rows(given.table))
-        print(text)
-        if given.into:
-            place(text, given.table.stem, given.into)
+        show(table(read_rows(given.table)), given)
         return
     if not (given.data and given.out):
         parser.error("DATA.h5mu and --out are needed, or --table")

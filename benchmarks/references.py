@@ -109,7 +109,7 @@ def main() -> None:
         name, path, batch, out, seed = sys.argv[2:]
         make(name, path, batch, out, int(seed))
         return
-    from quality import place
+    from quality import add_table_options, show
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -122,14 +122,10 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--peers-python", default=sys.executable)
     parser.add_argument("--out", type=Path, metavar="OUT.csv")
-    parser.add_argument("--table", type=Path, metavar="OUT.csv", help="print the table of a CSV")
-    parser.add_argument("--into", type=Path, help="also put it into this page, between its markers")
+    add_table_options(parser)
     given = parser.parse_args()
     if given.table:
-        text = table(pd.read_csv(given.table))
-        print(text)
-        if given.into:
-            place(text, given.table.stem, given.into)
+        show(table(pd.read_csv(given.table)), given)
         return
     warnings.filterwarnings("ignore")
     for seed in given.seeds:

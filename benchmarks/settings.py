@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from methods import held_out
-from quality import place
+from quality import add_table_options, show
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -141,14 +141,10 @@ def main() -> None:
     parser.add_argument("--out", metavar="OUT.csv")
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--table", type=Path, metavar="OUT.csv", help="print the table of a CSV")
-    parser.add_argument("--into", type=Path, help="also put it into this page, between its markers")
+    add_table_options(parser)
     arguments = parser.parse_args()
     if arguments.table:
-        shown = table(arguments.table)
-        print(shown)
-        if arguments.into:
-            place(shown, arguments.table.stem, arguments.into)
+        show(table(arguments.table), arguments)
         return
     import torch
 
