@@ -26,11 +26,20 @@ TINY: dict[str, Any] = {
     "n_hidden": 8,
     "n_chrom": 4,
     "minibatch_size": 20,
+    "start_from_lsi": True,
     "thinned_cells": 0.2,
     "reconstruction": 1.0,
     "gamma": 2e4,
 }
-TINY_FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+
+
+def as_flags(options: dict[str, Any]) -> list[str]:
+    """Options as they are typed on the command line."""
+    flags = {name: f"--{name.replace('_', '-')}" for name in options}
+    return [flags[name] if value is True else f"{flags[name]}={value}" for name, value in options.items()]
+
+
+TINY_FLAGS = as_flags(TINY)
 
 
 def paired(**options: Any) -> mudata.MuData:

@@ -220,9 +220,10 @@ def test_what_is_left_open_follows_the_data() -> None:
     assert (paired_only.thinning, hybrid.thinning) == ((0.1, 0.5), (0.5, 0.5))
     assert (paired_only.reconstruction, paired_only.gamma) == (1, 2e4)
     assert (hybrid.reconstruction, hybrid.gamma) == (5, 1e5)
+    assert (paired_only.start_from_lsi, hybrid.start_from_lsi) == (False, True)
     assert paired_only.n_epochs == hybrid.n_epochs == 100
     assert [make_settings().for_data(n, hybrid=False).n_epochs for n in (1, 1000)] == [250, 20]
-    fixed = make_settings(max_epochs=3, thinned_cells=0.0, reconstruction=2, gamma=1.0)
+    fixed = make_settings(max_epochs=3, start_from_lsi=False, thinned_cells=0.0, reconstruction=2, gamma=1.0)
     assert fixed.for_data(20, hybrid=True) == fixed
     with pytest.raises(ValueError, match="call for_data first"):
         _ = make_settings().thinning

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import sailerx
-from data import TINY, multiome, paired, tiny_settings, write
+from data import TINY, as_flags, multiome, paired, tiny_settings, write
 from sailerx.checkpoint import Checkpoints, fingerprint
 from sailerx.objective import TERMS
 from sailerx.progress import Silent
@@ -157,7 +157,7 @@ def test_old_checkpoint_stays_when_a_new_one_cannot_be_written(tmp_path: Path) -
 
 
 def command(folder: Path) -> list[str]:
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in (TINY | {"max_epochs": 400}).items()]
+    flags = as_flags(TINY | {"max_epochs": 400})
     files = [str(folder / "in.h5mu"), "-o", str(folder / "run")]
     more = [
         "--checkpoint",

@@ -41,6 +41,20 @@ def test_peaks_to_chromosomes_is_one_linear_layer_per_chromosome(x: Tensor) -> N
         torch.testing.assert_close(ours[:, k], theirs, rtol=1e-5, atol=1e-6)
 
 
+def test_peaks_to_chromosomes_starts_from_directions_as_large_as_its_own_weights() -> None:
+    layer, random = (PeaksToChromosomes(BLOCKS, 4, generator()) for _ in range(2))
+    directions = 100 * torch.randn(13, 3, generator=generator(3))
+    directions[5] = 0  # the whole second chromosome says nothing
+    layer.start_from(directions)
+    for a, b in ((0, 5), (6, 13)):
+        ratio = layer.weight[a:b, :3] / directions[a:b]
+        torch.testing.assert_close(ratio, ratio[0, 0].expand_as(ratio))
+        size = random.weight[a:b].std(correction=0)
+        torch.testing.assert_close(layer.weight[a:b, :3].square().mean().sqrt(), size)
+    torch.testing.assert_close(layer.weight[:, 3], random.weight[:, 3])
+    torch.testing.assert_close(layer.weight[5], random.weight[5])
+
+
 def test_peaks_to_chromosomes_passes_the_gradient_of_the_dense_product(x: Tensor) -> None:
     layer = PeaksToChromosomes(BLOCKS, 4, generator())
     factor = torch.randn(8, 3, 4, generator=generator(2))

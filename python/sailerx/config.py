@@ -34,6 +34,9 @@ class Settings:
     input_share: bool = True
     #: the decoder starts from each peak's frequency instead of from chance: a departure that saves the first third of a run
     start_from_frequency: bool = True
+    #: the encoder's first layer starts from the directions of LSI instead of at random; None = no, hybrid yes: a departure, by which
+    #: cells without RNA are embedded better
+    start_from_lsi: bool | None = None
     #: chromosomes and contigs with fewer peaks share one block
     min_peaks_per_chrom: int = 20
     #: treat all peaks as one block, for features without coordinates
@@ -139,7 +142,12 @@ def known(value: _Number | None) -> _Number:
 
 
 #: what None stands for where all cells have RNA, and where some have none
-_OPEN = {"thinned_cells": (0.1, 0.5), "reconstruction": (1.0, 5.0), "gamma": (2e4, 1e5)}
+_OPEN = {
+    "start_from_lsi": (False, True),
+    "thinned_cells": (0.1, 0.5),
+    "reconstruction": (1.0, 5.0),
+    "gamma": (2e4, 1e5),
+}
 
 #: mini-batches of a run whose length is not given
 _STEPS = 2000
@@ -172,6 +180,7 @@ _LOWEST = {
 PAPER = Settings(
     input_share=False,
     start_from_frequency=False,
+    start_from_lsi=False,
     minibatch_size=_M,
     thinned_cells=0.0,
     peak_share=1.0,
@@ -201,7 +210,10 @@ PRESETS = {"default": Settings(), "paper": PAPER}
 def option_kinds() -> dict[str, Any]:
     """The type of each option: int, float, bool, or anything else for a word."""
     hints = get_type_hints(Settings)
-    return {name: {int | None: int, float | None: float}.get(hint, hint) for name, hint in hints.items()}
+    return {
+        name: {int | None: int, float | None: float, bool | None: bool}.get(hint, hint)
+        for name, hint in hints.items()
+    }
 
 
 def make_settings(preset: str = "default", **options: Any) -> Settings:

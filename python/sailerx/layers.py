@@ -45,6 +45,14 @@ class PeaksToChromosomes(nn.Module):
         self.bias = _uniform(fan_in, len(blocks), n_out, generator=generator)
         self.register_buffer("ends", torch.tensor([b for _, b in blocks]), persistent=False)
 
+    @torch.no_grad()
+    def start_from(self, directions: Float[Tensor, "peaks some"]) -> None:
+        """Let each chromosome's first outputs follow these directions, as large as the random weights that they replace."""
+        for a, b in self.blocks:
+            own = directions[a:b]
+            if own.numel() and (size := own.square().mean().sqrt()) > 0:
+                self.weight[a:b, : own.shape[1]] = own * (self.weight[a:b].std(correction=0) / size)
+
     def forward(self, x: OpenPeaks) -> Float[Tensor, "cells chroms hidden"]:
         """Block-diagonal product of x and the weights: per cell and chromosome the sum of its open peaks' weights."""
         K = len(self.blocks)

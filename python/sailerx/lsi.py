@@ -9,6 +9,8 @@ from sklearn.decomposition import TruncatedSVD
 from sailerx.errors import InputError
 
 N_COMPONENTS = 20
+#: more cells hardly change the components that `lsi_weights` needs
+_ENOUGH_CELLS = 20_000
 
 
 def tfidf(counts: sp.csr_matrix) -> sp.csr_matrix:
@@ -29,10 +31,41 @@ def tfidf(counts: sp.csr_matrix) -> sp.csr_matrix:
     """
     x = sp.csr_matrix(counts, dtype=np.float32, copy=True)
     per_cell = np.maximum(np.asarray(x.sum(axis=1)).ravel(), 1)
-    per_peak = np.maximum(np.asarray(x.sum(axis=0)).ravel(), 1)
+    idf = _idf(x)
     x.data = np.log1p(x.data * np.repeat(1e4 / per_cell, np.diff(x.indptr)))
-    x.data = (x.data * np.log1p(x.shape[0] / per_peak)[x.indices]).astype(np.float32)
+    x.data = (x.data * idf[x.indices]).astype(np.float32)
     return x
+
+
+def lsi_weights(x: sp.csr_matrix, n_components: int, seed: int = 0) -> np.ndarray:
+    """What each peak adds to a cell's LSI components 2 and on, per open peak and up to the cell's depth.
+
+    Parameters
+    ----------
+    x
+        Cells × peaks, 0/1. Of more than 20,000 cells a random part is looked at.
+    n_components
+        Components wanted; fewer are returned where there are not as many cells or peaks.
+    seed
+        Starting vectors of the solver, and which cells.
+
+    Returns
+    -------
+    Peaks × components, float32: the right singular vectors of TF-IDF times each peak's IDF.
+    """
+    if x.shape[0] > _ENOUGH_CELLS:
+        some = np.random.default_rng(seed).choice(x.shape[0], _ENOUGH_CELLS, replace=False)
+        x = x[np.sort(some)]
+    n_components = min(n_components, min(x.shape) - 2)
+    if n_components < 1:
+        return np.empty((x.shape[1], 0), np.float32)
+    found = TruncatedSVD(n_components + 1, random_state=seed).fit(tfidf(x)).components_[1:]
+    return (found.T * _idf(x)[:, None]).astype(np.float32)
+
+
+def _idf(x: sp.csr_matrix) -> np.ndarray:
+    per_peak = np.maximum(np.asarray(x.sum(axis=0)).ravel(), 1)
+    return np.log1p(x.shape[0] / per_peak)
 
 
 def lsi(counts: sp.csr_matrix, n_components: int = N_COMPONENTS, seed: int = 0) -> np.ndarray:

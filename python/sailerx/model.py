@@ -73,6 +73,13 @@ class VAE(nn.Module):
         )
         self.to_peaks = ChromosomesToPeaks(blocks, n_hidden, generator)
 
+    @property
+    def from_peaks(self) -> PeaksToChromosomes:
+        """The encoder's first layer."""
+        layer = self.encoder[0]
+        assert isinstance(layer, PeaksToChromosomes)
+        return layer
+
     @classmethod
     def from_settings(
         cls, blocks: Blocks, n_confounders: int, settings: Settings, generator: torch.Generator

@@ -12,6 +12,7 @@ from torch import Tensor
 from sailerx.checkpoint import Checkpoints
 from sailerx.config import Settings
 from sailerx.early_stopping import Watch, held_out
+from sailerx.lsi import lsi_weights
 from sailerx.minibatch import Sampler, random_peaks
 from sailerx.model import VAE
 from sailerx.multiome import Multiome
@@ -31,6 +32,9 @@ class Run:
         self.vae = VAE.from_settings(data.blocks, data.c.shape[1], settings, self.order)
         if settings.start_from_frequency:
             self.vae.to_peaks.start_from(torch.from_numpy(data.frequency))
+        if settings.start_from_lsi:
+            directions = lsi_weights(data.x, settings.n_hidden, seed)
+            self.vae.from_peaks.start_from(torch.from_numpy(directions))
         self.vae.to(device)
         self.noise = torch.Generator(device).manual_seed(seed)
         self.optimizer = torch.optim.Adam(
