@@ -35,6 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "w from 0, not clipped (the paper's)": {"weight_floor": 0.0, "weight_clip": 0.0},
     "w = 1": {"weight_floor": 1.0},
     "encoder sees x, not x / depth": {"input_share": False},
+    "encoder starts from LSI": {"start_from_lsi": True},
     "decoder starts from chance": {"start_from_frequency": False},
     "50 epochs": {"max_epochs": 50},
     "learning rate 1e-3": {"learning_rate": 1e-3},
