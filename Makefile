@@ -19,13 +19,17 @@ DATA ?=
 LABELS ?=
 BATCH ?=
 DROP ?=
+# For `make bench`: a checkout of the reference implementation, and a Python with benchmarks/requirements-peers.txt.
+REFERENCE ?=
+PEERS ?=
+BENCH_OUT ?= benchmarks/results/speed.csv
 
 # Folders are among the prerequisites so that a deleted file is noticed.
 in_wheel := $(shell find python bridge/sailerx_bridge bridge/format.json pyproject.toml README.md LICENSE \
 	-not -name '*.pyc' -not -name __pycache__ 2>/dev/null)
 in_r_package := $(shell find rpkg -not -name '*.whl' -not -path '*/_snaps/*' 2>/dev/null)
 
-.PHONY: help setup package demo test test-full lint format clean
+.PHONY: help setup package demo test test-full bench lint format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -56,6 +60,10 @@ test: setup  ## the checks that every change must pass (under 20 minutes)
 
 test-full: setup  ## all checks, for a release (under 80 minutes)
 	$(PYTEST) $(PARALLEL) --hypothesis-profile=full
+
+bench: setup  ## seconds and memory of an epoch; beside others: make bench REFERENCE=checkout PEERS=python
+	$(PYTHON_IN_VENV) benchmarks/speed.py --out $(BENCH_OUT) $(if $(REFERENCE),--reference "$(REFERENCE)") $(if $(PEERS),--peers-python "$(PEERS)")
+	$(PYTHON_IN_VENV) benchmarks/speed.py --table $(BENCH_OUT)
 
 lint: setup  ## layout, style and types of the Python code
 	$(PYTEST) tests/test_lint.py

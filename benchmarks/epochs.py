@@ -1,0 +1,199 @@
+"""A few epochs of one method on one file, alone in its process: seconds of an epoch and peak memory, as JSON.
+
+    python benchmarks/epochs.py METHOD DATA.h5mu N_EPOCHS [--threads 2] [--device cpu] [--reference DIR]
+
+The time of an epoch holds everything from drawing its mini-batches to its last step; the first epoch, in which memory is
+reserved and code compiled, is left out. `reference` runs the published implementation from a checkout that DIR names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mudata
+import numpy as np
+import scipy.sparse as sp
+
+Seconds = list[float]
+
+
+def paper(data: mudata.MuData, given: argparse.Namespace) -> Seconds:
+    return _ours(data, given, preset="paper", warmup_epochs=0)
+
+
+def default(data: mudata.MuData, given: argparse.Namespace) -> Seconds:
+    return _ours(data, given)
+
+
+def _ours(data: mudata.MuData, given: argparse.Namespace, **options: Any) -> Seconds:
+    import sailerx
+
+    reference = {"rna_embedding": "X_any", "max_epochs": given.n_epochs, "device": given.device}
+    model = sailerx.fit(data, progress="none", **reference, **options)
+    return model.history["seconds"].to_list()
+
+
+def reference(data: mudata.MuData, given: argparse.Namespace) -> Seconds:
+    """The published code as it is, main phase, but for NumPy's names of plain types that it needs."""
+    import torch
+
+    np.float, np.bool = float, bool  # type: ignore[attr-defined]
+    sys.path.insert(0, str(given.reference.resolve()))
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        _write_for_reference(data, Path("data/bench.h5"))
+        import trainer
+
+        clock = _Clock()
+        trainer.tqdm = lambda *_, **__: clock
+        solver = trainer.PlTrainer(
+            argparse.Namespace(
+                name="bench",
+                log="log.csv",
+                load_ckpt=False,
+                cuda_dev=None if given.device == "cpu" else torch.cuda.current_device(),
+                train_type="multi",
+                sample_batch=False,
+                max_epoch=given.n_epochs,
+                start_epoch=0,
+                batch_size=200,
+                start_save=10**6,
+                data_type="bench",
+                lr=1e-4,
+                pos_w=20,
+                weight_decay=5e-4,
+                z_dim=50,
+                out_every=10**6,
+                ckpt_dir="models",
+                LAMBDA=1,
+                GAMMA=6000,
+            )
+        )
+        Path("models/bench").mkdir(parents=True)
+        clock.start()
+        solver.train()
+        os.chdir("/")
+    return clock.seconds
+
+
+class _Clock:
+    """In place of a progress bar: when each epoch ended."""
+
+    def start(self) -> None:
+        self.moments = [time.perf_counter()]
+
+    def update(self, _: int) -> None:
+        self.moments.append(time.perf_counter())
+
+    def write(self, _: str) -> None: ...
+
+    def close(self) -> None: ...
+
+    @property
+    def seconds(self) -> Seconds:
+        return np.diff(self.moments).tolist()
+
+
+def _write_for_reference(data: mudata.MuData, path: Path) -> None:
+    import h5py
+
+    atac = data["atac"]
+    chrom = atac.var["chrom"].astype(str).to_numpy()
+    order = np.argsort(chrom, kind="stable")
+    x = sp.csr_matrix(atac.X)[:, order]
+    x.sort_indices()
+    path.parent.mkdir(parents=True)
+    with h5py.File(path, "w") as file:
+        file["pca/data"] = data["rna"].obsm["X_any"]
+        group = file.create_group("atac")
+        for name in ("data", "indices", "indptr"):
+            group[name] = getattr(x, name)
+        group.attrs["shape"] = x.shape
+        group["chrom_size"] = np.unique(chrom, return_counts=True)[1]
+        file["cells/labels"] = np.full(data.n_obs, b"none")
+        file["cells/rna_depth"] = np.asarray(data["rna"].X.sum(axis=1)).ravel()
+
+
+def peakvi(data: mudata.MuData, given: argparse.Namespace) -> Seconds:
+    import scvi
+
+    scvi.model.PEAKVI.setup_anndata(data["atac"])
+    return _scvi(scvi.model.PEAKVI(data["atac"]), given)
+
+
+def multivi(data: mudata.MuData, given: argparse.Namespace) -> Seconds:
+    import scvi
+
+    scvi.model.MULTIVI.setup_mudata(data, modalities={"rna_layer": "rna", "atac_layer": "atac"})
+    model = scvi.model.MULTIVI(data, n_genes=data["rna"].n_vars, n_regions=data["atac"].n_vars)
+    return _scvi(model, given)
+
+
+def _scvi(model: Any, given: argparse.Namespace) -> Seconds:
+    import lightning
+
+    class Timer(lightning.pytorch.Callback):
+        def on_train_epoch_start(self, *_: Any) -> None:
+            self.begun = time.perf_counter()
+
+        def on_train_epoch_end(self, *_: Any) -> None:
+            seconds.append(time.perf_counter() - self.begun)
+
+    seconds: Seconds = []
+    quiet: dict[str, Any] = {"enable_progress_bar": False, "logger": False, "early_stopping": False}
+    accelerator = "cpu" if given.device == "cpu" else "gpu"
+    model.train(
+        max_epochs=given.n_epochs, accelerator=accelerator, train_size=1.0, callbacks=[Timer()], **quiet
+    )
+    return seconds
+
+
+METHODS: dict[str, Callable[[mudata.MuData, argparse.Namespace], Seconds]] = {
+    "paper": paper,
+    "default": default,
+    "reference": reference,
+    "peakvi": peakvi,
+    "multivi": multivi,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("method", choices=METHODS)
+    parser.add_argument("data")
+    parser.add_argument("n_epochs", type=int)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--reference", type=Path, help="checkout of the reference implementation")
+    given = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(given.threads)
+    mudata.set_options(pull_on_update=False)
+    data = mudata.read_h5mu(given.data)
+    # any reference will do: what is taught does not change the time
+    data["rna"].obsm["X_any"] = np.random.default_rng(0).normal(size=(data.n_obs, 50)).astype(np.float32)
+    seconds = METHODS[given.method](data, given)
+    answer = {
+        "seconds_per_epoch": statistics.median(seconds[1:]),
+        # ru_maxrss counts kilobytes on Linux
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "gpu_mb": torch.cuda.max_memory_allocated() / 2**20 if given.device == "cuda" else 0.0,
+    }
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

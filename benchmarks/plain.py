@@ -1,0 +1,43 @@
+"""A CSV as it is, as the table of its name in a page.
+
+python benchmarks/plain.py benchmarks/results/overhead.csv --into benchmarks/README.md
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+from quality import place
+
+
+def table(path: Path) -> str:
+    """Markdown: a line for each row, fractions with three digits."""
+    rows = pd.read_csv(path)
+    numeric = [pd.api.types.is_numeric_dtype(rows[column]) for column in rows]
+    lines = [
+        [column.replace("_", " ") for column in rows],
+        ["---:" if is_number else "---" for is_number in numeric],
+        *(
+            [f"{v:.3f}" if isinstance(v, float) and v % 1 else f"{v}" for v in row]
+            for row in rows.to_numpy(object)
+        ),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("table", type=Path, metavar="OUT.csv")
+    parser.add_argument("--into", type=Path, help="also put it into this page, between its markers")
+    given = parser.parse_args()
+    print(table(given.table))
+    if given.into:
+        place(table(given.table), given.table.stem, given.into)
+
+
+if __name__ == "__main__":
+    main()

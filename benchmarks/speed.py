@@ -1,0 +1,124 @@
+"""Seconds of an epoch and peak memory, ours beside the reference implementation and scvi-tools: a row for each run in a CSV.
+
+    python benchmarks/speed.py --sizes 2000x100000 --reference DIR --out benchmarks/results/speed.csv
+    python benchmarks/speed.py --table benchmarks/results/speed.csv --into benchmarks/README.md
+
+Methods take turns, `--rounds` times, each run in a process of its own, so that what else the machine does falls on all of
+them. Data are simulated with 5 % of the peaks open (`--density`). README.md describes the methods.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+from quality import add_table_options, show
+
+HERE = Path(__file__).resolve().parent
+TITLES = {
+    "reference": "reference implementation",
+    "paper": "**sailerx, paper preset** (the same mathematics)",
+    "default": "**sailerx, default preset**",
+    "peakvi": "PeakVI (scvi-tools)",
+    "multivi": "MultiVI (scvi-tools)",
+}
+IN_PEERS = {"peakvi", "multivi"}
+
+
+def simulated(size: str, density: float, work: Path) -> Path:
+    """The file of a size such as 2000x100000, made if it is not there."""
+    from sailerx import simulate_to_file
+
+    cells, peaks = map(int, size.split("x"))
+    path = work / f"{size}-{density:g}.h5mu"
+    if not path.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        simulate_to_file(path, cells, 2000, peaks, n_chroms=22, atac_depth=density * peaks, compression=None)
+    return path
+
+
+def run(given: argparse.Namespace, method: str, data: Path) -> dict[str, float]:
+    python = given.peers_python if method in IN_PEERS else sys.executable
+    command = [python, HERE / "epochs.py", method, data, given.epochs]
+    command += ["--threads", given.threads, "--device", given.device]
+    command += ["--reference", given.reference] if method == "reference" else []
+    limit = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(given.threads))
+    answer = subprocess.run(
+        list(map(str, command)), env=os.environ | limit, stdout=subprocess.PIPE, text=True, check=False
+    )
+    if answer.returncode != 0:
+        sys.exit(f"speed.py: ended with {answer.returncode}, see above: {' '.join(map(str, command))}")
+    found: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
+    return found
+
+
+def table(rows: pd.DataFrame) -> str:
+    """Markdown: medians over rounds, and the ratio of the times to the reference's, round by round."""
+    lines = [
+        "| data | device | method | seconds per epoch | reference / it | peak MB | GPU MB |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for (size, device), of_size in rows.groupby(["size", "device"], sort=False):
+        times = of_size.pivot(index="round", columns="method", values="seconds_per_epoch")
+        for method, title in TITLES.items():
+            found = of_size[of_size["method"] == method]
+            if len(found):
+                known = "reference" in times and method != "reference"
+                ratio = f"{(times['reference'] / times[method]).median():.1f}" if known else ""
+                gpu = f"{found['gpu_mb'].median():,.0f}" if device == "cuda" else ""
+                seconds, peak = found["seconds_per_epoch"].median(), found["peak_mb"].median()
+                lines.append(
+                    f"| {size.replace('x', ' × ')} | {device} | {title} | {seconds:.2f} | {ratio} | {peak:,.0f} | {gpu} |"
+                )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sizes", nargs="+", default=["2000x100000"], metavar="CELLSxPEAKS")
+    parser.add_argument("--density", type=float, default=0.05, help="molecules per cell and peak")
+    parser.add_argument("--methods", nargs="+", choices=TITLES, help="by default all that can run")
+    parser.add_argument("--reference", type=Path, metavar="DIR", help="checkout of the reference")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=4, help="of each run; the first is not timed")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument(
+        "--peers-python", help="Python that has requirements-peers.txt; without it no scvi-tools"
+    )
+    parser.add_argument("--work", type=Path, default=HERE / "results" / "work" / "speed")
+    parser.add_argument("--out", type=Path, metavar="OUT.csv")
+    add_table_options(parser)
+    given = parser.parse_args()
+    if given.table:
+        show(table(pd.read_csv(given.table)), given)
+        return
+    if not given.out:
+        parser.error("--out is needed, or --table")
+    can_run = [
+        method
+        for method in TITLES
+        if (method != "reference" or given.reference) and (method not in IN_PEERS or given.peers_python)
+    ]
+    for size in given.sizes:
+        data = simulated(size, given.density, given.work)
+        for i in range(given.rounds):
+            for method in given.methods or can_run:
+                row = {"size": size, "device": given.device, "method": method, "round": i}
+                row |= {"threads": given.threads, **run(given, method, data)}
+                print(row, file=sys.stderr, flush=True)
+                old = pd.read_csv(given.out) if given.out.exists() else pd.DataFrame()
+                together = pd.concat([old, pd.DataFrame([row])])
+                key = ["size", "device", "method", "round"]
+                together.drop_duplicates(key, keep="last").to_csv(given.out, index=False)
+
+
+if __name__ == "__main__":
+    main()
