@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from data import open_peaks
+from sailerx import tiles
 from sailerx.layers import ChromosomesToPeaks, NormActivation, PeaksToChromosomes, WithinChromosomes, linear
 
 BLOCKS = ((0, 5), (5, 6), (6, 13))
@@ -33,6 +34,15 @@ def x() -> Tensor:
     return x
 
 
+@pytest.fixture(params=[None, 2, 20])
+def tile_width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a CPU; as on a GPU, with tiles narrower and wider than a chromosome."""
+    if request.param:
+        monkeypatch.setattr(tiles, "wanted", lambda _: True)
+        monkeypatch.setattr(tiles, "WIDTH", request.param)
+
+
+@pytest.mark.usefixtures("tile_width")
 def test_peaks_to_chromosomes_is_one_linear_layer_per_chromosome(x: Tensor) -> None:
     layer = PeaksToChromosomes(BLOCKS, 4, generator())
     ours = layer(open_peaks(x))
@@ -55,6 +65,7 @@ def test_peaks_to_chromosomes_starts_from_directions_as_large_as_its_own_weights
     torch.testing.assert_close(layer.weight[5], random.weight[5])
 
 
+@pytest.mark.usefixtures("tile_width")
 def test_peaks_to_chromosomes_passes_the_gradient_of_the_dense_product(x: Tensor) -> None:
     layer = PeaksToChromosomes(BLOCKS, 4, generator())
     factor = torch.randn(8, 3, 4, generator=generator(2))

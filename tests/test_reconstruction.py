@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.distributions import Bernoulli
 
 from data import open_peaks
-from sailerx import reconstruction
+from sailerx import reconstruction, tiles
 from sailerx.reconstruction import reconstruction_loss
 
 SIZES = [5, 1, 0, 7]  # peaks of each chromosome; one has none, as it happens when some are drawn
+CHROM_OF = torch.repeat_interleave(torch.arange(4), torch.tensor(SIZES))
 
 
 @pytest.fixture
@@ -33,29 +34,33 @@ def x() -> Tensor:
     return x
 
 
-@pytest.fixture(params=[6, 12, 250_000])
-def logits_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every peak for itself, two at a time, all of a chromosome."""
-    monkeypatch.setattr(reconstruction, "_LOGITS_AT_ONCE", request.param)
+@pytest.fixture(params=["1", "2", "all", "tiles of 3", "tiles of 20"])
+def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every peak for itself, two at a time, all of a chromosome; and as on a GPU."""
+    if request.param.startswith("tiles"):
+        monkeypatch.setattr(tiles, "wanted", lambda _: True)
+        monkeypatch.setattr(tiles, "WIDTH", int(request.param.split()[-1]))
+    else:
+        logits = {"1": 6, "2": 12, "all": 250_000}[request.param]
+        monkeypatch.setattr(reconstruction, "_LOGITS_AT_ONCE", logits)
 
 
 def plain_logits(layer: dict[str, Tensor]) -> Tensor:
-    chrom_of = torch.repeat_interleave(torch.arange(len(SIZES)), torch.tensor(SIZES))
     return torch.stack(
-        [layer["h"][:, k] @ layer["weight"][j] + layer["bias"][j] for j, k in enumerate(chrom_of)], dim=1
+        [layer["h"][:, k] @ layer["weight"][j] + layer["bias"][j] for j, k in enumerate(CHROM_OF)], dim=1
     )
 
 
-@pytest.mark.usefixtures("logits_at_once")
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 def test_loss_is_the_bernoulli_likelihood(layer: dict[str, Tensor], x: Tensor, scale: float) -> None:
     layer["h"] *= scale  # at 100 some logits are beyond what exp can take in single precision
     expected = -Bernoulli(logits=plain_logits(layer)).log_prob(x).sum()
-    ours = reconstruction_loss(**layer, sizes=SIZES, x=open_peaks(x))
+    ours = reconstruction_loss(**layer, chrom_of=CHROM_OF, x=open_peaks(x))
     torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.usefixtures("logits_at_once")
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 @pytest.mark.parametrize("positive_weight", [0.0, 1.0, 20.0])
 def test_loss_and_gradients_match_autograd_with_a_weight_on_open_peaks(
@@ -64,7 +69,7 @@ def test_loss_and_gradients_match_autograd_with_a_weight_on_open_peaks(
     layer["h"] *= scale
     ours = {name: t.clone().requires_grad_() for name, t in layer.items()}
     theirs = {name: t.clone().requires_grad_() for name, t in layer.items()}
-    loss = reconstruction_loss(**ours, sizes=SIZES, x=open_peaks(x), positive_weight=positive_weight)
+    loss = reconstruction_loss(**ours, chrom_of=CHROM_OF, x=open_peaks(x), positive_weight=positive_weight)
     weight = torch.tensor(positive_weight, dtype=torch.float64)
     expected = F.binary_cross_entropy_with_logits(plain_logits(theirs), x, pos_weight=weight, reduction="sum")
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
@@ -76,20 +81,22 @@ def test_loss_and_gradients_match_autograd_with_a_weight_on_open_peaks(
 
 def test_loss_is_the_same_where_no_gradient_is_asked_for(layer: dict[str, Tensor], x: Tensor) -> None:
     with torch.no_grad():
-        alone = reconstruction_loss(**layer, sizes=SIZES, x=open_peaks(x))
+        alone = reconstruction_loss(**layer, chrom_of=CHROM_OF, x=open_peaks(x))
     layer["h"].requires_grad_()
-    assert alone.item() == reconstruction_loss(**layer, sizes=SIZES, x=open_peaks(x)).item()
+    assert alone.item() == reconstruction_loss(**layer, chrom_of=CHROM_OF, x=open_peaks(x)).item()
 
 
 @pytest.mark.parametrize("kind", ["none open", "all open"])
 def test_loss_of_cells_with_no_or_every_peak(layer: dict[str, Tensor], kind: str) -> None:
     x = torch.full((6, sum(SIZES)), float(kind == "all open"), dtype=torch.float64)
     expected = -Bernoulli(logits=plain_logits(layer)).log_prob(x).sum()
-    torch.testing.assert_close(reconstruction_loss(**layer, sizes=SIZES, x=open_peaks(x)), expected)
+    torch.testing.assert_close(reconstruction_loss(**layer, chrom_of=CHROM_OF, x=open_peaks(x)), expected)
 
 
 def test_loss_stays_finite_at_huge_logits_in_single_precision() -> None:
     bias = torch.tensor([-1e4, 1e4, 0.0, 88.0])
     h, weight = torch.zeros(1, 1, 2), torch.zeros(4, 2)
-    loss = reconstruction_loss(h, weight, bias, [4], open_peaks(torch.tensor([[1.0, 0.0, 1.0, 0.0]])))
+    loss = reconstruction_loss(
+        h, weight, bias, torch.zeros(4).long(), open_peaks(torch.tensor([[1.0, 0.0, 1.0, 0.0]]))
+    )
     assert loss.item() == pytest.approx(1e4 + 1e4 + math.log(2) + 88, rel=1e-6)

@@ -12,8 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sailerx import tiles
 from sailerx.kernels import different_rows, prelu, sum_of_rows
 from sailerx.minibatch import OpenPeaks
+from sailerx.tiles import TiledSumOfRows, Tiles
 
 #: start and end (exclusive) of each chromosome's peaks among the columns of x
 Blocks = tuple[tuple[int, int], ...]
@@ -21,6 +23,10 @@ Blocks = tuple[tuple[int, int], ...]
 
 def _uniform(bound: Tensor | float, *shape: int, generator: torch.Generator) -> nn.Parameter:
     return nn.Parameter((torch.rand(*shape, generator=generator) * 2 - 1) * bound)
+
+
+def _chrom_of(blocks: Blocks) -> Int[Tensor, " peaks"]:
+    return torch.repeat_interleave(torch.arange(len(blocks)), torch.tensor([b - a for a, b in blocks]))
 
 
 def _per_peak(blocks: Blocks, bound_of: list[float]) -> Float[Tensor, "peaks 1"]:
@@ -33,6 +39,8 @@ class PeaksToChromosomes(nn.Module):
     With ``share``, a cell's open peaks count 1 / depth each (times 1,000), so that depth cannot pass as a sum.
     """
 
+    chrom_of: Tensor
+
     def __init__(
         self, blocks: Blocks, n_out: int, generator: torch.Generator, *, share: bool = False
     ) -> None:
@@ -43,7 +51,7 @@ class PeaksToChromosomes(nn.Module):
         self.weight = _uniform(xavier, blocks[-1][1], n_out, generator=generator)
         fan_in = torch.tensor([[1 / math.sqrt(n)] for n in sizes])
         self.bias = _uniform(fan_in, len(blocks), n_out, generator=generator)
-        self.register_buffer("ends", torch.tensor([b for _, b in blocks]), persistent=False)
+        self.register_buffer("chrom_of", _chrom_of(blocks), persistent=False)
 
     @torch.no_grad()
     def start_from(self, directions: Float[Tensor, "peaks some"]) -> None:
@@ -56,8 +64,11 @@ class PeaksToChromosomes(nn.Module):
     def forward(self, x: OpenPeaks) -> Float[Tensor, "cells chroms hidden"]:
         """Block-diagonal product of x and the weights: per cell and chromosome the sum of its open peaks' weights."""
         K = len(self.blocks)
-        bag = x.cell * K + torch.bucketize(x.peak, self.ends, right=True)  # type: ignore[arg-type]
-        h = sum_of_rows(self.weight, x.peak, bag, x.n_cells * K).view(x.n_cells, K, -1)
+        if tiles.wanted(self.weight):
+            h = TiledSumOfRows.apply(self.weight, x, Tiles.of(self.chrom_of, K), K)
+        else:
+            bag = x.cell * K + self.chrom_of[x.peak]
+            h = sum_of_rows(self.weight, x.peak, bag, x.n_cells * K).view(x.n_cells, K, -1)
         if self.share:
             h = h * (1000 / torch.bincount(x.cell, minlength=x.n_cells).clamp(min=1))[:, None, None]
         return h + self.bias
@@ -66,6 +77,8 @@ class PeaksToChromosomes(nn.Module):
 class ChromosomesToPeaks(nn.Module):
     """One linear layer per chromosome to the logits of its peaks."""
 
+    chrom_of: Tensor
+
     def __init__(self, blocks: Blocks, n_in: int, generator: torch.Generator) -> None:
         super().__init__()
         self.blocks = blocks
@@ -73,6 +86,7 @@ class ChromosomesToPeaks(nn.Module):
         xavier = _per_peak(blocks, [math.sqrt(6 / (b - a + n_in)) for a, b in blocks])
         self.weight = _uniform(xavier, n_peaks, n_in, generator=generator)
         self.bias = _uniform(1 / math.sqrt(n_in), n_peaks, generator=generator)
+        self.register_buffer("chrom_of", _chrom_of(blocks), persistent=False)
 
     @torch.no_grad()
     def start_from(self, frequency: Float[Tensor, " peaks"]) -> None:
@@ -83,19 +97,18 @@ class ChromosomesToPeaks(nn.Module):
         self, h: Float[Tensor, "cells chroms hidden"], peaks: Int[Tensor, " some"] | None = None
     ) -> Float[Tensor, "cells some"]:
         """Logits of all peaks in the order of the blocks, or of some, given by ascending position."""
-        weight, bias, sizes = self.rows(peaks)
+        weight, bias, chrom_of = self.rows(peaks)
+        sizes = torch.bincount(chrom_of, minlength=len(self.blocks)).tolist()
         parts = zip(bias.split(sizes), h.unbind(dim=1), weight.split(sizes), strict=True)
         return torch.cat([torch.addmm(bias, h_k, weight.T) for bias, h_k, weight in parts], dim=1)
 
     def rows(
         self, peaks: Int[Tensor, " some"] | None = None
-    ) -> tuple[Float[Tensor, "some hidden"], Float[Tensor, " some"], list[int]]:
-        """Weights and bias of all peaks, or of some, and how many of these each chromosome has."""
+    ) -> tuple[Float[Tensor, "some hidden"], Float[Tensor, " some"], Int[Tensor, " some"]]:
+        """Weights, bias and chromosome of all peaks, or of some."""
         if peaks is None:
-            return self.weight, self.bias, [b - a for a, b in self.blocks]
-        starts = torch.tensor([a for a, _ in self.blocks] + [self.blocks[-1][1]], device=peaks.device)
-        sizes: list[int] = torch.searchsorted(peaks, starts).diff().tolist()
-        return different_rows(self.weight, peaks), different_rows(self.bias, peaks), sizes
+            return self.weight, self.bias, self.chrom_of
+        return different_rows(self.weight, peaks), different_rows(self.bias, peaks), self.chrom_of[peaks]
 
 
 class WithinChromosomes(nn.Module):

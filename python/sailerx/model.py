@@ -113,8 +113,8 @@ class VAE(nn.Module):
         positive_weight: float = 1.0,
     ) -> Float[Tensor, ""]:
         """-log p(x|z, c) summed over cells and peaks, or some peaks, which are all that x has. Logits are not kept."""
-        weight, bias, sizes = self.to_peaks.rows(peaks)
-        return reconstruction_loss(self._before_peaks(z, c), weight, bias, sizes, x, positive_weight)
+        weight, bias, chrom_of = self.to_peaks.rows(peaks)
+        return reconstruction_loss(self._before_peaks(z, c), weight, bias, chrom_of, x, positive_weight)
 
     def _before_peaks(self, z: Tensor, c: Tensor) -> Float[Tensor, "cells chroms hidden"]:
         h = self.decoder_in(torch.cat([z, c], dim=1))

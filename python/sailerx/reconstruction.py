@@ -2,7 +2,7 @@
 
 The logits of a mini-batch are by far the largest thing in a step. Here they exist for a few peaks at a time, small
 enough for the processor's cache, and loss and gradient come out together: in less time than logits, loss and autograd
-take one after the other, and in none of the memory.
+take one after the other, and in none of the memory. A GPU takes `sailerx.tiles` instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sailerx import tiles
 from sailerx.minibatch import OpenPeaks
+from sailerx.tiles import TiledNLL, Tiles
 
 #: logits (cells × peaks) that are worked on at a time; two such blocks of single precision fit into 2 MB of cache
 _LOGITS_AT_ONCE = 250_000
@@ -29,7 +31,7 @@ def reconstruction_loss(
     h: Float[Tensor, "cells chroms hidden"],
     weight: Float[Tensor, "peaks hidden"],
     bias: Float[Tensor, " peaks"],
-    sizes: Sequence[int],
+    chrom_of: Int[Tensor, " peaks"],
     x: OpenPeaks,
     positive_weight: float = 1.0,
 ) -> Float[Tensor, ""]:
@@ -41,16 +43,22 @@ def reconstruction_loss(
         What the decoder hands to its last layer.
     weight, bias
         The last layer: the logit of peak j of chromosome k is ``h[:, k] @ weight[j] + bias[j]``.
-    sizes
-        Peaks of each chromosome, in order; they sum to the number of peaks.
+    chrom_of
+        Chromosome of each peak, ascending.
     x
         Open peaks of the same cells.
     positive_weight
         Factor on the part of open peaks (1 = the Bernoulli likelihood).
     """
+    n_chroms = h.shape[1]
+    loss: Tensor
+    if tiles.wanted(h):
+        loss = TiledNLL.apply(h, weight, bias, x, Tiles.of(chrom_of, n_chroms), positive_weight)
+        return loss
+    sizes = torch.bincount(chrom_of, minlength=n_chroms).tolist()
     # inside the function itself autograd is off, whether or not a gradient will be asked for
     wants_gradient = torch.is_grad_enabled()
-    loss: Tensor = _LastLayerNLL.apply(h, weight, bias, sizes, x, positive_weight, wants_gradient)
+    loss = _LastLayerNLL.apply(h, weight, bias, sizes, x, positive_weight, wants_gradient)
     return loss
 
 
@@ -103,7 +111,7 @@ def _nll_and_gradient(
     """
     at_open = logits.view(-1)[open_at]
     extra = (positive_weight - 1) * F.softplus(-at_open)
-    if logits.is_cuda or logits.max() > _LARGEST_LOGIT:
+    if logits.max() > _LARGEST_LOGIT:
         loss = F.softplus(logits).sum()
         torch.sigmoid(logits, out=grad)
     else:  # twice as fast on a CPU: one exponential serves both

@@ -1,0 +1,71 @@
+"""Layers on tiles, as a GPU has them: which peak lies where, and whole runs beside those of a CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from data import multiome, open_peaks, tiny_settings
+from sailerx import tiles
+from sailerx.objective import TERMS
+from sailerx.progress import Silent
+from sailerx.reconstruction import reconstruction_loss
+from sailerx.tiles import Tiles
+from sailerx.train import train
+
+
+@pytest.mark.parametrize("width", [1, 3, 50])
+@pytest.mark.parametrize("sizes", [[5, 1, 0, 7], [0, 0, 3], [6]])
+def test_each_peak_has_one_place_in_a_tile_of_its_chromosome(sizes: list[int], width: int) -> None:
+    chrom_of = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    found = Tiles.of(chrom_of, len(sizes), width)
+    flat = found.peak.flatten()
+    assert sorted(flat[flat < len(chrom_of)].tolist()) == list(range(len(chrom_of)))
+    assert flat[found.place].tolist() == list(range(len(chrom_of)))
+    assert found.chrom[found.place // width].tolist() == chrom_of.tolist()
+
+
+def test_values_come_back_from_their_places() -> None:
+    found = Tiles.of(torch.tensor([0, 0, 0, 2, 2]), 3, width=2)
+    values = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    spread = found.spread(values, empty=7)
+    assert spread.shape == (*found.peak.shape, 4)
+    assert (spread[found.peak == 5] == 7).all()
+    assert torch.equal(found.gather(spread), values)
+
+
+def test_half_precision_is_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    g = torch.Generator().manual_seed(0)
+    h, weight, bias = (torch.randn(*shape, generator=g) for shape in ((40, 2, 16), (60, 16), (60,)))
+    x = open_peaks((torch.rand(40, 60, generator=g) < 0.3).float())
+    chrom_of = (torch.arange(60) >= 25).long()
+
+    def found() -> tuple[float, list[torch.Tensor]]:
+        inputs = [t.clone().requires_grad_() for t in (h, weight, bias)]
+        loss = reconstruction_loss(*inputs, chrom_of, x)
+        loss.backward()
+        return loss.item(), [t.grad for t in inputs]
+
+    expected, gradients = found()
+    monkeypatch.setattr(tiles, "wanted", lambda _: True)
+    monkeypatch.setattr(tiles, "precision", lambda _: torch.bfloat16)
+    loss, close = found()
+    assert loss == pytest.approx(expected, rel=2e-3)
+    for a, b in zip(close, gradients, strict=True):
+        assert a.dtype == torch.float32
+        assert (a - b).norm() < 0.02 * b.norm()
+
+
+@pytest.mark.parametrize("peak_share", [1.0, 0.5])
+def test_a_run_on_tiles_is_the_run_without(monkeypatch: pytest.MonkeyPatch, peak_share: float) -> None:
+    monkeypatch.setattr("sailerx.train.FEWEST_PEAKS", 1)
+    settings = tiny_settings(peak_share=peak_share)
+
+    def history() -> np.ndarray:
+        _, found = train(multiome(), settings, seed=0, device=torch.device("cpu"), progress=Silent(0))
+        return found[["loss", *TERMS]].to_numpy()
+
+    expected = history()
+    monkeypatch.setattr(tiles, "wanted", lambda _: True)
+    np.testing.assert_allclose(history(), expected, rtol=1e-4)
