@@ -23,8 +23,6 @@ from sailerx.tiles import TiledNLL, Tiles
 
 #: logits (cells × peaks) that are worked on at a time; two such blocks of single precision fit into 2 MB of cache
 _LOGITS_AT_ONCE = 250_000
-#: exp stays finite in single precision up to here
-_LARGEST_LOGIT = 80
 
 
 def reconstruction_loss(
@@ -87,7 +85,13 @@ class _LastLayerNLL(torch.autograd.Function):
             k, here = piece.chrom, slice(piece.start, piece.end)
             logits, grad = (b[: x.n_cells * piece.width].view(x.n_cells, piece.width) for b in buffers)
             torch.addmm(bias[here], by_chrom[k], weight[here].T, out=logits)
-            loss += _nll_and_gradient(logits, open_at, positive_weight, grad)
+            at_open = logits.view(-1)[open_at]
+            total = _softplus_and_sigmoid(logits, grad)
+            if not total.isfinite():  # a logit too large for exp, which is rare
+                torch.addmm(bias[here], by_chrom[k], weight[here].T, out=logits)
+                total = F.softplus(logits).sum()
+                torch.sigmoid(logits, out=grad)
+            loss += total + _of_open_peaks(at_open, open_at, positive_weight, grad)
             if wants_gradient:
                 torch.mm(grad.T, by_chrom[k], out=grad_weight[here])
                 torch.sum(grad, 0, out=grad_bias[here])
@@ -102,26 +106,28 @@ class _LastLayerNLL(torch.autograd.Function):
         return *(grad * grad_outputs[0] for grad in ctx.saved_tensors), None, None, None, None
 
 
-def _nll_and_gradient(
-    logits: Tensor, open_at: Tensor, positive_weight: float, grad: Tensor
+def _softplus_and_sigmoid(logits: Tensor, grad: Tensor) -> Float[Tensor, ""]:
+    """Sum of softplus(l), the loss of closed peaks; its gradient sigmoid(l) is written into ``grad``, logits are overwritten.
+
+    One exponential serves both. In single precision log(1 + e) is as exact as the sum needs.
+    """
+    torch.exp(logits, out=grad)
+    torch.add(grad, 1, out=logits)
+    grad.div_(logits)
+    return logits.log_().sum()
+
+
+def _of_open_peaks(
+    at_open: Tensor, open_at: Tensor, positive_weight: float, grad: Tensor
 ) -> Float[Tensor, ""]:
-    """Summed loss; its gradient by the logits is written into ``grad``, and the logits are overwritten.
+    """What open peaks add to the loss; their part of the gradient is added to ``grad``.
 
     -log p = softplus(l) - x · l, and with weight p on open peaks + (p - 1) · x · softplus(-l).
     """
-    at_open = logits.view(-1)[open_at]
-    extra = (positive_weight - 1) * F.softplus(-at_open)
-    if logits.max() > _LARGEST_LOGIT:
-        loss = F.softplus(logits).sum()
-        torch.sigmoid(logits, out=grad)
-    else:  # twice as fast on a CPU: one exponential serves both
-        torch.exp(logits, out=grad)
-        loss = torch.log1p(grad, out=logits).sum()
-        grad.div_(torch.add(grad, 1, out=logits))
     # d/dl = sigmoid(l) - x · (1 + (p - 1) · sigmoid(-l))
     flat = grad.view(-1)
     flat[open_at] -= 1 + (positive_weight - 1) * (1 - flat[open_at])
-    return loss + (extra - at_open).sum()
+    return ((positive_weight - 1) * F.softplus(-at_open) - at_open).sum()
 
 
 @dataclass(frozen=True)
