@@ -35,6 +35,14 @@ METHODS = {
     "hybrid": "**hybrid training**",
 }
 
+#: at gamma = 0 RNA has no say; the rest as it is where some cells have none
+AS_IN_HYBRID: dict[str, Any] = {
+    "gamma": 0.0,
+    "reconstruction": 5.0,
+    "thinned_cells": 0.5,
+    "start_from_lsi": True,
+}
+
 
 def embedded(method: str, mdata: mudata.MuData, alone: np.ndarray, seed: int) -> np.ndarray:
     """All cells, of which those in ``alone`` have lost their RNA."""
@@ -42,9 +50,9 @@ def embedded(method: str, mdata: mudata.MuData, alone: np.ndarray, seed: int) ->
     atac = mdata["atac"]
     if method == "lsi":
         return lsi(atac.X, seed=seed)
-    if method == "alone":  # at gamma = 0 RNA has no say; the rest as in hybrid training
+    if method == "alone":
         only = together(mdata["rna"][alone].copy(), atac[alone].copy())
-        return sailerx.fit(only, gamma=0.0, reconstruction=5.0, thinned_cells=0.5, **quiet).embed(atac)
+        return sailerx.fit(only, **AS_IN_HYBRID, **quiet).embed(atac)
     paired_rna = mdata["rna"][~alone].copy()
     cells = atac[~alone].copy() if method == "paired" else atac
     return sailerx.fit(together(paired_rna, cells), **quiet).embed(atac)
