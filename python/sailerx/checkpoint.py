@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from sailerx.config import Settings
 from sailerx.errors import InputError
 from sailerx.multiome import Multiome
+from sailerx.on_disk import blocks
 
 #: version of the file's layout
 _VERSION = "1"
@@ -126,7 +127,9 @@ def fingerprint(data: Multiome, settings: Settings, seed: int) -> str:
     """A digest of all that decides a run's result: cells, peaks, reference, weights, confounders, settings and seed."""
     digest = hashlib.sha256()
     about: dict[str, Any] = {"settings": asdict(settings), "seed": seed, "blocks": data.blocks}
+    about["buffers"] = data.n_buffers
     digest.update(json.dumps(about, sort_keys=True).encode())
-    for array in (data.x.indptr, data.x.indices, data.g, data.w, data.c, data.has_rna):
+    indices = (block.indices for block in blocks(data.x))
+    for array in (data.depth, *indices, data.g, data.w, data.c, data.has_rna):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
