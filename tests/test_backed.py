@@ -114,8 +114,8 @@ def test_named_reference_and_depth_column_are_read(tmp_path: Path) -> None:
     given = {"X_given": mdata["rna"].obsm["X_given"]}
     without = with_part(mdata, rna=ad.AnnData(obs=mdata["rna"].obs.copy(), obsm=given))
     without["rna"].obs["nCount_RNA"] = mdata["rna"].X.sum(axis=1).A1
-    for data in (mdata, without):
-        here, there = both(data, tmp_path, rna_embedding="X_given")
+    for name, data in {"counts": mdata, "column": without}.items():
+        here, there = both(data, tmp_path / name, rna_embedding="X_given")
         np.testing.assert_array_equal(here.g, there.g)
         np.testing.assert_array_equal(here.w, there.w)
 

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -129,7 +130,7 @@ def fingerprint(data: Multiome, settings: Settings, seed: int) -> str:
     about: dict[str, Any] = {"settings": asdict(settings), "seed": seed, "blocks": data.blocks}
     about["buffers"] = data.n_buffers
     digest.update(json.dumps(about, sort_keys=True).encode())
-    indices = (block.indices for block in blocks(data.x))
-    for array in (data.depth, *indices, data.g, data.w, data.c, data.has_rna):
+    indices = (block.indices.astype(np.int32) for block in blocks(data.x))
+    for array in chain([data.depth.astype(np.int64)], indices, [data.g, data.w, data.c, data.has_rna]):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

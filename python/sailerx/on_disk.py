@@ -154,7 +154,9 @@ def with_peaks(x: Accessibility, columns: np.ndarray) -> Accessibility:
         return x.with_peaks(columns)
     there = columns >= 0
     if there.all():
-        return x[:, columns]
+        x = x[:, columns]
+        x.sort_indices()
+        return x
     place = sp.csr_matrix(
         (np.ones(there.sum(), x.dtype), (columns[there], np.flatnonzero(there))),
         shape=(x.shape[1], len(columns)),
