@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
@@ -135,7 +135,8 @@ def _placed(indices: np.ndarray, indptr: np.ndarray, place: np.ndarray) -> tuple
     return new, indptr
 
 
-Accessibility = sp.csr_matrix | PeaksOnDisk
+#: x, in memory or in its file
+Accessibility: TypeAlias = "sp.csr_matrix | PeaksOnDisk"
 
 
 def open_per_cell(x: Accessibility) -> np.ndarray:
