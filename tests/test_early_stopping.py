@@ -67,7 +67,7 @@ def test_watched_loss_is_that_of_the_end_of_the_run() -> None:
     assert watch.weights == LossWeights(**end._asdict())
     rows = torch.from_numpy(np.flatnonzero(held_out(60, 0.25, 0)))
     noise = torch.Generator().manual_seed(0)
-    expected = minibatch_loss(vae, cells, rows, end, noise)[0].item()
+    expected = minibatch_loss(vae, cells.minibatch(rows), end, noise)[0].item()
     assert watch.loss(vae) == pytest.approx(expected, rel=1e-6)
     assert vae.training  # ready for the next epoch
 

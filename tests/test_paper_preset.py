@@ -163,7 +163,7 @@ def loss_of(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[
     def loss(phase: str) -> tuple[Tensor, list[Tensor]]:
         settings = replace(SETTINGS, gamma=0.0) if phase.endswith("no alignment") else SETTINGS
         weights = loss_weights(PHASES[phase], settings, BLOCKS[-1][1])
-        return objective.minibatch_loss(vae, cells, torch.arange(M), weights, torch.Generator())
+        return objective.minibatch_loss(vae, cells.minibatch(torch.arange(M)), weights, torch.Generator())
 
     return loss
 

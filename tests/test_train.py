@@ -95,7 +95,7 @@ def minibatch(weights: LossWeights) -> tuple[float, list[float], dict[str, Any]]
     vae = VAE(data.blocks, data.c.shape[1], 5, 8, 4, torch.Generator().manual_seed(0)).eval()
     rows = torch.arange(0, 60, 3)
     loss, terms = minibatch_loss(
-        vae, OnDevice.from_multiome(data, CPU), rows, weights, torch.Generator().manual_seed(1)
+        vae, OnDevice.from_multiome(data, CPU).minibatch(rows), weights, torch.Generator().manual_seed(1)
     )
     return loss.item(), [term.item() for term in terms], {"data": data, "vae": vae, "rows": rows}
 
@@ -132,7 +132,7 @@ def test_reconstruction_from_a_share_of_peaks_is_right_on_average() -> None:
 
     def reconstruction(peaks: torch.Tensor | None) -> float:
         noise = torch.Generator().manual_seed(1)
-        return minibatch_loss(used["vae"], cells, used["rows"], weights, noise, peaks)[1][0].item()
+        return minibatch_loss(used["vae"], cells.minibatch(used["rows"]), weights, noise, peaks)[1][0].item()
 
     order = torch.randperm(90, generator=torch.Generator().manual_seed(2))
     parts = [reconstruction(part.sort().values) for part in order.split(30)]
@@ -145,7 +145,7 @@ def test_thinned_cells_are_encoded_from_what_is_left_and_explained_in_full() -> 
     used = minibatch(weights)[2]
     cells, vae, rows = OnDevice.from_multiome(used["data"], CPU), used["vae"], used["rows"]
     noise, again = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
-    found = minibatch_loss(vae, cells, rows, weights, noise, thinning=(0.5, 0.3))[1][0].item()
+    found = minibatch_loss(vae, cells.minibatch(rows), weights, noise, thinning=(0.5, 0.3))[1][0].item()
     x = cells.x.take(rows)
     q = vae.encode(x.thinned(0.5, 0.3, again))
     z = q.mean + q.stddev * torch.randn(q.mean.shape, generator=again)
@@ -174,7 +174,7 @@ def test_cells_without_rna_have_no_alignment_but_all_else() -> None:
     weights = loss_weights(30.0, tiny_settings(), 90)
     noise = torch.Generator().manual_seed(0)
     with_rna, without = (
-        minibatch_loss(vae, cells, rows, weights, noise)[1] for rows in torch.arange(60).split(30)
+        minibatch_loss(vae, cells.minibatch(rows), weights, noise)[1] for rows in torch.arange(60).split(30)
     )
     assert with_rna[3] > 0
     assert without[3] == 0

@@ -10,14 +10,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anndata
 import mudata
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 import torch
 from anndata import AnnData
+from anndata.abc import CSRDataset
 from mudata import MuData
 
+from sailerx import backed as backed_file
 from sailerx import contract, infer, store
 from sailerx.checkpoint import Checkpoints, fingerprint
 from sailerx.choosing import Batch
@@ -29,6 +31,7 @@ from sailerx.errors import InputError
 from sailerx.impute import impute
 from sailerx.model import VAE
 from sailerx.multiome import Multiome, confounder_columns
+from sailerx.on_disk import Accessibility, PeaksOnDisk
 from sailerx.peaks import peak_table
 from sailerx.progress import Style, make_progress
 from sailerx.suspicions import suspicions
@@ -51,14 +54,15 @@ class Model:
     #: arguments about the data, seed, device and versions of the run
     record: dict[str, Any]
 
-    def embed(self, mdata: MuData | AnnData) -> np.ndarray:
+    def embed(self, mdata: MuData | AnnData | str | os.PathLike[str]) -> np.ndarray:
         """Embedding of cells from their ATAC alone.
 
         Parameters
         ----------
         mdata
             A MuData object with the ATAC modality the model was trained on, or that modality itself. Its peaks are
-            matched to the model's by coordinates, in any order.
+            matched to the model's by coordinates, in any order. Or the path of an .h5mu or .h5ad file, of which a few cells
+            are in memory at a time (if it is stored by cell, CSR; otherwise all).
 
         Returns
         -------
@@ -80,7 +84,7 @@ class Model:
         """
         return infer.embed(self.vae, self._accessibility(mdata))
 
-    def posterior(self, mdata: MuData | AnnData) -> tuple[np.ndarray, np.ndarray]:
+    def posterior(self, mdata: MuData | AnnData | str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of q(z|x) of each cell: how sure the embedding is.
 
         Parameters
@@ -334,7 +338,9 @@ class Model:
         """Write the model's files into an existing empty folder."""
         store.save(folder, self.vae, self.settings, self.peaks, self.confounders, self.history, self.record)
 
-    def to_anndata(self, mdata: MuData | AnnData, *, posterior: bool = False) -> AnnData:
+    def to_anndata(
+        self, mdata: MuData | AnnData | str | os.PathLike[str], *, posterior: bool = False
+    ) -> AnnData:
         """The embedding as a small AnnData for a results file: obsm ``X_sailerx``, run record in ``uns['sailerx']``.
 
         With ``posterior`` also obsm ``X_sailerx_mean`` and ``X_sailerx_std``, see `posterior`.
@@ -360,7 +366,7 @@ class Model:
         }
         return result
 
-    def _accessibility(self, mdata: MuData | AnnData) -> sp.csr_matrix:
+    def _accessibility(self, mdata: MuData | AnnData | str | os.PathLike[str]) -> Accessibility:
         name = self.record["atac"]
         a = _atac(mdata, name)
         x = binary_accessibility(a, name, self.record["atac_layer"])
@@ -380,7 +386,10 @@ class Model:
         return matched
 
 
-def _atac(mdata: MuData | AnnData, name: str) -> AnnData:
+def _atac(mdata: MuData | AnnData | str | os.PathLike[str], name: str) -> AnnData:
+    if isinstance(mdata, str | os.PathLike):
+        a = _atac(_open_any(mdata), name)
+        return a if all(isinstance(m, CSRDataset) for m in (a.X, *a.layers.values())) else a.to_memory()
     if isinstance(mdata, AnnData):
         return mdata
     if isinstance(mdata, MuData) and name in mdata.mod:
@@ -389,6 +398,12 @@ def _atac(mdata: MuData | AnnData, name: str) -> AnnData:
     raise InputError(
         f"the model embeds modality {name!r}, found: {there}. Give a MuData that has it, or its AnnData."
     )
+
+
+def _open_any(path: str | os.PathLike[str]) -> MuData | AnnData:
+    if Path(path).suffix == ".h5ad":
+        return anndata.read_h5ad(path, backed="r")
+    return read(path, backed=True)
 
 
 def _column(mdata: MuData | AnnData, atac: str, name: str) -> pd.Series:
@@ -414,6 +429,7 @@ def fit(
     atac: str = "atac",
     rna_layer: str | None = None,
     atac_layer: str | None = None,
+    backed: bool = False,
     progress: Style = "auto",
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_epochs: int | None = 10,
@@ -452,6 +468,12 @@ def fit(
         Names of the modalities.
     rna_layer, atac_layer
         Layers of raw counts; by default a layer ``counts`` if there is one, else X.
+    backed
+        For files that memory does not hold: ``mdata`` is the path of an .h5mu file, and its ATAC, stored by cell (CSR), stays
+        there. Blocks of cells are read while the network trains, so memory grows with the numbers of cells and of peaks but
+        not with the open ones; RNA is read whole where PCA is computed from it. Cells are shuffled by blocks, which gives other
+        embeddings than shuffling all, and as good ones; leave it off where memory suffices. A MuData object that is backed
+        itself (``sailerx.read(path, backed=True)``) is trained from in the same way.
     progress
         ``"bar"``, ``"lines"``, ``"none"``, or ``"auto"``: a bar in a terminal, lines elsewhere.
     checkpoint
@@ -484,7 +506,7 @@ def fit(
     """
     settings = make_settings(preset, max_epochs=max_epochs, **options)
     where = pick_device(device)
-    mdata = read(mdata) if isinstance(mdata, str | os.PathLike) else mdata
+    mdata = _opened(mdata, backed)
     about: dict[str, Any] = {
         "rna_embedding": rna_embedding,
         "batch_key": _names(batch_key),
@@ -510,6 +532,7 @@ def fit(
     vae, history = train(data, settings, seed=seed, device=where, progress=shown, checkpoints=checkpoints)
     record = about | {
         "preset": preset,
+        "backed": isinstance(data.x, PeaksOnDisk),
         "device": where.type,
         "threads": torch.get_num_threads(),
         "reference": data.reference,
@@ -518,6 +541,16 @@ def fit(
         "versions": versions(),
     }
     return Model(vae, settings, data.peaks, data.confounders, history, record)
+
+
+def _opened(mdata: MuData | str | os.PathLike[str], backed: bool) -> MuData:
+    if isinstance(mdata, str | os.PathLike):
+        return read(mdata, backed=backed)
+    if backed:
+        raise InputError(
+            f"`backed` needs the path of an .h5mu file as data, got {type(mdata).__name__}. Write it first, or leave `backed` off."
+        )
+    return mdata
 
 
 def _names(key: str | Sequence[str] | None) -> list[str]:
@@ -550,8 +583,15 @@ def load(path: str | os.PathLike[str]) -> Model:
     return Model(*store.load(path))
 
 
-def read(path: str | os.PathLike[str]) -> MuData:
+def read(path: str | os.PathLike[str], *, backed: bool = False) -> MuData:
     """Read an .h5mu file after checking that it is whole and understood.
+
+    Parameters
+    ----------
+    path
+        The file.
+    backed
+        Whether sparse matrices, in X and layers, stay in the file, which then is open until the result is gone.
 
     Raises
     ------
@@ -567,6 +607,8 @@ def read(path: str | os.PathLike[str]) -> MuData:
     60
     """
     contract.check_file(Path(path))
+    if backed:
+        return backed_file.open_h5mu(path)
     with warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
         warnings.simplefilter("ignore")
         return mudata.read_h5mu(path)
@@ -597,7 +639,7 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
     >>> print(sailerx.check(mdata, batch_key="batch").splitlines()[0])
     cells: 60, of which 60 have RNA
     """
-    mdata = read(mdata) if isinstance(mdata, str | os.PathLike) else mdata
+    mdata = _opened(mdata, arguments.pop("backed", False))
     for key in ("batch_key", "continuous_key"):
         arguments[key] = _names(arguments.get(key))
     settings = make_settings(arguments.pop("preset", "default"), **arguments.pop("options", {}))

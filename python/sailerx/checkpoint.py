@@ -7,6 +7,7 @@ import json
 import os
 import time
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 from sailerx.config import Settings
 from sailerx.errors import InputError
 from sailerx.multiome import Multiome
+from sailerx.on_disk import blocks
 
 #: version of the file's layout
 _VERSION = "1"
@@ -126,7 +128,9 @@ def fingerprint(data: Multiome, settings: Settings, seed: int) -> str:
     """A digest of all that decides a run's result: cells, peaks, reference, weights, confounders, settings and seed."""
     digest = hashlib.sha256()
     about: dict[str, Any] = {"settings": asdict(settings), "seed": seed, "blocks": data.blocks}
+    about["buffers"] = data.n_buffers
     digest.update(json.dumps(about, sort_keys=True).encode())
-    for array in (data.x.indptr, data.x.indices, data.g, data.w, data.c, data.has_rna):
+    indices = (block.indices.astype(np.int32) for block in blocks(data.x))
+    for array in chain([data.depth.astype(np.int64)], indices, [data.g, data.w, data.c, data.has_rna]):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

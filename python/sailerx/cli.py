@@ -67,13 +67,19 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 
 
 def _fit(
-    input: str, output: str, embed: str | None, overwrite: bool, threads: int | None, **arguments: Any
+    input: str,
+    output: str,
+    embed: str | None,
+    overwrite: bool,
+    threads: int | None,
+    backed: bool,
+    **arguments: Any,
 ) -> None:
     from sailerx import api, store
 
     _set_threads(threads)
     with store.new_folder(output, overwrite=overwrite) as folder, _maybe_file(embed) as file:
-        mdata = api.read(input)
+        mdata = api.read(input, backed=backed)
         model = api.fit(mdata, **arguments)
         model.write_into(folder)
         if file:
@@ -93,7 +99,7 @@ def _embed(model: str, input: str, output: str, posterior: bool, threads: int | 
 
     _set_threads(threads)
     with store.new_file(output) as path:
-        found = api.load(model).to_anndata(_read_any(input), posterior=posterior)
+        found = api.load(model).to_anndata(input, posterior=posterior)
         found.write_h5ad(path)
 
 
@@ -442,6 +448,11 @@ def _add_data_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--rna-layer", metavar="LAYER", help="layer of RNA counts")
     command.add_argument("--atac-layer", metavar="LAYER", help="layer of ATAC counts")
     command.add_argument("--seed", type=int, default=0)
+    command.add_argument(
+        "--backed",
+        action="store_true",
+        help="leave the ATAC in the file, for data that memory does not hold; cells are then shuffled by blocks",
+    )
 
 
 def _add_checkpoint_arguments(command: argparse.ArgumentParser) -> None:

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
+from anndata.abc import CSCDataset, CSRDataset
 
 from sailerx.errors import InputError
+from sailerx.on_disk import Accessibility, PeaksOnDisk, RowsOnDisk, canonical, is_on_disk, open_per_cell
 
 
 def pick_counts(adata: AnnData, modality: str, layer: str | None) -> tuple[str, object] | None:
@@ -25,12 +27,9 @@ def pick_counts(adata: AnnData, modality: str, layer: str | None) -> tuple[str, 
 
 def to_csr(matrix: object) -> sp.csr_matrix:
     """Any matrix AnnData holds, as CSR with sorted indices, each entry once and no stored zeros."""
-    x = sp.csr_matrix(matrix)
-    if not (x.has_canonical_format and (x.nnz == 0 or x.data.all())):
-        x = x.copy()
-        x.sum_duplicates()
-        x.eliminate_zeros()
-    return x
+    if isinstance(matrix, CSRDataset | CSCDataset):
+        matrix = matrix.to_memory()
+    return canonical(sp.csr_matrix(matrix))
 
 
 def why_not_counts(x: sp.csr_matrix) -> str | None:
@@ -58,7 +57,7 @@ def refuse_duplicates(names: pd.Index, what: str, modality: str) -> None:
         )
 
 
-def binary_accessibility(adata: AnnData, modality: str, layer: str | None = None) -> sp.csr_matrix:
+def binary_accessibility(adata: AnnData, modality: str, layer: str | None = None) -> Accessibility:
     """x of each cell, 0/1: a peak is open where at least one fragment or insertion was counted.
 
     Parameters
@@ -72,7 +71,7 @@ def binary_accessibility(adata: AnnData, modality: str, layer: str | None = None
 
     Returns
     -------
-    Cells × peaks; the data are ones (uint8).
+    Cells × peaks; the data are ones (uint8). Where the matrix is still in its file, it stays there.
 
     Raises
     ------
@@ -87,15 +86,14 @@ def binary_accessibility(adata: AnnData, modality: str, layer: str | None = None
             f"modality {modality!r} must hold counts of cells × peaks, found {adata.n_obs} × {adata.n_vars}."
         )
     where, matrix = picked
-    x = to_csr(matrix)
-    wrong = why_not_counts(x)
+    x, wrong = _survey(_rows(matrix, where, modality)) if is_on_disk(matrix) else _binary(to_csr(matrix))
     if wrong:
         raise InputError(
             f"ATAC must be raw counts or 0/1, but {where} of modality {modality!r} holds {wrong}: it looks normalised. "
             f"Put the counts there, or name the layer that has them with `atac_layer`; there are: "
             f"{_listed(['X', *adata.layers])}."
         )
-    depth = np.diff(x.indptr)
+    depth = open_per_cell(x)
     if not depth.all():
         empty = adata.obs_names[depth == 0]
         raise InputError(
@@ -103,7 +101,54 @@ def binary_accessibility(adata: AnnData, modality: str, layer: str | None = None
             f"Drop them first, for example: `keep = mdata[{modality!r}].X.sum(1).A1 > 0` and `mdata = mdata[keep]`; in "
             "Seurat: `subset(object, cells = names(which(colSums(counts) > 0)))`."
         )
-    return sp.csr_matrix((np.ones(x.nnz, np.uint8), x.indices, x.indptr), shape=x.shape)
+    return x
+
+
+def _binary(x: sp.csr_matrix) -> tuple[sp.csr_matrix, str | None]:
+    """1 for each entry, and what is wrong with the counts."""
+    return sp.csr_matrix((np.ones(x.nnz, np.uint8), x.indices, x.indptr), shape=x.shape), why_not_counts(x)
+
+
+def _survey(counts: RowsOnDisk) -> tuple[PeaksOnDisk, str | None]:
+    """The same for counts in a file, in one pass that ends where something is wrong."""
+    n_cells, n_peaks = counts.shape
+    depth, n_open = np.zeros(n_cells, np.int64), np.zeros(n_peaks, np.int64)
+    wrong, is_canonical = None, True
+    for cells, stored in counts.blocks():
+        x = canonical(stored)
+        is_canonical &= x is stored
+        depth[cells] = np.diff(x.indptr)
+        n_open += np.bincount(x.indices, minlength=n_peaks)
+        wrong = why_not_counts(x)
+        if wrong:
+            break
+    return PeaksOnDisk(counts, is_canonical, depth, n_open, np.arange(n_peaks, dtype=np.int32)), wrong
+
+
+def _rows(matrix: object, where: str, modality: str) -> RowsOnDisk:
+    if isinstance(matrix, CSRDataset):
+        return RowsOnDisk.of(matrix)
+    kind = "is stored by peak (CSC)" if isinstance(matrix, CSCDataset) else "is a dense array"
+    raise InputError(
+        f"to stay in the file, ATAC must be stored by cell (CSR), but {where} of modality {modality!r} {kind}. "
+        f"Convert it once where memory allows (`mdata[{modality!r}].X = scipy.sparse.csr_matrix(mdata[{modality!r}].X)`, "
+        "then `mdata.write(...)`), or read the file into memory (without `backed`)."
+    )
+
+
+def total_counts(matrix: object) -> tuple[str | None, np.ndarray]:
+    """What is wrong with counts, and their total in each cell (float64), which means nothing then."""
+    n_cells = matrix.shape[0]  # type: ignore[attr-defined]
+    on_disk = isinstance(matrix, CSRDataset)
+    blocks = RowsOnDisk.of(matrix).blocks() if on_disk else iter([(slice(n_cells), to_csr(matrix))])
+    total = np.zeros(n_cells)
+    for cells, stored in blocks:
+        x = canonical(stored)
+        wrong = why_not_counts(x)
+        if wrong:
+            return wrong, total
+        total[cells] = np.asarray(x.sum(axis=1)).ravel()
+    return None, total
 
 
 def _listed(names: object, most: int = 5) -> str:

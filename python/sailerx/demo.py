@@ -23,6 +23,7 @@ from sailerx import api, metrics, plot, simulation
 from sailerx.counts import binary_accessibility, pick_counts, to_csr
 from sailerx.errors import InputError
 from sailerx.lsi import lsi
+from sailerx.on_disk import open_per_cell
 from sailerx.reference import rna_pca
 from sailerx.store import new_file
 
@@ -173,7 +174,7 @@ def score_file(
         "ATAC LSI": lsi(accessible, seed=seed)[both],
         "SAILERX": np.asarray(atac.obsm[EMBEDDING])[both],
     }
-    asked = {"depth": np.diff(accessible.indptr)[both], "drop": drop, "seed": seed}
+    asked = {"depth": open_per_cell(accessible)[both], "drop": drop, "seed": seed}
     if batch:
         asked["batch"] = _values(mdata, batch)[both]
     kinds = _values(mdata, labels)[both]

@@ -53,7 +53,10 @@ class Watch:
         peaks = random_peaks(self.cells.x.n_peaks, self.peak_share, noise)
         vae.eval()
         parts = self.rows.split(self.settings.minibatch_size)
-        losses = [minibatch_loss(vae, self.cells, rows, self.weights, noise, peaks)[0] for rows in parts]
+        losses = [
+            minibatch_loss(vae, cells, self.weights, noise, peaks)[0]
+            for cells in self.cells.minibatches(parts)
+        ]
         vae.train()
         return float(sum(loss * len(rows) for loss, rows in zip(losses, parts, strict=True)) / len(self.rows))
 

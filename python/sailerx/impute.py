@@ -19,6 +19,7 @@ from sailerx import infer, sinks
 from sailerx.choosing import Batch, choose_cells, choose_peaks, labels_of, neutral_confounders
 from sailerx.errors import InputError
 from sailerx.model import VAE
+from sailerx.on_disk import is_on_disk
 from sailerx.sinks import Block
 from sailerx.versions import versions
 
@@ -158,7 +159,7 @@ def _cells_at_once(n_peaks: int) -> int:
 
 
 def _in_memory(atac: AnnData, rows: np.ndarray) -> AnnData:
-    if not atac.isbacked:
+    if not (atac.isbacked or is_on_disk(atac.X)):
         return atac[rows]
     order = np.argsort(rows)  # files are read in their order
     return atac[rows[order]].to_memory()[np.argsort(order)]

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 import torch
 from sklearn.preprocessing import normalize
 
-from sailerx.minibatch import SparseRows
 from sailerx.model import VAE
+from sailerx.objective import rows_of
+from sailerx.on_disk import Accessibility, with_peaks
 
 _CELLS_AT_ONCE = 1024
 
 
 @torch.no_grad()
-def posterior(vae: VAE, x: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+def posterior(vae: VAE, x: Accessibility) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of q(z|x), each cells × latent, float32. No confounder is given."""
     device = next(vae.parameters()).device
-    rows = SparseRows.from_scipy(x, device)
-    parts = [
-        vae.encode(rows.take(some)) for some in torch.arange(x.shape[0], device=device).split(_CELLS_AT_ONCE)
-    ]
+    batches = torch.arange(x.shape[0]).split(_CELLS_AT_ONCE)
+    parts = [vae.encode(cells) for cells in rows_of(x, device).minibatches(batches)]
     mean = torch.cat([part.mean for part in parts]).cpu().numpy()
     return mean, torch.cat([part.stddev for part in parts]).cpu().numpy()
 
 
-def embed(vae: VAE, x: sp.csr_matrix) -> np.ndarray:
+def embed(vae: VAE, x: Accessibility) -> np.ndarray:
     """Embedding of cells: posterior means scaled to unit length, cells × latent, float32.
 
     L_Local shapes cosine similarities. On rows of unit length Euclidean neighbours are cosine neighbours, so whatever
@@ -35,7 +33,7 @@ def embed(vae: VAE, x: sp.csr_matrix) -> np.ndarray:
     return normalize(posterior(vae, x)[0])
 
 
-def in_known_order(x: sp.csr_matrix, peaks: pd.DataFrame, known: pd.DataFrame) -> tuple[sp.csr_matrix, int]:
+def in_known_order(x: Accessibility, peaks: pd.DataFrame, known: pd.DataFrame) -> tuple[Accessibility, int]:
     """Columns of x in the order a model knows them.
 
     Parameters
@@ -52,14 +50,7 @@ def in_known_order(x: sp.csr_matrix, peaks: pd.DataFrame, known: pd.DataFrame) -
     Cells × known peaks, zero where a known peak is not in x; and the number of known peaks that are missing.
     """
     column_of = _key(peaks, known).get_indexer(_key(known, peaks))
-    there = column_of >= 0
-    if there.all():
-        return x[:, column_of], 0
-    place = sp.csr_matrix(
-        (np.ones(there.sum(), x.dtype), (column_of[there], np.flatnonzero(there))),
-        shape=(x.shape[1], len(known)),
-    )
-    return sp.csr_matrix(x @ place), int((~there).sum())
+    return with_peaks(x, column_of), int((column_of < 0).sum())
 
 
 def _key(table: pd.DataFrame, other: pd.DataFrame) -> pd.Index:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,8 @@ import scipy.sparse as sp
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from sailerx import on_disk
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,14 @@ class SparseRows:
         indptr = torch.from_numpy(x.indptr.astype(np.int64)).to(device)
         return cls(indptr, torch.from_numpy(x.indices.astype(np.int32)).to(device), x.shape[1])
 
+    def to(self, device: torch.device) -> SparseRows:
+        """The same on a device."""
+        return SparseRows(self.indptr.to(device), self.indices.to(device), self.n_peaks)
+
+    def minibatches(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[OpenPeaks]:
+        """The open peaks of one mini-batch after the other."""
+        return (self.take(rows.to(self.indptr.device)) for rows in batches)
+
     def take(self, rows: Int[Tensor, " rows"]) -> OpenPeaks:
         """The open peaks of these cells."""
         start = self.indptr[rows]
@@ -84,12 +94,17 @@ class Sampler:
     is left out changes from epoch to epoch. In hybrid training, each mini-batch holds a fixed number of cells with RNA
     and of cells without, and an epoch lasts until every cell has been seen: the kind that is used up first is shuffled
     anew and goes on.
+
+    Where cells are read from a file, the order is random by blocks of neighbouring cells: each epoch these are dealt out
+    anew to some buffers, and the mini-batches come from one buffer after the other.
     """
 
     #: positions of the cells of each kind
     kinds: tuple[Int[Tensor, " cells"], ...]
     #: how many of each kind a mini-batch holds
     sizes: tuple[int, ...]
+    #: number of buffers; 1 is full shuffling
+    n_buffers: int = 1
 
     @classmethod
     def of(
@@ -98,6 +113,7 @@ class Sampler:
         size: int,
         paired_share: float,
         trained: Bool[Tensor, " cells"] | None = None,
+        n_buffers: int = 1,
     ) -> Sampler:
         """Mini-batches of ``size`` cells, of which at least ``paired_share`` have RNA as far as there are any.
 
@@ -109,10 +125,10 @@ class Sampler:
         n_paired, n_cells = len(kinds[0]), sum(map(len, kinds))
         size = min(size, n_cells)
         if n_paired in (0, n_cells):
-            return cls((torch.cat(kinds),), (size,))
+            return cls((torch.cat(kinds),), (size,), n_buffers)
         wanted = round(max(paired_share, n_paired / n_cells) * size)
         paired = min(max(wanted, 1, size - len(kinds[1])), n_paired, size - 1)
-        return cls(kinds, (paired, size - paired))
+        return cls(kinds, (paired, size - paired), n_buffers)
 
     @property
     def n_steps(self) -> int:
@@ -124,15 +140,29 @@ class Sampler:
     def epoch(self, generator: torch.Generator) -> Iterator[Int[Tensor, " cells"]]:
         """The mini-batches of one epoch."""
         orders = [
-            _cycled(kind, self.n_steps * size, generator).split(size)
+            _cycled(kind, self.n_steps * size, self.n_buffers, generator).split(size)
             for kind, size in zip(self.kinds, self.sizes, strict=True)
         ]
         for parts in zip(*orders, strict=True):
             yield torch.cat(parts)
 
 
-def _cycled(cells: Int[Tensor, " cells"], n: int, generator: torch.Generator) -> Int[Tensor, " n"]:
+def _cycled(
+    cells: Int[Tensor, " cells"], n: int, n_buffers: int, generator: torch.Generator
+) -> Int[Tensor, " n"]:
     """The first n of these cells in random order, and again in a new order for as long as it takes."""
     n_orders = -(-n // len(cells))
-    order = torch.cat([torch.randperm(len(cells), generator=generator) for _ in range(n_orders)])
-    return cells[order[:n]]
+    return torch.cat([_shuffled(cells, n_buffers, generator) for _ in range(n_orders)])[:n]
+
+
+def _shuffled(
+    cells: Int[Tensor, " cells"], n_buffers: int, generator: torch.Generator
+) -> Int[Tensor, " cells"]:
+    """These cells in random order; with several buffers, each holds all cells of the blocks that fall to it."""
+    cells = cells[torch.randperm(len(cells), generator=generator)]
+    if n_buffers == 1:
+        return cells
+    block = cells.div(on_disk.CELLS_PER_BLOCK, rounding_mode="floor")
+    n_blocks = int(block.max()) + 1
+    buffer_of = torch.randperm(n_blocks, generator=generator) * n_buffers // n_blocks
+    return cells[torch.argsort(buffer_of[block], stable=True)]

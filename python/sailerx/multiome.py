@@ -8,17 +8,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from anndata import AnnData
 from mudata import MuData
 from sklearn.preprocessing import normalize
 
 from sailerx.config import Settings
 from sailerx.confounders import Confounders
-from sailerx.counts import binary_accessibility, pick_counts, refuse_duplicates, to_csr, why_not_counts
+from sailerx.counts import (
+    binary_accessibility,
+    pick_counts,
+    refuse_duplicates,
+    to_csr,
+    total_counts,
+    why_not_counts,
+)
 from sailerx.errors import InputError
 from sailerx.layers import Blocks
 from sailerx.matching import REPORT
+from sailerx.on_disk import Accessibility, PeaksOnDisk, open_per_cell, open_per_peak, with_peaks
 from sailerx.peaks import FORMS, blocks_by_chromosome, peak_table
 from sailerx.reference import leading, rna_pca
 
@@ -32,8 +39,8 @@ class Multiome:
 
     #: barcodes
     cells: pd.Index
-    #: x: cells × peaks, 0/1, columns ordered so that each block is contiguous
-    x: sp.csr_matrix
+    #: x: cells × peaks, 0/1, columns ordered so that each block is contiguous; in memory or in its file
+    x: Accessibility
     #: peaks in the order of x's columns: index = name, columns chrom, start, end (none without coordinates)
     peaks: pd.DataFrame
     #: columns of x that belong to each chromosome
@@ -104,7 +111,7 @@ class Multiome:
         embedding, reference = _reference(r, rna, rna_embedding, rna_layer, rows, seed, settings)
         g = np.zeros((a.n_obs, embedding.shape[1]), np.float32)
         g[has_rna] = normalize(embedding)
-        depth = np.diff(x.indptr).astype(float)
+        depth = open_per_cell(x).astype(float)
         w, rna_depth = np.zeros(a.n_obs, np.float32), np.full(a.n_obs, np.nan)
         known = _rna_depth(mdata, rna, rna_layer, rows)
         if known is None:
@@ -118,19 +125,38 @@ class Multiome:
         confounders = Confounders.learn(depth, obs, batch_key, continuous_key)
         c = confounders.apply(depth, obs)
         return cls(
-            a.obs_names, x[:, order], peaks, blocks, g, has_rna, w, rna_depth, c, confounders, reference
+            a.obs_names,
+            with_peaks(x, order),
+            peaks,
+            blocks,
+            g,
+            has_rna,
+            w,
+            rna_depth,
+            c,
+            confounders,
+            reference,
         )
 
     @property
     def frequency(self) -> np.ndarray:
         """Share of cells in which each peak is open, kept off 0 and 1 by half a cell; float32."""
-        n_open = np.bincount(self.x.indices, minlength=self.n_peaks)
-        return ((n_open + 0.5) / (self.n_cells + 1)).astype(np.float32)
+        return ((self.n_open + 0.5) / (self.n_cells + 1)).astype(np.float32)
+
+    @property
+    def n_open(self) -> np.ndarray:
+        """Cells in which each peak is open."""
+        return open_per_peak(self.x)
 
     @property
     def depth(self) -> np.ndarray:
         """ATAC depth: open peaks of each cell."""
-        return np.diff(self.x.indptr)
+        return open_per_cell(self.x)
+
+    @property
+    def n_buffers(self) -> int:
+        """Parts of an epoch that are in memory one after the other; 1 where all is."""
+        return self.x.n_buffers if isinstance(self.x, PeaksOnDisk) else 1
 
     @property
     def n_cells(self) -> int:
@@ -199,7 +225,8 @@ def _reference(
                 f"without `rna_embedding`, PCA is computed from RNA counts, but modality {rna!r} holds {wrong}. Name an "
                 f"embedding with `rna_embedding` (there are: {', '.join(r.obsm) or 'none'}) or a layer of counts with `rna_layer`."
             )
-        counts = _with_depth(to_csr(picked[1])[rows], r.obs_names[rows])
+        counts = to_csr(picked[1])[rows]
+        _refuse_empty(np.asarray(counts.sum(axis=1)).ravel(), r.obs_names[rows])
         return rna_pca(counts, seed, denoise=settings.denoise_reference), f"PCA of {picked[0]}"
     if key not in r.obsm:
         raise InputError(f"modality {rna!r} has no obsm {key!r}. It has: {', '.join(r.obsm) or 'none'}.")
@@ -219,13 +246,12 @@ def _reference(
     return leading(g, settings.reference_rank), f"obsm {key!r}"
 
 
-def _with_depth(counts: sp.csr_matrix, cells: pd.Index) -> sp.csr_matrix:
-    empty = np.asarray(counts.sum(axis=1)).ravel() == 0
+def _refuse_empty(depth: np.ndarray, cells: pd.Index) -> None:
+    empty = depth == 0
     if empty.any():
         raise InputError(
             f"every cell needs RNA counts: {empty.sum()} of {len(cells)} have depth 0, first {cells[empty][0]!r}. Drop them."
         )
-    return counts
 
 
 def _rna_depth(mdata: MuData, rna: str, layer: str | None, rows: np.ndarray) -> np.ndarray | None:
@@ -233,9 +259,10 @@ def _rna_depth(mdata: MuData, rna: str, layer: str | None, rows: np.ndarray) -> 
     r = mdata.mod[rna]
     picked = pick_counts(r, rna, layer)
     if picked is not None:
-        counts = to_csr(picked[1])
-        if counts.shape[1] and why_not_counts(counts) is None:
-            return np.asarray(_with_depth(counts[rows], r.obs_names[rows]).sum(axis=1), dtype=float).ravel()
+        wrong, total = total_counts(picked[1])
+        if r.n_vars and wrong is None:
+            _refuse_empty(total[rows], r.obs_names[rows])
+            return total[rows]
     for obs, column in (
         (obs, column) for column in _DEPTH_COLUMNS for obs in (r.obs, mdata.obs) if column in obs
     ):

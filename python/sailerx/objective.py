@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sailerx import losses
-from sailerx.minibatch import SparseRows
+from sailerx.minibatch import OpenPeaks, SparseRows
 from sailerx.model import VAE, sample
 from sailerx.multiome import Multiome
+from sailerx.on_disk import Accessibility, PeaksOnDisk
+from sailerx.reader import FileRows
 from sailerx.schedules import LossWeights
 
 #: columns of the history after `epoch`: the loss, its terms unweighted, then rate and speed
 TERMS = ("reconstruction", "kl_prior", "kl_marginal", "alignment")
 
 
+def rows_of(x: Accessibility, device: torch.device) -> SparseRows | FileRows:
+    """Access to x by cells: sparse on the device, or in its file."""
+    return FileRows(x, device) if isinstance(x, PeaksOnDisk) else SparseRows.from_scipy(x, device)
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """What one step sees of its cells."""
+
+    x: OpenPeaks
+    g: Float[Tensor, "cells reference"]
+    c: Float[Tensor, "cells confounders"]
+    w: Float[Tensor, " cells"]
+    has_rna: Bool[Tensor, " cells"]
+
+
 @dataclass(frozen=True)
 class OnDevice:
-    """What the loop reads of the training data, as tensors on one device."""
+    """What the loop reads of the training data, as tensors on one device; x may be in its file."""
 
-    x: SparseRows
+    x: SparseRows | FileRows
     g: Float[Tensor, "cells reference"]
     c: Float[Tensor, "cells confounders"]
     w: Float[Tensor, " cells"]
@@ -34,13 +53,23 @@ class OnDevice:
         g, c, w, has_rna = (
             torch.from_numpy(part).to(device) for part in (data.g, data.c, data.w, data.has_rna)
         )
-        return cls(SparseRows.from_scipy(data.x, device), g, c, w, has_rna)
+        return cls(rows_of(data.x, device), g, c, w, has_rna)
+
+    def minibatches(self, batches: Iterable[Int[Tensor, " minibatch"]]) -> Iterator[Minibatch]:
+        """One mini-batch after the other, given the cells of each."""
+        batches = list(batches)
+        for rows, x in zip(batches, self.x.minibatches(batches), strict=True):
+            rows = rows.to(self.w.device)
+            yield Minibatch(x, self.g[rows], self.c[rows], self.w[rows], self.has_rna[rows])
+
+    def minibatch(self, rows: Int[Tensor, " minibatch"]) -> Minibatch:
+        """The mini-batch of these cells."""
+        return next(self.minibatches([rows]))
 
 
 def minibatch_loss(
     vae: VAE,
-    cells: OnDevice,
-    rows: Int[Tensor, " minibatch"],
+    cells: Minibatch,
     weights: LossWeights,
     noise: torch.Generator,
     peaks: Int[Tensor, " some"] | None = None,
@@ -51,15 +80,15 @@ def minibatch_loss(
     With ``peaks``, a random share of them, the reconstruction is estimated from these alone, without bias. ``thinning``:
     a random share of the cells, and the share of their open peaks that the encoder then sees.
     """
-    x = cells.x.take(rows)
+    x = cells.x
     share, kept = thinning
     posterior = vae.encode(x.thinned(share, kept, noise) if share else x)
     mean, std = posterior.mean, posterior.stddev
     z = sample(posterior, noise)
     shown = x if peaks is None else x.only(peaks)
-    paired = cells.has_rna[rows]
-    g, w = cells.g[rows][paired], cells.w[rows][paired]
-    summed = vae.reconstruction_loss(z, cells.c[rows], shown, peaks, weights.positive_weight)
+    paired = cells.has_rna
+    g, w = cells.g[paired], cells.w[paired]
+    summed = vae.reconstruction_loss(z, cells.c, shown, peaks, weights.positive_weight)
     reconstruction = summed / x.n_cells * (x.n_peaks / shown.n_peaks)
     kl_prior = losses.kl_to_prior(mean, std).mean()
     kl_marginal = losses.kl_to_marginal(mean, std)

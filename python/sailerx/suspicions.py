@@ -44,7 +44,7 @@ def suspicions(data: Multiome, batches: pd.DataFrame) -> list[str]:
     -------
     One sentence or a few per finding; empty where nothing was found.
     """
-    depth, n_open = data.depth, np.bincount(data.x.indices, minlength=data.n_peaks)
+    depth, n_open = data.depth, data.n_open
     with_depth = np.isfinite(data.rna_depth)
     rna_depth = data.rna_depth[with_depth]
     found = [

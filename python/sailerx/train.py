@@ -93,7 +93,8 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def sampler_of(data: Multiome, settings: Settings, seed: int) -> Sampler:
     """The mini-batches of a run on these data."""
     trained = ~held_out(data.n_cells, settings.held_out_share, seed)
-    return Sampler.of(torch.from_numpy(data.has_rna), settings.minibatch_size, settings.paired_share, trained)
+    has_rna = torch.from_numpy(data.has_rna)
+    return Sampler.of(has_rna, settings.minibatch_size, settings.paired_share, trained, data.n_buffers)
 
 
 def train(
@@ -146,15 +147,13 @@ def train(
             break
         start = time.perf_counter()
         terms = torch.empty(sampler.n_steps, 1 + len(TERMS), device=device)
-        for step, rows in enumerate(sampler.epoch(run.order)):
+        for step, minibatch in enumerate(cells.minibatches(sampler.epoch(run.order))):
             now = epoch + step / sampler.n_steps
             for group in run.optimizer.param_groups:
                 group["lr"] = learning_rate(now, settings)
             weights = loss_weights(now, settings, data.n_peaks)
             peaks = random_peaks(data.n_peaks, share, run.noise)
-            loss, parts = minibatch_loss(
-                run.vae, cells, rows.to(device), weights, run.noise, peaks, settings.thinning
-            )
+            loss, parts = minibatch_loss(run.vae, minibatch, weights, run.noise, peaks, settings.thinning)
             run.optimizer.zero_grad()
             loss.backward()
             run.optimizer.step()

@@ -1,0 +1,84 @@
+"""Mini-batches from a file: blocks of cells are read in the background while the network trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from sailerx import on_disk
+from sailerx.minibatch import OpenPeaks, SparseRows
+from sailerx.on_disk import PeaksOnDisk
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """A 0/1 matrix of cells × peaks in a file, with the methods of `SparseRows`."""
+
+    x: PeaksOnDisk
+    device: torch.device
+
+    @property
+    def n_peaks(self) -> int:
+        """Number of peaks."""
+        return self.x.shape[1]
+
+    def take(self, rows: Int[Tensor, " rows"]) -> OpenPeaks:
+        """The open peaks of these cells."""
+        return next(self.minibatches([rows]))
+
+    def minibatches(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[OpenPeaks]:
+        """The open peaks of one mini-batch after the other.
+
+        Some mini-batches are held in memory, and as many again are read meanwhile. Each block is read once where a cell's
+        neighbours in the file are in the same or the next of these groups, as block-shuffled order has it.
+        """
+        for group in read_ahead(self._groups(batches)):
+            while group:
+                rows = group.pop(0).to(self.device)
+                yield rows.take(torch.arange(len(rows.indptr) - 1, device=self.device))
+
+    def _groups(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[list[SparseRows]]:
+        """Mini-batches, together as large as a buffer, in memory."""
+        size = -(-self.x.shape[0] // self.x.n_buffers)
+        ends = np.cumsum([len(rows) for rows in batches])
+        cuts = [0, *np.flatnonzero(np.diff(ends // size)) + 1, len(batches)]
+        blocks: dict[int, sp.csr_matrix] = {}
+        for first, last in pairwise(cuts):
+            group = batches[first:last]
+            needed = (
+                torch.cat(list(group)).div(on_disk.CELLS_PER_BLOCK, rounding_mode="floor").unique().tolist()
+            )
+            blocks = {i: blocks[i] for i in needed if i in blocks}
+            blocks |= {i: self.x.block(i) for i in needed if i not in blocks}
+            yield [_gathered(blocks, rows.tolist(), self.n_peaks) for rows in group]
+
+
+def _gathered(blocks: dict[int, sp.csr_matrix], rows: list[int], n_peaks: int) -> SparseRows:
+    """These cells, from the blocks that they are in."""
+    parts = []
+    for row in rows:
+        block, i = blocks[row // on_disk.CELLS_PER_BLOCK], row % on_disk.CELLS_PER_BLOCK
+        parts.append(block.indices[block.indptr[i] : block.indptr[i + 1]])
+    indptr = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    indices = np.concatenate([*parts, np.empty(0, np.int32)]).astype(np.int32, copy=False)
+    return SparseRows(torch.from_numpy(indptr), torch.from_numpy(indices), n_peaks)
+
+
+def read_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """The same items; while one is used, the next is made in a background thread."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
