@@ -310,6 +310,8 @@ def test_command_trains_from_the_file(tmp_path: Path) -> None:
 
 RUN = """
 import resource, sys, sailerx
+from sailerx import on_disk
+on_disk.ONES_PER_BUFFER = 2**23  # both files fill several buffers
 model = sailerx.fit(sys.argv[1], backed=True, rna_embedding="X_given", max_epochs=1, progress="none", n_hidden=8, n_chrom=4)
 model.embed(sys.argv[1])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
