@@ -83,7 +83,7 @@ def command_line() -> str:
     """The page of the command line: what every command says to `--help`."""
     os.environ["COLUMNS"] = "96"
     overview = help_of()
-    names = re.findall(r"^    ([a-z][\w-]*) ", overview, re.MULTILINE)
+    names = re.findall(r"^    ([a-z][\w-]*)(?: |$)", overview, re.MULTILINE)
     text = "# The command line\n\n" + readme_parts()["On the command line"].split("\n", 1)[1]
     text += "\nThe same in Python and R: [verbs](verbs.md).\n"
     return text + "".join(f"\n## sailerx {name}\n\n```text\n{help_of(name)}```\n" for name in names)
