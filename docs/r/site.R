@@ -8,6 +8,9 @@ options(pkgdown.internet = FALSE, rlang_interactive = FALSE)
 only_local <- function(pkg, ...) list(fontawesome::fa_html_dependency())
 utils::assignInNamespace("external_dependencies", only_local, "pkgdown")
 
+# Examples are shown and not run; pkgdown asks their @examplesIf all the same, and would hide them where it is FALSE.
+sailerx_available <- function(...) TRUE
+
 pkg <- pkgdown::as_pkgdown(args[1], override = list(destination = args[2]))
 pkgdown::init_site(pkg)
 pkgdown::build_home(pkg)
