@@ -306,6 +306,35 @@ def test_command_trains_from_the_file(tmp_path: Path) -> None:
     assert sailerx.check(path, backed=True) == sailerx.check(path)
 
 
+@pytest.mark.usefixtures("small_blocks")
+def test_every_verb_takes_a_path_and_closes_the_file(tmp_path: Path) -> None:
+    mdata = paired()
+    mdata["atac"].obs["group"] = ["a", "b"] * 30
+    path, alone = write(mdata, tmp_path / "in.h5mu"), tmp_path / "atac.h5ad"
+    mdata["atac"].write_h5ad(alone)
+    model = fit(path)
+    sailerx.check(path, backed=True)
+    here = model.differential_accessibility(mdata, "group", "a", "b")
+    for file in (path, alone):
+        np.testing.assert_allclose(model.impute(file).X, model.impute(mdata).X, rtol=1e-4)
+        there = model.differential_accessibility(file, "group", "a", "b")
+        np.testing.assert_allclose(there["probability"], here["probability"].loc[there.index], rtol=1e-4)
+        np.testing.assert_allclose(model.to_anndata(file).obsm["X_sailerx"], model.embed(file), rtol=1e-6)
+        h5py.File(file, "r+").close()  # refused while the file is open anywhere
+
+
+def test_peaks_stored_by_peak_are_read_whole(tmp_path: Path) -> None:
+    mdata = paired()
+    model = fit(write(mdata, tmp_path / "in.h5mu"))
+    expected = model.embed(mdata)
+    for stored in (mdata["atac"].X.tocsc(), mdata["atac"].X.toarray()):
+        mdata["atac"].X = stored
+        mdata["atac"].write_h5ad(tmp_path / "atac.h5ad")
+        for file in (write(mdata, tmp_path / "other.h5mu"), tmp_path / "atac.h5ad"):
+            np.testing.assert_allclose(model.embed(file), expected, rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(model.impute(file).X, model.impute(mdata).X, rtol=1e-4)
+
+
 # Memory
 
 RUN = """

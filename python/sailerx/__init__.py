@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from sailerx.errors import InputError
 
 if TYPE_CHECKING:
-    from sailerx.api import Model, check, fit, load, read
+    from sailerx.api import Model, check, fit, load
     from sailerx.config import Settings
     from sailerx.hybrid import combine
     from sailerx.matching import match_peaks
+    from sailerx.opening import read
     from sailerx.simulation import simulate, simulate_to_file
 
 __version__ = "0.1.0"
@@ -38,7 +39,7 @@ _HOME = {
     "check": "api",
     "fit": "api",
     "load": "api",
-    "read": "api",
+    "read": "opening",
     "Settings": "config",
     "combine": "hybrid",
     "match_peaks": "matching",

@@ -10,17 +10,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import anndata
-import mudata
+import h5py
 import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
-from anndata.abc import CSRDataset
+from anndata.abc import CSCDataset
 from mudata import MuData
 
-from sailerx import backed as backed_file
-from sailerx import contract, infer, store
+from sailerx import infer, store
 from sailerx.checkpoint import Checkpoints, fingerprint
 from sailerx.choosing import Batch
 from sailerx.config import Settings, make_settings
@@ -32,6 +30,7 @@ from sailerx.impute import impute
 from sailerx.model import VAE
 from sailerx.multiome import Multiome, confounder_columns
 from sailerx.on_disk import Accessibility, PeaksOnDisk
+from sailerx.opening import Cells, opened
 from sailerx.peaks import peak_table
 from sailerx.progress import Style, make_progress
 from sailerx.suspicions import suspicions
@@ -54,7 +53,7 @@ class Model:
     #: arguments about the data, seed, device and versions of the run
     record: dict[str, Any]
 
-    def embed(self, mdata: MuData | AnnData | str | os.PathLike[str]) -> np.ndarray:
+    def embed(self, mdata: Cells) -> np.ndarray:
         """Embedding of cells from their ATAC alone.
 
         Parameters
@@ -82,9 +81,10 @@ class Model:
         >>> model.embed(mdata["atac"][:20]).shape
         (20, 50)
         """
-        return infer.embed(self.vae, self._accessibility(mdata))
+        with opened(mdata) as data:
+            return infer.embed(self.vae, self._accessibility(data))
 
-    def posterior(self, mdata: MuData | AnnData | str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
+    def posterior(self, mdata: Cells) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of q(z|x) of each cell: how sure the embedding is.
 
         Parameters
@@ -111,11 +111,12 @@ class Model:
         >>> mean.shape, bool((std > 0).all())
         ((60, 50), True)
         """
-        return infer.posterior(self.vae, self._accessibility(mdata))
+        with opened(mdata) as data:
+            return infer.posterior(self.vae, self._accessibility(data))
 
     def impute(
         self,
-        mdata: MuData | AnnData,
+        mdata: Cells,
         *,
         peaks: str | Sequence[str] | None = None,
         regions: str | Sequence[str] | None = None,
@@ -182,22 +183,22 @@ class Model:
         >>> list(model.impute(mdata, group_by="cell_type").obs_names)
         ['A1', 'A2', 'B1']
         """
-        atac = _atac(mdata, self.record["atac"])
-        groups = None if group_by is None else _column(mdata, self.record["atac"], group_by)
-        return impute(
-            self,
-            atac,
-            peaks=peaks,
-            regions=regions,
-            cells=cells,
-            groups=groups,
-            depth=depth,
-            batch=batch,
-            threshold=threshold,
-            samples=samples,
-            seed=seed,
-            out=out,
-        )
+        name = self.record["atac"]
+        with opened(mdata) as data:
+            return impute(
+                self,
+                _atac(data, name),
+                peaks=peaks,
+                regions=regions,
+                cells=cells,
+                groups=None if group_by is None else _column(data, name, group_by),
+                depth=depth,
+                batch=batch,
+                threshold=threshold,
+                samples=samples,
+                seed=seed,
+                out=out,
+            )
 
     def report(
         self,
@@ -245,7 +246,7 @@ class Model:
 
     def differential_accessibility(
         self,
-        mdata: MuData | AnnData,
+        mdata: Cells,
         group_by: str,
         group1: str,
         group2: str | None = None,
@@ -298,20 +299,21 @@ class Model:
         (90, True)
         """
         name, keys = self.record["atac"], self.record["batch_key"]
-        columns = {key: _column(mdata, name, key) for key in keys}
-        atac, groups = _atac(mdata, name), _column(mdata, name, group_by)
-        strata = pd.DataFrame(columns, index=atac.obs_names)
-        return differential_accessibility(
-            self,
-            atac,
-            groups,
-            strata,
-            (group1, group2),
-            min_change=min_change,
-            fdr=fdr,
-            depth=depth,
-            batch=batch,
-        )
+        with opened(mdata) as data:
+            columns = {key: _column(data, name, key) for key in keys}
+            atac, groups = _atac(data, name), _column(data, name, group_by)
+            strata = pd.DataFrame(columns, index=atac.obs_names)
+            return differential_accessibility(
+                self,
+                atac,
+                groups,
+                strata,
+                (group1, group2),
+                min_change=min_change,
+                fdr=fdr,
+                depth=depth,
+                batch=batch,
+            )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the model to a folder (safetensors, JSON and CSV); it appears only when it is whole.
@@ -338,9 +340,7 @@ class Model:
         """Write the model's files into an existing empty folder."""
         store.save(folder, self.vae, self.settings, self.peaks, self.confounders, self.history, self.record)
 
-    def to_anndata(
-        self, mdata: MuData | AnnData | str | os.PathLike[str], *, posterior: bool = False
-    ) -> AnnData:
+    def to_anndata(self, mdata: Cells, *, posterior: bool = False) -> AnnData:
         """The embedding as a small AnnData for a results file: obsm ``X_sailerx``, run record in ``uns['sailerx']``.
 
         With ``posterior`` also obsm ``X_sailerx_mean`` and ``X_sailerx_std``, see `posterior`.
@@ -353,11 +353,12 @@ class Model:
         >>> model.to_anndata(mdata).obsm["X_sailerx"].shape
         (60, 50)
         """
-        a = _atac(mdata, self.record["atac"])
-        result = AnnData(obs=pd.DataFrame(index=a.obs_names.astype(str)))
-        result.obsm["X_sailerx"] = self.embed(a)
-        if posterior:
-            result.obsm["X_sailerx_mean"], result.obsm["X_sailerx_std"] = self.posterior(a)
+        with opened(mdata) as data:
+            a = _atac(data, self.record["atac"])
+            result = AnnData(obs=pd.DataFrame(index=a.obs_names.astype(str)))
+            result.obsm["X_sailerx"] = self.embed(a)
+            if posterior:
+                result.obsm["X_sailerx_mean"], result.obsm["X_sailerx_std"] = self.posterior(a)
         run = {key: value for key, value in self.record.items() if key != "versions"}
         result.uns["sailerx"] = {
             "settings": json.dumps({**asdict(self.settings), **run}, ensure_ascii=False),
@@ -366,9 +367,11 @@ class Model:
         }
         return result
 
-    def _accessibility(self, mdata: MuData | AnnData | str | os.PathLike[str]) -> Accessibility:
+    def _accessibility(self, mdata: MuData | AnnData) -> Accessibility:
         name = self.record["atac"]
         a = _atac(mdata, name)
+        if any(isinstance(matrix, h5py.Dataset) for matrix in (a.X, *a.layers.values())):
+            a = a.to_memory()
         x = binary_accessibility(a, name, self.record["atac_layer"])
         table = None if self.settings.single_block else peak_table(a.var)
         here = pd.DataFrame(index=a.var_names.astype(str)) if table is None else table
@@ -386,24 +389,15 @@ class Model:
         return matched
 
 
-def _atac(mdata: MuData | AnnData | str | os.PathLike[str], name: str) -> AnnData:
-    if isinstance(mdata, str | os.PathLike):
-        a = _atac(_open_any(mdata), name)
-        return a if all(isinstance(m, CSRDataset) for m in (a.X, *a.layers.values())) else a.to_memory()
-    if isinstance(mdata, AnnData):
-        return mdata
-    if isinstance(mdata, MuData) and name in mdata.mod:
-        return mdata.mod[name]
+def _atac(mdata: MuData | AnnData, name: str) -> AnnData:
+    found = mdata.mod.get(name) if isinstance(mdata, MuData) else mdata
+    if isinstance(found, AnnData):
+        by_peak = any(isinstance(matrix, CSCDataset) for matrix in (found.X, *found.layers.values()))
+        return found.to_memory() if by_peak else found
     there = ", ".join(mdata.mod) if isinstance(mdata, MuData) else type(mdata).__name__
     raise InputError(
         f"the model embeds modality {name!r}, found: {there}. Give a MuData that has it, or its AnnData."
     )
-
-
-def _open_any(path: str | os.PathLike[str]) -> MuData | AnnData:
-    if Path(path).suffix == ".h5ad":
-        return anndata.read_h5ad(path, backed="r")
-    return read(path, backed=True)
 
 
 def _column(mdata: MuData | AnnData, atac: str, name: str) -> pd.Series:
@@ -506,7 +500,7 @@ def fit(
     """
     settings = make_settings(preset, max_epochs=max_epochs, **options)
     where = pick_device(device)
-    mdata = _opened(mdata, backed)
+    _refuse_backed(mdata, backed)
     about: dict[str, Any] = {
         "rna_embedding": rna_embedding,
         "batch_key": _names(batch_key),
@@ -517,19 +511,20 @@ def fit(
         "atac_layer": atac_layer,
         "seed": seed,
     }
-    data = Multiome.from_mudata(mdata, settings, **about)
-    n_steps = sampler_of(data, settings, seed).n_steps
-    settings = settings.for_data(n_steps, hybrid=not data.has_rna.all())
-    shown = make_progress(progress, settings.n_epochs)
-    shown.start(
-        f"training on {where.type} ({torch.get_num_threads()} threads): {data.n_cells:,} cells × {data.n_peaks:,} peaks, "
-        f"{settings.n_epochs} epochs"
-    )
-    checkpoints = None
-    if checkpoint is not None:
-        run = fingerprint(data, settings, seed)
-        checkpoints = Checkpoints(Path(checkpoint), run, checkpoint_epochs, checkpoint_minutes, resume)
-    vae, history = train(data, settings, seed=seed, device=where, progress=shown, checkpoints=checkpoints)
+    with opened(mdata, backed=backed) as found:
+        data = Multiome.from_mudata(found, settings, **about)
+        n_steps = sampler_of(data, settings, seed).n_steps
+        settings = settings.for_data(n_steps, hybrid=not data.has_rna.all())
+        shown = make_progress(progress, settings.n_epochs)
+        shown.start(
+            f"training on {where.type} ({torch.get_num_threads()} threads): {data.n_cells:,} cells × {data.n_peaks:,} peaks, "
+            f"{settings.n_epochs} epochs"
+        )
+        checkpoints = None
+        if checkpoint is not None:
+            run = fingerprint(data, settings, seed)
+            checkpoints = Checkpoints(Path(checkpoint), run, checkpoint_epochs, checkpoint_minutes, resume)
+        vae, history = train(data, settings, seed=seed, device=where, progress=shown, checkpoints=checkpoints)
     record = about | {
         "preset": preset,
         "backed": isinstance(data.x, PeaksOnDisk),
@@ -543,14 +538,11 @@ def fit(
     return Model(vae, settings, data.peaks, data.confounders, history, record)
 
 
-def _opened(mdata: MuData | str | os.PathLike[str], backed: bool) -> MuData:
-    if isinstance(mdata, str | os.PathLike):
-        return read(mdata, backed=backed)
-    if backed:
+def _refuse_backed(mdata: object, backed: bool) -> None:
+    if backed and not isinstance(mdata, str | os.PathLike):
         raise InputError(
             f"`backed` needs the path of an .h5mu file as data, got {type(mdata).__name__}. Write it first, or leave `backed` off."
         )
-    return mdata
 
 
 def _names(key: str | Sequence[str] | None) -> list[str]:
@@ -583,37 +575,6 @@ def load(path: str | os.PathLike[str]) -> Model:
     return Model(*store.load(path))
 
 
-def read(path: str | os.PathLike[str], *, backed: bool = False) -> MuData:
-    """Read an .h5mu file after checking that it is whole and understood.
-
-    Parameters
-    ----------
-    path
-        The file.
-    backed
-        Whether sparse matrices, in X and layers, stay in the file, which then is open until the result is gone.
-
-    Raises
-    ------
-    InputError
-        For a file that is missing, truncated, not HDF5, or of a newer format version.
-
-    Examples
-    --------
-    >>> import sailerx, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     sailerx.simulate_to_file(f"{folder}/cells.h5mu", 60, 100, 90, 3)
-    ...     sailerx.read(f"{folder}/cells.h5mu").n_obs
-    60
-    """
-    contract.check_file(Path(path))
-    if backed:
-        return backed_file.open_h5mu(path)
-    with warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
-        warnings.simplefilter("ignore")
-        return mudata.read_h5mu(path)
-
-
 def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
     """Say whether `fit` would accept these data, without training.
 
@@ -639,12 +600,14 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
     >>> print(sailerx.check(mdata, batch_key="batch").splitlines()[0])
     cells: 60, of which 60 have RNA
     """
-    mdata = _opened(mdata, arguments.pop("backed", False))
+    backed = arguments.pop("backed", False)
+    _refuse_backed(mdata, backed)
     for key in ("batch_key", "continuous_key"):
         arguments[key] = _names(arguments.get(key))
     settings = make_settings(arguments.pop("preset", "default"), **arguments.pop("options", {}))
-    data = Multiome.from_mudata(mdata, settings, **arguments)
-    batches = confounder_columns(mdata, arguments.get("atac", "atac"), arguments["batch_key"])
+    with opened(mdata, backed=backed) as found:
+        data = Multiome.from_mudata(found, settings, **arguments)
+        batches = confounder_columns(found, arguments.get("atac", "atac"), arguments["batch_key"])
     depth = data.depth
     chroms = len(data.blocks)
     return "\n".join(

@@ -75,11 +75,14 @@ def _fit(
     backed: bool,
     **arguments: Any,
 ) -> None:
-    from sailerx import api, store
+    from sailerx import api, opening, store
 
     _set_threads(threads)
-    with store.new_folder(output, overwrite=overwrite) as folder, _maybe_file(embed) as file:
-        mdata = api.read(input, backed=backed)
+    with (
+        store.new_folder(output, overwrite=overwrite) as folder,
+        _maybe_file(embed) as file,
+        opening.opened(input, backed=backed) as mdata,
+    ):
         model = api.fit(mdata, **arguments)
         model.write_into(folder)
         if file:
@@ -109,7 +112,7 @@ def _impute(
     from sailerx import api
 
     _set_threads(threads)
-    api.load(model).impute(_open_any(input), out=output, batch=_levels(batch), **choice)
+    api.load(model).impute(input, out=output, batch=_levels(batch), **choice)
 
 
 def _differential(
@@ -119,7 +122,7 @@ def _differential(
 
     _set_threads(threads)
     with store.new_file(output) as path:
-        table = api.load(model).differential_accessibility(_open_any(input), batch=_levels(batch), **choice)
+        table = api.load(model).differential_accessibility(input, batch=_levels(batch), **choice)
         table.to_csv(path, index_label="peak")
 
 
@@ -133,30 +136,15 @@ def _levels(batch: Sequence[str]) -> str | dict[str, str] | None:
     return dict(given.split("=", 1) for given in batch) or None
 
 
-def _open_any(path: str) -> Any:
-    """As `_read_any`, but the matrices stay in the file until they are needed."""
-    if path.endswith(".h5ad"):
-        import anndata
-
-        return anndata.read_h5ad(path, backed="r")
-    import mudata
-
-    from sailerx import contract
-
-    contract.check_file(Path(path))
-    with warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
-        warnings.simplefilter("ignore")
-        return mudata.read_h5mu(path, backed="r")
-
-
 def _combine(output: str, paired: list[str], atac_only: list[str], **arguments: Any) -> None:
     import mudata
 
-    from sailerx import api, store
+    from sailerx import store
     from sailerx.hybrid import combine
+    from sailerx.opening import read
 
     with store.new_file(output) as path:
-        sets = {name: api.read(file) for name, file in map(_named, paired)}
+        sets = {name: read(file) for name, file in map(_named, paired)}
         alone = {name: _atac_of(file, arguments["atac"]) for name, file in map(_named, atac_only)}
         together = combine(sets, alone, **arguments)
         for name, report in together[arguments["atac"]].uns["matched_peaks"].items():
@@ -197,10 +185,10 @@ def _atac_of(path: str, atac: str) -> Any:
 
 def _read_any(path: str) -> Any:
     """An .h5mu file, or an .h5ad of ATAC alone."""
-    from sailerx import api
+    from sailerx.opening import read
 
     if not path.endswith(".h5ad"):
-        return api.read(path)
+        return read(path)
     import anndata
 
     return anndata.read_h5ad(path)
@@ -217,9 +205,10 @@ def _set_threads(threads: int | None) -> None:
 
 def _report(model: str, input: str, output: str, threads: int | None, **arguments: Any) -> None:
     from sailerx import api
+    from sailerx.opening import read
 
     _set_threads(threads)
-    api.load(model).report(api.read(input), output, title=Path(input).name, **arguments)
+    api.load(model).report(read(input), output, title=Path(input).name, **arguments)
 
 
 def _check(input: str, **arguments: Any) -> None:

@@ -24,6 +24,7 @@ from sailerx.counts import binary_accessibility, pick_counts, to_csr
 from sailerx.errors import InputError
 from sailerx.lsi import lsi
 from sailerx.on_disk import open_per_cell
+from sailerx.opening import read
 from sailerx.reference import rna_pca
 from sailerx.store import new_file
 
@@ -76,7 +77,7 @@ def run_demo(
     InputError
         If the file or a column cannot be used.
     """
-    mdata = api.read(path) if path else simulation.simulate(n_cells, n_peaks=n_peaks, seed=seed)
+    mdata = read(path) if path else simulation.simulate(n_cells, n_peaks=n_peaks, seed=seed)
     labels = _column(mdata, labels, "cell_type", "labels")
     batch = _column(mdata, batch, "batch", "batch")
     model = _train(mdata, batch, seed=seed, max_epochs=max_epochs)
@@ -162,7 +163,7 @@ def score_file(
     InputError
         If the embedding or a column is missing.
     """
-    mdata = data if isinstance(data, MuData) else api.read(data)
+    mdata = data if isinstance(data, MuData) else read(data)
     rna, atac = mdata["rna"], mdata["atac"]
     if EMBEDDING not in atac.obsm:
         raise InputError(f"The modality 'atac' must hold obsm {EMBEDDING!r}, found {list(atac.obsm)}.")
@@ -237,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, metavar="TABLE.csv")
     arguments = parser.parse_args(argv)
     try:
-        mdata = api.read(arguments.input)
+        mdata = read(arguments.input)
         for argument in ("labels", "batch"):
             _column(mdata, getattr(arguments, argument), "", argument)
         report(

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from sklearn.decomposition import TruncatedSVD
 
 from sailerx.errors import InputError
-from sailerx.on_disk import Accessibility
+from sailerx.on_disk import Accessibility, PeaksOnDisk
 
 N_COMPONENTS = 20
 #: more cells hardly change the components that `lsi_weights` needs
@@ -57,8 +57,8 @@ def lsi_weights(x: Accessibility, n_components: int, seed: int = 0) -> np.ndarra
     if x.shape[0] > _ENOUGH_CELLS:
         some = np.random.default_rng(seed).choice(x.shape[0], _ENOUGH_CELLS, replace=False)
         x = x[np.sort(some)]
-    else:
-        x = x[np.arange(x.shape[0])]
+    elif isinstance(x, PeaksOnDisk):
+        x = x.read(0, x.shape[0])
     n_components = min(n_components, min(x.shape) - 2)
     if n_components < 1:
         return np.empty((x.shape[1], 0), np.float32)
