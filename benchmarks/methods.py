@@ -4,8 +4,7 @@
 
 The file holds modalities `rna` and `atac` with raw counts in X and the same cells in the same order. OUT is the
 embedding of all its cells (cells × dimensions); for `wnn` it is neighbours and graph (.npz). Beside it lies
-OUT.json with seconds, peak memory and settings. The other tools are imported where they are used: an environment
-needs only those of its method.
+OUT.json with seconds, peak memory and settings. Other tools' methods are in peers.py.
 """
 
 from __future__ import annotations
@@ -25,20 +24,15 @@ from typing import Any
 import mudata
 import numpy as np
 import scipy.sparse as sp
+from peers import PEERS, Result
 
 HELD_OUT = 0.2  # share of the cells that a model has not seen
-NEIGHBORS = 100  # of each cell in WNN's long list
-Result = tuple[Any, dict[str, Any]]
 
 
 def held_out(n_cells: int, seed: int) -> np.ndarray:
     """Which cells `unseen` leaves out of training: one in five, drawn by the seed."""
     cells = np.random.default_rng(seed).permutation(n_cells)
     return np.isin(np.arange(n_cells), cells[: round(HELD_OUT * n_cells)])
-
-
-def rna_pca_scanpy(mdata: mudata.MuData, seed: int) -> Result:
-    return _scanpy_pca(mdata, 50, seed).obsm["X_pca"], {}
 
 
 def rna_pca(mdata: mudata.MuData, seed: int) -> Result:
@@ -53,25 +47,6 @@ def lsi_20(mdata: mudata.MuData, seed: int) -> Result:
 
 def lsi_49(mdata: mudata.MuData, seed: int) -> Result:
     return _lsi(mdata, 49, seed), {}
-
-
-def wnn(mdata: mudata.MuData, seed: int, graph_cells: np.ndarray | None = None) -> Result:
-    """muon's weighted nearest neighbours of RNA PCA 30 and LSI components 2 to 31, both from all cells."""
-    import muon
-    import scanpy
-
-    both = {"rna": _scanpy_pca(mdata, 30, seed), "atac": _muon_lsi(mdata, 30)}
-    if graph_cells is not None:
-        both = {name: a[graph_cells].copy() for name, a in both.items()}
-    for name, a in both.items():
-        rep = {"rna": "X_pca", "atac": "X_lsi"}[name]
-        scanpy.pp.neighbors(a, n_neighbors=15, use_rep=rep, random_state=seed)
-    joint = mudata.MuData(both)
-    muon.pp.neighbors(joint, key_added="wnn", random_state=seed)
-    graph, done = joint.obsp["wnn_connectivities"], (time.perf_counter(), time.process_time())
-    many = min(NEIGHBORS, joint.n_obs - 2)
-    muon.pp.neighbors(joint, n_neighbors=many, key_added="many", random_state=seed)
-    return {"graph": graph, "near": _nearest_first(joint.obsp["many_distances"])}, {"done": done}
 
 
 def default(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
@@ -102,7 +77,6 @@ def unseen(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
     return _fit(train, mdata, seed, **options)
 
 
-IN_PEERS = {"rna_pca_scanpy": rna_pca_scanpy, "wnn": wnn}
 OURS = {
     "default": default,
     "paper": paper,
@@ -111,7 +85,7 @@ OURS = {
     "unseen": unseen,
 }
 METHODS: dict[str, Callable[..., Result]] = {
-    **IN_PEERS,
+    **{name: method for name, (method, _) in PEERS.items()},
     "rna_pca": rna_pca,
     "lsi_20": lsi_20,
     "lsi_49": lsi_49,
@@ -132,47 +106,13 @@ def _lsi(mdata: mudata.MuData, n_components: int, seed: int) -> np.ndarray:
     return lsi(sp.csr_matrix(mdata["atac"].X), n_components, seed)
 
 
-def _scanpy_pca(mdata: mudata.MuData, n_components: int, seed: int) -> Any:
-    import scanpy
-
-    rna = mdata["rna"].copy()
-    scanpy.pp.normalize_total(rna, target_sum=1e4)
-    scanpy.pp.log1p(rna)
-    scanpy.pp.scale(rna)
-    scanpy.pp.pca(rna, n_comps=min(n_components, min(rna.shape) - 1), random_state=seed)
-    return rna
-
-
-def _muon_lsi(mdata: mudata.MuData, n_components: int) -> Any:
-    import muon
-
-    atac = mdata["atac"].copy()
-    muon.atac.pp.tfidf(atac, scale_factor=1e4)
-    muon.atac.tl.lsi(atac, n_comps=n_components + 1)
-    atac.obsm["X_lsi"] = atac.obsm["X_lsi"][:, 1:]
-    return atac
-
-
-def _nearest_first(distances: sp.csr_matrix) -> np.ndarray:
-    """Neighbours of each cell by distance, cells × neighbours; −1 fills up where a cell has fewer."""
-    distances = sp.csr_matrix(distances)
-    near = np.full((distances.shape[0], int(np.diff(distances.indptr).max())), -1)
-    for i, (start, end) in enumerate(zip(distances.indptr, distances.indptr[1:], strict=False)):
-        order = np.argsort(distances.data[start:end], kind="stable")
-        found = distances.indices[start:end][order]
-        near[i, : len(found)] = found
-    return near[:, :NEIGHBORS]
-
-
 def import_for(method: str, threads: int) -> None:
     """Import what a method needs before its time is taken."""
-    needs = {"rna_pca_scanpy": ["scanpy"], "wnn": ["scanpy", "muon"], "rna_pca": ["sailerx.reference"]}
-    needs |= {name: ["sailerx.lsi"] for name in ("lsi_20", "lsi_49")} | {
-        name: ["sailerx.api"] for name in OURS
-    }
+    needs = {name: modules for name, (_, modules) in PEERS.items()} | {"rna_pca": ["sailerx.reference"]}
+    needs |= dict.fromkeys(("lsi_20", "lsi_49"), ["sailerx.lsi"]) | dict.fromkeys(OURS, ["sailerx.api"])
     for module in needs[method]:
         importlib.import_module(module)
-    if method in OURS:
+    if method in (*OURS, "peakvi", "multivi"):
         import torch
 
         torch.set_num_threads(threads)

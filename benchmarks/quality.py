@@ -22,6 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from peers import PEERS
+
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE.parent.parent / "shared" / "tools"
 SCORES = ["ari", "nmi", "silhouette", "knn", "gain_rna", "gain_atac", "cpu_seconds", "peak_mb"]
@@ -46,6 +48,10 @@ TITLES = {
     "lsi_20": "ATAC LSI, components 2 to 21",
     "lsi_49": "ATAC LSI, components 2 to 50",
     "wnn": "WNN of RNA PCA 30 and LSI 30 (muon)",
+    "mofa": "MOFA+, 30 factors",
+    "schema": "Schema, RNA towards LSI 30",
+    "peakvi": "PeakVI (ATAC alone)",
+    "multivi": "MultiVI",
     "paper": "**sailerx, paper preset**",
     "default": "**sailerx, default preset**",
     "gamma_0": "control: γ = 0 (ATAC alone)",
@@ -60,9 +66,9 @@ COST_ABOVE = {
     "lsi_49@unseen",
     "rna_pca@unseen",
 }  # their seconds and memory stand in another row
-IN_PEERS = {"rna_pca_scanpy", "wnn"}
+BOTH_METRICS = ("rna_pca", "lsi", *(PEERS.keys() - {"wnn"}))
 METRICS = {"wnn": ["graph"]} | {
-    name: ["euclidean", "cosine"] for name in TITLES if name.startswith(("rna_pca", "lsi"))
+    name: ["euclidean", "cosine"] for name in TITLES if name.startswith(BOTH_METRICS)
 }
 
 
@@ -90,7 +96,7 @@ def embedded(given: argparse.Namespace, method: str, seed: int, thinned: bool) -
     out = given.work / f"{base}-{seed}{'-thinned' if thinned else ''}.{suffix}"
     if not (out.exists() and out.with_suffix(".json").exists()):
         data = given.work / "thinned" / "train.h5mu" if thinned else given.data
-        python = given.peers_python if base in IN_PEERS else sys.executable
+        python = given.peers_python if base in PEERS else sys.executable
         options = ["--threads", given.threads]
         if base == "wnn" and given.drop and not thinned:
             options += ["--graph-without", given.labels, *given.drop]
