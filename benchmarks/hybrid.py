@@ -20,7 +20,7 @@ from typing import Any
 import mudata
 import numpy as np
 import pandas as pd
-from quality import add_table_options, show
+from pages import parse
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -125,11 +125,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--out", type=Path, metavar="OUT.csv")
-    add_table_options(parser)
-    given = parser.parse_args()
-    if given.table:
-        show(table(pd.read_csv(given.table)), given)
-        return
+    given = parse(parser, lambda path: table(pd.read_csv(path)))
     warnings.filterwarnings("ignore")
     mdata, alone, labels = load(given)
     name = "simulated" if given.simulated else given.data.stem

@@ -26,7 +26,7 @@ import mudata
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from quality import place
+from pages import markdown, show
 from scipy.optimize import brentq
 from scipy.stats import fisher_exact, rankdata, spearmanr
 from sklearn.decomposition import PCA
@@ -315,7 +315,7 @@ def table(rows: list[dict[str, str]]) -> str:
         digits = [0 if score in ("seconds", "peak_mb") else 4 if "auprc" in score else 3 for score in SCORES]
         text = ["" if v is None else f"{v:,.{n}f}" for v, n in zip(cells, digits, strict=True)]
         lines.append([title, *text])
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def checks(rows: list[dict[str, str]], part: str) -> str:
@@ -325,21 +325,15 @@ def checks(rows: list[dict[str, str]], part: str) -> str:
             lines.append(
                 [row["measure"], f"{float(row['value']):.3g}" if "." in row["value"] else row["value"]]
             )
-    return _markdown(lines)
+    return markdown(lines)
 
 
-def _markdown(lines: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def show(path: Path, page: Path | None) -> None:
+def show_all(path: Path, page: Path | None) -> None:
     rows = read(path)
     texts = {"imputation": table(rows)}
     texts |= {part: checks(rows, part) for part in ("calibration", "differential")}
     for name, text in texts.items():
-        print(text, end="\n\n")
-        if page:
-            place(text, name, page)
+        show(text, name, page)
 
 
 def compute(given: argparse.Namespace) -> None:
@@ -389,7 +383,7 @@ def main() -> None:
     parser.add_argument("--into", type=Path, help="also put them into this page, between their markers")
     given = parser.parse_args()
     if given.table:
-        return show(given.table, given.into)
+        return show_all(given.table, given.into)
     if not (given.data and given.out and given.work and given.groups):
         parser.error("DATA.h5mu, --groups, --work and --out are needed, or --table")
     return compute(given)

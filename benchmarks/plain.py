@@ -9,22 +9,22 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
-from quality import place
+from pages import markdown, show
 
 
 def table(path: Path) -> str:
-    """Markdown: a line for each row, fractions with three digits."""
+    """Markdown: a line for each row, fractions with three digits, or one from 10 on."""
     rows = pd.read_csv(path)
     numeric = [pd.api.types.is_numeric_dtype(rows[column]) for column in rows]
     lines = [
         [column.replace("_", " ") for column in rows],
         ["---:" if is_number else "---" for is_number in numeric],
         *(
-            [f"{v:.3f}" if isinstance(v, float) and v % 1 else f"{v}" for v in row]
+            [f"{v:.{1 if abs(v) >= 10 else 3}f}" if isinstance(v, float) and v % 1 else f"{v}" for v in row]
             for row in rows.to_numpy(object)
         ),
     ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(lines)
 
 
 def main() -> None:
@@ -34,9 +34,7 @@ def main() -> None:
     parser.add_argument("table", type=Path, metavar="OUT.csv")
     parser.add_argument("--into", type=Path, help="also put it into this page, between its markers")
     given = parser.parse_args()
-    print(table(given.table))
-    if given.into:
-        place(table(given.table), given.table.stem, given.into)
+    show(table(given.table), given.table.stem, given.into)
 
 
 if __name__ == "__main__":

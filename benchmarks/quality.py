@@ -14,7 +14,6 @@ import argparse
 import csv
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pages import markdown, parse
 from peers import PEERS
 
 HERE = Path(__file__).resolve().parent
@@ -192,7 +192,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             shown = SCORES[:-2] if method in COST_ABOVE else SCORES
             cells = [mean_and_spread(s, [r[s] for r in best]) if s in shown else "" for s in SCORES]
             lines.append([title, best[0]["metric"], *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(lines)
 
 
 def mean_and_spread(score: str, values: Sequence[str]) -> str:
@@ -205,33 +205,6 @@ def mean_and_spread(score: str, values: Sequence[str]) -> str:
     digits = 4 if score.startswith("gain") else 3
     spread = f" ± {statistics.stdev(numbers):.{digits}f}" if len(numbers) > 1 else ""
     return f"{mean:.{digits}f}{spread}"
-
-
-def add_table_options(parser: argparse.ArgumentParser) -> None:
-    """For a script that prints the table of its CSV."""
-    parser.add_argument("--table", type=Path, metavar="OUT.csv", help="print the table of a CSV")
-    parser.add_argument("--into", type=Path, help="also put it into this page, between its markers")
-
-
-def show(text: str, given: argparse.Namespace) -> None:
-    """Print a table, and place it where it was asked for."""
-    print(text)
-    if given.into:
-        place(text, given.table.stem, given.into)
-
-
-def place(text: str, name: str, page: Path) -> None:
-    """Put a table between the page's markers of its name."""
-    start, end = f"<!-- table: {name} -->\n", f"<!-- end of table: {name} -->"
-    old = page.read_text(encoding="utf-8")
-    if start not in old or end not in old.split(start, 1)[1]:
-        sys.exit(f"quality.py: {page} must have the lines {start.strip()} and {end}, in this order.")
-    before, rest = old.split(start, 1)
-    after = rest.split(end, 1)[1]
-    temporary = page.with_name(f".{page.name}")
-    temporary.write_text(f"{before}{start}\n{text}\n\n{end}{after}", encoding="utf-8")
-    shutil.copymode(page, temporary)
-    os.replace(temporary, page)
 
 
 def main() -> None:
@@ -266,11 +239,7 @@ def main() -> None:
         "--peers-python", default=sys.executable, help="Python that has requirements-peers.txt"
     )
     parser.add_argument("--redo", action="store_true", help="compute rows that are there already")
-    add_table_options(parser)
-    given = parser.parse_args()
-    if given.table:
-        show(table(read_rows(given.table)), given)
-        return
+    given = parse(parser, lambda path: table(read_rows(path)))
     if not (given.data and given.out):
         parser.error("DATA.h5mu and --out are needed, or --table")
     given.work = given.work or given.out.parent / "work" / given.out.stem

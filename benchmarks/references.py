@@ -109,7 +109,7 @@ def main() -> None:
         name, path, batch, out, seed = sys.argv[2:]
         make(name, path, batch, out, int(seed))
         return
-    from quality import add_table_options, show
+    from pages import parse
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -122,11 +122,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--peers-python", default=sys.executable)
     parser.add_argument("--out", type=Path, metavar="OUT.csv")
-    add_table_options(parser)
-    given = parser.parse_args()
-    if given.table:
-        show(table(pd.read_csv(given.table)), given)
-        return
+    given = parse(parser, lambda path: table(pd.read_csv(path)))
     warnings.filterwarnings("ignore")
     for seed in given.seeds:
         for name in given.references:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from methods import held_out
-from quality import add_table_options, show
+from pages import markdown, parse
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -131,7 +131,7 @@ def table(path: Path) -> str:
     text = {c: rows[c].map(lambda v, d=d: "" if np.isnan(v) else f"{v:.{d}f}") for c, d in DIGITS.items()}
     rows = rows.assign(**text)[COLUMNS]
     lines = [COLUMNS, ["---", *["---:"] * len(DIGITS)], *rows.to_numpy()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(lines)
 
 
 def main() -> None:
@@ -142,11 +142,7 @@ def main() -> None:
     parser.add_argument("--out", metavar="OUT.csv")
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    add_table_options(parser)
-    arguments = parser.parse_args()
-    if arguments.table:
-        show(table(arguments.table), arguments)
-        return
+    arguments = parse(parser, table)
     import torch
 
     import sailerx

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from quality import add_table_options, show
+from pages import parse
 
 HERE = Path(__file__).resolve().parent
 TITLES = {
@@ -95,11 +95,7 @@ def main() -> None:
     )
     parser.add_argument("--work", type=Path, default=HERE / "results" / "work" / "speed")
     parser.add_argument("--out", type=Path, metavar="OUT.csv")
-    add_table_options(parser)
-    given = parser.parse_args()
-    if given.table:
-        show(table(pd.read_csv(given.table)), given)
-        return
+    given = parse(parser, lambda path: table(pd.read_csv(path)))
     if not given.out:
         parser.error("--out is needed, or --table")
     can_run = [
