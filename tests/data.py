@@ -16,8 +16,10 @@ from torch import Tensor
 
 import sailerx
 from sailerx.config import Settings, make_settings
+from sailerx.in_memory import PeaksInMemory
 from sailerx.minibatch import OpenPeaks, SparseRows
 from sailerx.multiome import Multiome
+from sailerx.on_disk import Accessibility
 
 #: options of a run that takes a moment
 TINY: dict[str, Any] = {
@@ -87,7 +89,7 @@ def tiny_settings(preset: str = "default", **options: Any) -> Settings:
 
 def open_peaks(x: Tensor) -> OpenPeaks:
     """A dense 0/1 matrix as the network takes it."""
-    return SparseRows.from_scipy(sp.csr_matrix(x.numpy()), x.device).take(torch.arange(len(x)))
+    return SparseRows.of(PeaksInMemory.of(sp.csr_matrix(x.numpy())), x.device).take(torch.arange(len(x)))
 
 
 def named_peaks(names: list[str]) -> pd.DataFrame:
@@ -103,3 +105,8 @@ def files_below(folder: Path) -> set[str]:
 def unit_rows(x: np.ndarray) -> bool:
     """Whether every row has length 1."""
     return bool(np.allclose(np.linalg.norm(x, axis=1), 1, atol=1e-5))
+
+
+def dense(x: Accessibility) -> np.ndarray:
+    """X of all cells, whether in memory or in its file."""
+    return x.read().toarray()

@@ -25,6 +25,8 @@ from sailerx import InputError, choosing, impute, infer, sinks
 from sailerx.cli import main
 from sailerx.config import make_settings
 from sailerx.confounders import Confounders
+from sailerx.counts import to_csr
+from sailerx.in_memory import PeaksInMemory
 from sailerx.model import VAE
 from test_stream import STABLE
 
@@ -43,7 +45,7 @@ def whole(model: sailerx.Model) -> np.ndarray:
 
 def decoded(model: sailerx.Model, depth: float, batch: Sequence[float]) -> np.ndarray:
     """Sigmoid of the logits at the posterior mean, with c written out by hand: a weight for each batch."""
-    x = sp.csr_matrix(MDATA["atac"][:, model.peaks.index].X)
+    x = PeaksInMemory.of(to_csr(MDATA["atac"][:, model.peaks.index].X))
     standard = (np.log(depth) - model.confounders.depth.mean) / model.confounders.depth.std
     c = torch.tensor([[standard, *batch]], dtype=torch.float32)
     with torch.no_grad():
@@ -93,7 +95,7 @@ def test_imputing_needs_no_batch_column(model: sailerx.Model, whole: np.ndarray)
 
 def test_samples_are_drawn_from_the_posterior_by_the_seed(model: sailerx.Model) -> None:
     result = model.impute(MDATA, batch="batch1", samples=4, seed=3)
-    x = sp.csr_matrix(MDATA["atac"][:, model.peaks.index].X)
+    x = PeaksInMemory.of(to_csr(MDATA["atac"][:, model.peaks.index].X))
     mean, std = infer.posterior(model.vae, x)
     z = mean[:, None] + std[:, None] * np.random.default_rng(3).standard_normal((60, 4, 5), np.float32)
     c = torch.tensor([[0.0, 1, 0, 0]]).expand(60, -1)

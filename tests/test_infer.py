@@ -8,8 +8,9 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from data import multiome, unit_rows
+from data import dense, multiome, unit_rows
 from sailerx import infer
+from sailerx.in_memory import PeaksInMemory
 from sailerx.model import VAE
 from sailerx.peaks import peak_table
 
@@ -42,7 +43,9 @@ def test_euclidean_neighbours_of_the_embedding_are_cosine_neighbours_of_the_mean
 def test_a_cells_embedding_hangs_on_no_other_cell(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
     x = multiome().x
     whole = infer.embed(vae, x)
-    np.testing.assert_allclose(infer.embed(vae, x[5:8]), whole[5:8], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        infer.embed(vae, PeaksInMemory.of(x[np.arange(5, 8)])), whole[5:8], rtol=1e-4, atol=1e-6
+    )
     monkeypatch.setattr(infer, "_CELLS_AT_ONCE", 7)
     np.testing.assert_allclose(infer.embed(vae, x), whole, rtol=1e-4, atol=1e-6)
 
@@ -53,25 +56,26 @@ def peaks(*names: str) -> pd.DataFrame:
     return table
 
 
-X = sp.csr_matrix(np.array([[1, 0, 1], [0, 1, 1]], dtype=np.uint8))
+OPEN = np.array([[1, 0, 1], [0, 1, 1]])
+X = PeaksInMemory.of(sp.csr_matrix(OPEN))
 
 
 def test_peaks_are_matched_by_coordinates_whatever_their_order_and_names() -> None:
     known, here = peaks("chr1:5-9", "chr2:1-2", "chr3:7-8"), peaks("chr3-7-8", "chr1-5-9", "chr2_1_2")
     matched, missing = infer.in_known_order(X, here, known)
-    np.testing.assert_array_equal(matched.toarray(), X.toarray()[:, [1, 2, 0]])
+    np.testing.assert_array_equal(dense(matched), OPEN[:, [1, 2, 0]])
     assert missing == 0
 
 
 def test_missing_peaks_are_closed_and_unknown_ones_left_out() -> None:
     known, here = peaks("chr1:5-9", "chr9:1-2"), peaks("chr3:7-8", "chr1:5-9", "chr2:1-2")
     matched, missing = infer.in_known_order(X, here, known)
-    np.testing.assert_array_equal(matched.toarray(), [[0, 0], [1, 0]])
+    np.testing.assert_array_equal(dense(matched), [[0, 0], [1, 0]])
     assert missing == 1
 
 
 def test_peaks_without_coordinates_are_matched_by_name() -> None:
     known, here = pd.DataFrame(index=["b", "a"]), pd.DataFrame(index=["a", "x", "b"])
     matched, missing = infer.in_known_order(X, here, known)
-    np.testing.assert_array_equal(matched.toarray(), [[1, 1], [1, 0]])
+    np.testing.assert_array_equal(dense(matched), [[1, 1], [1, 0]])
     assert missing == 0

@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from sailerx import InputError
+from sailerx.in_memory import PeaksInMemory
 from sailerx.lsi import lsi, lsi_weights, tfidf
 
 
@@ -55,7 +56,7 @@ def test_weights_take_a_cell_with_one_open_peak_to_its_component(counts):
     x = sp.csr_matrix((counts > 0).astype(np.float32))
     _, _, directions = np.linalg.svd(tfidf(x).toarray(), full_matrices=False)
     idf = np.log1p(80 / np.asarray(x.sum(axis=0)).ravel())
-    exact, found = idf[:, None] * directions[1:4].T, lsi_weights(x, 3)
+    exact, found = idf[:, None] * directions[1:4].T, lsi_weights(PeaksInMemory.of(x), 3)
     alike = (
         np.abs((found * exact).sum(axis=0)) / np.linalg.norm(found, axis=0) / np.linalg.norm(exact, axis=0)
     )
@@ -66,11 +67,12 @@ def test_weights_take_a_cell_with_one_open_peak_to_its_component(counts):
 def test_weights_of_many_cells_come_from_some_of_them(counts, monkeypatch):
     x = sp.csr_matrix((counts > 0).astype(np.float32))
     monkeypatch.setattr("sailerx.lsi._ENOUGH_CELLS", 40)
-    np.testing.assert_array_equal(lsi_weights(x, 3, seed=1), lsi_weights(x, 3, seed=1))
-    assert not np.allclose(np.abs(lsi_weights(x, 3, seed=1)), np.abs(lsi_weights(x, 3, seed=2)), rtol=0.1)
+    first, second, other = (lsi_weights(PeaksInMemory.of(x), 3, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, second)
+    assert not np.allclose(np.abs(first), np.abs(other), rtol=0.1)
 
 
 def test_weights_are_fewer_where_there_are_few_cells(counts):
     x = sp.csr_matrix((counts > 0).astype(np.float32))
-    assert lsi_weights(x[:6], 20).shape == (50, 4)
-    assert lsi_weights(x[:2], 20).shape == (50, 0)
+    assert lsi_weights(PeaksInMemory.of(x[:6]), 20).shape == (50, 4)
+    assert lsi_weights(PeaksInMemory.of(x[:2]), 20).shape == (50, 0)

@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
-from data import multiome, paired, tiny_settings, together, unit_rows, with_atac, with_part
+from data import dense, multiome, paired, tiny_settings, together, unit_rows, with_atac, with_part
 from sailerx import InputError
 from sailerx.multiome import alignment_weights
 from sailerx.reference import rna_pca
@@ -38,7 +38,7 @@ def with_column(mdata: mudata.MuData, name: str, values: Any, modality: str = "a
 def test_open_peaks_are_taken_in_the_order_of_the_blocks(mdata: mudata.MuData) -> None:
     data, a = multiome(mdata), mdata["atac"]
     expected = (a[:, data.peaks.index].X > 0).toarray()
-    np.testing.assert_array_equal(data.x.toarray(), expected)
+    np.testing.assert_array_equal(dense(data.x), expected)
     assert data.cells.equals(a.obs_names)
     assert [set(data.peaks["chrom"].iloc[a:b]) for a, b in data.blocks] == [{"chr1"}, {"chr2"}, {"chr3"}]
 
@@ -48,7 +48,7 @@ def test_peaks_in_any_order_give_the_same_blocks(mdata: mudata.MuData) -> None:
     data, shuffled = multiome(mdata), multiome(with_part(mdata, atac=mdata["atac"][:, order].copy()))
     assert data.blocks == shuffled.blocks
     columns = data.peaks.index.get_indexer(shuffled.peaks.index)
-    np.testing.assert_array_equal(data.x[:, columns].toarray(), shuffled.x.toarray())
+    np.testing.assert_array_equal(dense(data.x)[:, columns], dense(shuffled.x))
 
 
 def test_one_block_needs_no_coordinates(mdata: mudata.MuData) -> None:
@@ -308,5 +308,5 @@ def test_atac_that_is_no_counts_is_refused(mdata: mudata.MuData, spoil: Any, fou
 
 def test_frequency_counts_the_cells_in_which_a_peak_is_open(mdata: mudata.MuData) -> None:
     data = multiome(mdata)
-    expected = ((data.x.toarray() > 0).sum(axis=0) + 0.5) / 61
+    expected = ((dense(data.x) > 0).sum(axis=0) + 0.5) / 61
     np.testing.assert_allclose(data.frequency, expected, rtol=1e-6)

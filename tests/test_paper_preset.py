@@ -34,6 +34,7 @@ from torch import Tensor
 
 from sailerx import objective
 from sailerx.config import PAPER
+from sailerx.in_memory import PeaksInMemory
 from sailerx.minibatch import SparseRows
 from sailerx.model import VAE
 from sailerx.schedules import loss_weights
@@ -157,7 +158,7 @@ def loss_of(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[
     monkeypatch.setattr(
         objective, "sample", lambda posterior, _: posterior.mean + posterior.stddev * given["noise"]
     )
-    x = SparseRows.from_scipy(sp.csr_matrix(given["x"].numpy()), torch.device("cpu"))
+    x = SparseRows.of(PeaksInMemory.of(sp.csr_matrix(given["x"].numpy())), torch.device("cpu"))
     cells = objective.OnDevice(x, given["g"], given["c"], given["w"], torch.ones(M, dtype=torch.bool))
 
     def loss(phase: str) -> tuple[Tensor, list[Tensor]]:

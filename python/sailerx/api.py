@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 import torch
@@ -30,7 +29,7 @@ from sailerx.impute import impute
 from sailerx.model import VAE
 from sailerx.multiome import Multiome, confounder_columns
 from sailerx.on_disk import Accessibility, PeaksOnDisk
-from sailerx.opening import Cells, opened
+from sailerx.opening import Cells, is_path, opened
 from sailerx.peaks import peak_table
 from sailerx.progress import Style, make_progress
 from sailerx.suspicions import suspicions
@@ -370,9 +369,7 @@ class Model:
     def _accessibility(self, mdata: MuData | AnnData) -> Accessibility:
         name = self.record["atac"]
         a = _atac(mdata, name)
-        if any(isinstance(matrix, h5py.Dataset) for matrix in (a.X, *a.layers.values())):
-            a = a.to_memory()
-        x = binary_accessibility(a, name, self.record["atac_layer"])
+        x = binary_accessibility(a, name, self.record["atac_layer"], in_memory=True)
         table = None if self.settings.single_block else peak_table(a.var)
         here = pd.DataFrame(index=a.var_names.astype(str)) if table is None else table
         matched, n_missing = infer.in_known_order(x, here, self.peaks)
@@ -511,8 +508,8 @@ def fit(
         "atac_layer": atac_layer,
         "seed": seed,
     }
-    with opened(mdata, backed=backed) as found:
-        data = Multiome.from_mudata(found, settings, **about)
+    with opened(mdata) as found:
+        data = Multiome.from_mudata(found, settings, **about, in_memory=is_path(mdata) and not backed)
         n_steps = sampler_of(data, settings, seed).n_steps
         settings = settings.for_data(n_steps, hybrid=not data.has_rna.all())
         shown = make_progress(progress, settings.n_epochs)
@@ -539,7 +536,7 @@ def fit(
 
 
 def _refuse_backed(mdata: object, backed: bool) -> None:
-    if backed and not isinstance(mdata, str | os.PathLike):
+    if backed and not is_path(mdata):
         raise InputError(
             f"`backed` needs the path of an .h5mu file as data, got {type(mdata).__name__}. Write it first, or leave `backed` off."
         )
@@ -605,8 +602,8 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
     for key in ("batch_key", "continuous_key"):
         arguments[key] = _names(arguments.get(key))
     settings = make_settings(arguments.pop("preset", "default"), **arguments.pop("options", {}))
-    with opened(mdata, backed=backed) as found:
-        data = Multiome.from_mudata(found, settings, **arguments)
+    with opened(mdata) as found:
+        data = Multiome.from_mudata(found, settings, **arguments, in_memory=is_path(mdata) and not backed)
         batches = confounder_columns(found, arguments.get("atac", "atac"), arguments["batch_key"])
     depth = data.depth
     chroms = len(data.blocks)

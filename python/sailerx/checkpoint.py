@@ -19,7 +19,6 @@ from safetensors.torch import save_file
 from sailerx.config import Settings
 from sailerx.errors import InputError
 from sailerx.multiome import Multiome
-from sailerx.on_disk import blocks
 
 #: version of the file's layout
 _VERSION = "1"
@@ -130,7 +129,7 @@ def fingerprint(data: Multiome, settings: Settings, seed: int) -> str:
     about: dict[str, Any] = {"settings": asdict(settings), "seed": seed, "blocks": data.blocks}
     about["buffers"] = data.n_buffers
     digest.update(json.dumps(about, sort_keys=True).encode())
-    indices = (block.indices.astype(np.int32) for block in blocks(data.x))
+    indices = (block.indices.astype(np.int32) for block in data.x.blocks())
     for array in chain([data.depth.astype(np.int64)], indices, [data.g, data.w, data.c, data.has_rna]):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

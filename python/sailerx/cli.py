@@ -72,21 +72,16 @@ def _fit(
     embed: str | None,
     overwrite: bool,
     threads: int | None,
-    backed: bool,
     **arguments: Any,
 ) -> None:
-    from sailerx import api, opening, store
+    from sailerx import api, store
 
     _set_threads(threads)
-    with (
-        store.new_folder(output, overwrite=overwrite) as folder,
-        _maybe_file(embed) as file,
-        opening.opened(input, backed=backed) as mdata,
-    ):
-        model = api.fit(mdata, **arguments)
+    with store.new_folder(output, overwrite=overwrite) as folder, _maybe_file(embed) as file:
+        model = api.fit(input, **arguments)
         model.write_into(folder)
         if file:
-            model.to_anndata(mdata).write_h5ad(file)
+            model.to_anndata(input).write_h5ad(file)
     if arguments["checkpoint"]:  # the model is there
         Path(arguments["checkpoint"]).unlink(missing_ok=True)
 

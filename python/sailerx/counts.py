@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -9,7 +10,8 @@ from anndata import AnnData
 from anndata.abc import CSCDataset, CSRDataset
 
 from sailerx.errors import InputError
-from sailerx.on_disk import Accessibility, PeaksOnDisk, RowsOnDisk, canonical, is_on_disk, open_per_cell
+from sailerx.in_memory import PeaksInMemory
+from sailerx.on_disk import Accessibility, PeaksOnDisk, RowsOnDisk, canonical, is_on_disk
 
 
 def pick_counts(adata: AnnData, modality: str, layer: str | None) -> tuple[str, object] | None:
@@ -29,6 +31,8 @@ def to_csr(matrix: object) -> sp.csr_matrix:
     """Any matrix AnnData holds, as CSR with sorted indices, each entry once and no stored zeros."""
     if isinstance(matrix, CSRDataset | CSCDataset):
         matrix = matrix.to_memory()
+    elif isinstance(matrix, h5py.Dataset):
+        matrix = matrix[:]
     return canonical(sp.csr_matrix(matrix))
 
 
@@ -57,7 +61,9 @@ def refuse_duplicates(names: pd.Index, what: str, modality: str) -> None:
         )
 
 
-def binary_accessibility(adata: AnnData, modality: str, layer: str | None = None) -> Accessibility:
+def binary_accessibility(
+    adata: AnnData, modality: str, layer: str | None = None, *, in_memory: bool = False
+) -> Accessibility:
     """x of each cell, 0/1: a peak is open where at least one fragment or insertion was counted.
 
     Parameters
@@ -68,10 +74,12 @@ def binary_accessibility(adata: AnnData, modality: str, layer: str | None = None
         Its name, for messages.
     layer
         Layer that holds the counts; by default ``counts`` if there is one, else X.
+    in_memory
+        Read a matrix that is still in its file by other than cells (CSC, dense); otherwise such a one is refused.
 
     Returns
     -------
-    Cells × peaks; the data are ones (uint8). Where the matrix is still in its file, it stays there.
+    Cells × peaks. Where the matrix is still in its file by cells (CSR), it stays there.
 
     Raises
     ------
@@ -86,14 +94,15 @@ def binary_accessibility(adata: AnnData, modality: str, layer: str | None = None
             f"modality {modality!r} must hold counts of cells × peaks, found {adata.n_obs} × {adata.n_vars}."
         )
     where, matrix = picked
-    x, wrong = _survey(_rows(matrix, where, modality)) if is_on_disk(matrix) else _binary(to_csr(matrix))
+    stays = is_on_disk(matrix) and (isinstance(matrix, CSRDataset) or not in_memory)
+    x, wrong = _survey(_rows(matrix, where, modality)) if stays else _binary(to_csr(matrix))
     if wrong:
         raise InputError(
             f"ATAC must be raw counts or 0/1, but {where} of modality {modality!r} holds {wrong}: it looks normalised. "
             f"Put the counts there, or name the layer that has them with `atac_layer`; there are: "
             f"{_listed(['X', *adata.layers])}."
         )
-    depth = open_per_cell(x)
+    depth = x.depth
     if not depth.all():
         empty = adata.obs_names[depth == 0]
         raise InputError(
@@ -104,9 +113,9 @@ def binary_accessibility(adata: AnnData, modality: str, layer: str | None = None
     return x
 
 
-def _binary(x: sp.csr_matrix) -> tuple[sp.csr_matrix, str | None]:
+def _binary(x: sp.csr_matrix) -> tuple[PeaksInMemory, str | None]:
     """1 for each entry, and what is wrong with the counts."""
-    return sp.csr_matrix((np.ones(x.nnz, np.uint8), x.indices, x.indptr), shape=x.shape), why_not_counts(x)
+    return PeaksInMemory.of(x), why_not_counts(x)
 
 
 def _survey(counts: RowsOnDisk) -> tuple[PeaksOnDisk, str | None]:

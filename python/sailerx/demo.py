@@ -23,7 +23,6 @@ from sailerx import api, metrics, plot, simulation
 from sailerx.counts import binary_accessibility, pick_counts, to_csr
 from sailerx.errors import InputError
 from sailerx.lsi import lsi
-from sailerx.on_disk import open_per_cell
 from sailerx.opening import read
 from sailerx.reference import rna_pca
 from sailerx.store import new_file
@@ -172,10 +171,10 @@ def score_file(
     accessible = binary_accessibility(atac, "atac")
     embeddings = {
         "RNA PCA": np.asarray(pca)[rna.obs_names.get_indexer(atac.obs_names[both])],
-        "ATAC LSI": lsi(accessible, seed=seed)[both],
+        "ATAC LSI": lsi(accessible.read(), seed=seed)[both],
         "SAILERX": np.asarray(atac.obsm[EMBEDDING])[both],
     }
-    asked = {"depth": open_per_cell(accessible)[both], "drop": drop, "seed": seed}
+    asked = {"depth": accessible.depth[both], "drop": drop, "seed": seed}
     if batch:
         asked["batch"] = _values(mdata, batch)[both]
     kinds = _values(mdata, labels)[both]

@@ -162,8 +162,8 @@ def _count(model: Model, atac: AnnData, cells: np.ndarray, first: np.ndarray, st
     for x in read_accessibility(model, atac, cells):
         here = code[len(depth) :][: x.shape[0]]
         member = sp.csr_matrix((np.ones(len(here)), (here, np.arange(len(here)))), (n_codes, len(here)))
-        n_open += (member @ x).toarray()
-        depth = np.append(depth, np.diff(x.indptr))
+        n_open += (member @ x.read()).toarray()
+        depth = np.append(depth, x.depth)
     two, one = n_open[0::2], n_open[1::2]
     both = (one + two)[1:]
     share = [

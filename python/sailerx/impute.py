@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 import torch
 from anndata import AnnData
 
@@ -19,7 +18,7 @@ from sailerx import infer, sinks
 from sailerx.choosing import Batch, choose_cells, choose_peaks, labels_of, neutral_confounders
 from sailerx.errors import InputError
 from sailerx.model import VAE
-from sailerx.on_disk import is_on_disk
+from sailerx.on_disk import Accessibility, is_on_disk
 from sailerx.sinks import Block
 from sailerx.versions import versions
 
@@ -144,7 +143,7 @@ def _blocks(
                 yield decoder.moments(z.to(device))
 
 
-def read_accessibility(model: Model, atac: AnnData, rows: np.ndarray) -> Iterator[sp.csr_matrix]:
+def read_accessibility(model: Model, atac: AnnData, rows: np.ndarray) -> Iterator[Accessibility]:
     """x of chosen cells in the model's order of peaks, some cells at a time."""
     for start in range(0, len(rows), _CELLS_READ):
         with warnings.catch_warnings():

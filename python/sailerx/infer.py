@@ -9,7 +9,7 @@ from sklearn.preprocessing import normalize
 
 from sailerx.model import VAE
 from sailerx.objective import rows_of
-from sailerx.on_disk import Accessibility, with_peaks
+from sailerx.on_disk import Accessibility
 
 _CELLS_AT_ONCE = 1024
 
@@ -50,7 +50,7 @@ def in_known_order(x: Accessibility, peaks: pd.DataFrame, known: pd.DataFrame) -
     Cells × known peaks, zero where a known peak is not in x; and the number of known peaks that are missing.
     """
     column_of = _key(peaks, known).get_indexer(_key(known, peaks))
-    return with_peaks(x, column_of), int((column_of < 0).sum())
+    return x.with_peaks(column_of), int((column_of < 0).sum())
 
 
 def _key(table: pd.DataFrame, other: pd.DataFrame) -> pd.Index:

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from sklearn.decomposition import TruncatedSVD
 
 from sailerx.errors import InputError
-from sailerx.on_disk import Accessibility, PeaksOnDisk
+from sailerx.on_disk import Accessibility
 
 N_COMPONENTS = 20
 #: more cells hardly change the components that `lsi_weights` needs
@@ -56,14 +56,14 @@ def lsi_weights(x: Accessibility, n_components: int, seed: int = 0) -> np.ndarra
     """
     if x.shape[0] > _ENOUGH_CELLS:
         some = np.random.default_rng(seed).choice(x.shape[0], _ENOUGH_CELLS, replace=False)
-        x = x[np.sort(some)]
-    elif isinstance(x, PeaksOnDisk):
-        x = x.read(0, x.shape[0])
-    n_components = min(n_components, min(x.shape) - 2)
+        rows = x[np.sort(some)]
+    else:
+        rows = x.read()
+    n_components = min(n_components, min(rows.shape) - 2)
     if n_components < 1:
-        return np.empty((x.shape[1], 0), np.float32)
-    found = TruncatedSVD(n_components + 1, random_state=seed).fit(tfidf(x)).components_[1:]
-    return (found.T * _idf(x)[:, None]).astype(np.float32)
+        return np.empty((rows.shape[1], 0), np.float32)
+    found = TruncatedSVD(n_components + 1, random_state=seed).fit(tfidf(rows)).components_[1:]
+    return (found.T * _idf(rows)[:, None]).astype(np.float32)
 
 
 def _idf(x: sp.csr_matrix) -> np.ndarray:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sailerx import on_disk
+from sailerx.in_memory import PeaksInMemory
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,10 @@ class SparseRows:
     n_peaks: int
 
     @classmethod
-    def from_scipy(cls, x: sp.csr_matrix, device: torch.device) -> SparseRows:
-        """Move the positions of a CSR matrix's entries, sorted within each row, to the device."""
-        x = x if x.has_sorted_indices else x.sorted_indices()
-        indptr = torch.from_numpy(x.indptr.astype(np.int64)).to(device)
-        return cls(indptr, torch.from_numpy(x.indices.astype(np.int32)).to(device), x.shape[1])
+    def of(cls, x: PeaksInMemory, device: torch.device) -> SparseRows:
+        """The same on the device; not a copy where that is the CPU."""
+        indices = np.require(x.indices, requirements="W")  # PyTorch has no arrays that cannot be written
+        return cls(torch.from_numpy(x.indptr).to(device), torch.from_numpy(indices).to(device), x.n_peaks)
 
     def to(self, device: torch.device) -> SparseRows:
         """The same on a device."""

@@ -25,7 +25,7 @@ from sailerx.counts import (
 from sailerx.errors import InputError
 from sailerx.layers import Blocks
 from sailerx.matching import REPORT
-from sailerx.on_disk import Accessibility, PeaksOnDisk, open_per_cell, open_per_peak, with_peaks
+from sailerx.on_disk import Accessibility, PeaksOnDisk
 from sailerx.peaks import FORMS, blocks_by_chromosome, peak_table
 from sailerx.reference import leading, rna_pca
 
@@ -74,6 +74,7 @@ class Multiome:
         rna_layer: str | None = None,
         atac_layer: str | None = None,
         seed: int = 0,
+        in_memory: bool = False,
     ) -> Multiome:
         """Validate a MuData object and take from it what training needs.
 
@@ -93,6 +94,8 @@ class Multiome:
             Layers that hold counts; by default ``counts`` if there is one, else X.
         seed
             For the solver of the PCA.
+        in_memory
+            Whether open peaks are read into memory where the matrix is still in its file.
 
         Raises
         ------
@@ -100,7 +103,7 @@ class Multiome:
             With what must hold, what was found and what to do.
         """
         a, r = _modality(mdata, atac), _modality(mdata, rna)
-        x = binary_accessibility(a, atac, atac_layer)
+        x = binary_accessibility(a, atac, atac_layer, in_memory=in_memory)
         refuse_duplicates(r.obs_names, "barcodes", rna)
         row_of = r.obs_names.get_indexer(a.obs_names)
         has_rna = row_of >= 0
@@ -108,10 +111,11 @@ class Multiome:
         rows = row_of[has_rna]
 
         order, peaks, blocks = _arrange(a, settings)
+        x = x.with_peaks(order)
         embedding, reference = _reference(r, rna, rna_embedding, rna_layer, rows, seed, settings)
         g = np.zeros((a.n_obs, embedding.shape[1]), np.float32)
         g[has_rna] = normalize(embedding)
-        depth = open_per_cell(x).astype(float)
+        depth = x.depth.astype(float)
         w, rna_depth = np.zeros(a.n_obs, np.float32), np.full(a.n_obs, np.nan)
         known = _rna_depth(mdata, rna, rna_layer, rows)
         if known is None:
@@ -126,7 +130,7 @@ class Multiome:
         c = confounders.apply(depth, obs)
         return cls(
             a.obs_names,
-            with_peaks(x, order),
+            x.in_memory() if in_memory and isinstance(x, PeaksOnDisk) else x,
             peaks,
             blocks,
             g,
@@ -146,17 +150,17 @@ class Multiome:
     @property
     def n_open(self) -> np.ndarray:
         """Cells in which each peak is open."""
-        return open_per_peak(self.x)
+        return self.x.n_open
 
     @property
     def depth(self) -> np.ndarray:
         """ATAC depth: open peaks of each cell."""
-        return open_per_cell(self.x)
+        return self.x.depth
 
     @property
     def n_buffers(self) -> int:
         """Parts of an epoch that are in memory one after the other; 1 where all is."""
-        return self.x.n_buffers if isinstance(self.x, PeaksOnDisk) else 1
+        return self.x.n_buffers
 
     @property
     def n_cells(self) -> int:

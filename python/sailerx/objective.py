@@ -23,7 +23,7 @@ TERMS = ("reconstruction", "kl_prior", "kl_marginal", "alignment")
 
 def rows_of(x: Accessibility, device: torch.device) -> SparseRows | FileRows:
     """Access to x by cells: sparse on the device, or in its file."""
-    return FileRows(x, device) if isinstance(x, PeaksOnDisk) else SparseRows.from_scipy(x, device)
+    return FileRows(x, device) if isinstance(x, PeaksOnDisk) else SparseRows.of(x, device)
 
 
 @dataclass(frozen=True)

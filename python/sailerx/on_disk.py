@@ -11,6 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 from anndata.abc import CSCDataset, CSRDataset
 
+from sailerx.in_memory import PeaksInMemory, placed
+
 #: neighbouring cells that are read together; the unit that block-shuffled order moves about
 CELLS_PER_BLOCK = 256
 #: open peaks that are in memory together, of some blocks whose cells are mixed: 134 MB
@@ -67,7 +69,7 @@ class RowsOnDisk:
 
 @dataclass(frozen=True)
 class PeaksOnDisk:
-    """x, 0/1, of which only vectors are in memory; the counterpart of a CSR matrix in `sailerx.multiome.Multiome`."""
+    """x, 0/1, of which only vectors are in memory."""
 
     counts: RowsOnDisk
     #: whether the file has sorted indices, each entry once and no stored zeros, so that values need not be read
@@ -97,11 +99,12 @@ class PeaksOnDisk:
         n_open = np.where(there, self.n_open[columns], 0)
         return replace(self, n_open=n_open, place=new[self.place])
 
-    def read(self, start: int, end: int) -> sp.csr_matrix:
-        """X of the cells from start to end (exclusive): 0/1, sorted."""
+    def read(self, start: int = 0, end: int | None = None) -> sp.csr_matrix:
+        """X of the cells from start to end (exclusive), by default of all: 0/1, sorted."""
+        end = self.shape[0] if end is None else end
         x = self.counts.read(start, end, values=not self.is_canonical)
         x = x if self.is_canonical else canonical(x)
-        indices, indptr = _placed(x.indices, x.indptr, self.place)
+        indices, indptr = placed(x.indices, x.indptr, self.place)
         return sp.csr_matrix(
             (np.ones(len(indices), np.uint8), indices, indptr), shape=(end - start, len(self.n_open))
         )
@@ -115,6 +118,16 @@ class PeaksOnDisk:
         """X of all cells in order, a block at a time."""
         return (self.block(i) for i in range(-(-self.shape[0] // CELLS_PER_BLOCK)))
 
+    def in_memory(self) -> PeaksInMemory:
+        """The same in memory, read a block at a time."""
+        indptr = np.zeros(self.shape[0] + 1, np.int64)
+        indices = np.empty(int(self.n_open.sum()), np.int32)
+        for i, block in enumerate(self.blocks()):
+            rows = slice(i * CELLS_PER_BLOCK + 1, i * CELLS_PER_BLOCK + 1 + block.shape[0])
+            indptr[rows] = indptr[rows.start - 1] + block.indptr[1:]
+            indices[indptr[rows.start - 1] : indptr[rows.stop - 1]] = block.indices
+        return PeaksInMemory(indptr, indices, self.shape[1])
+
     def __getitem__(self, rows: np.ndarray) -> sp.csr_matrix:
         """X of some cells, in memory."""
         order = np.argsort(rows, kind="stable")
@@ -123,48 +136,5 @@ class PeaksOnDisk:
         return sp.csr_matrix(sp.vstack(parts, format="csr")[np.argsort(order)])
 
 
-def _placed(indices: np.ndarray, indptr: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Open peaks by their new place, sorted within each cell; those without a place are dropped."""
-    new = place.take(indices)
-    kept = new >= 0
-    if not kept.all():
-        indptr = np.concatenate([[0], kept.cumsum()])[indptr]
-        new = new[kept]
-    for start, end in zip(indptr[:-1].tolist(), indptr[1:].tolist(), strict=True):
-        new[start:end].sort()
-    return new, indptr
-
-
 #: x, in memory or in its file
-Accessibility: TypeAlias = "sp.csr_matrix | PeaksOnDisk"
-
-
-def open_per_cell(x: Accessibility) -> np.ndarray:
-    """Open peaks of each cell."""
-    return x.depth if isinstance(x, PeaksOnDisk) else np.diff(x.indptr)
-
-
-def open_per_peak(x: Accessibility) -> np.ndarray:
-    """Cells in which each peak is open."""
-    return x.n_open if isinstance(x, PeaksOnDisk) else np.bincount(x.indices, minlength=x.shape[1])
-
-
-def with_peaks(x: Accessibility, columns: np.ndarray) -> Accessibility:
-    """Some columns of x in a new order; -1 stands for a peak that is closed in all cells."""
-    if isinstance(x, PeaksOnDisk):
-        return x.with_peaks(columns)
-    there = columns >= 0
-    if there.all():
-        x = x[:, columns]
-        x.sort_indices()
-        return x
-    place = sp.csr_matrix(
-        (np.ones(there.sum(), x.dtype), (columns[there], np.flatnonzero(there))),
-        shape=(x.shape[1], len(columns)),
-    )
-    return sp.csr_matrix(x @ place)
-
-
-def blocks(x: Accessibility) -> Iterator[sp.csr_matrix]:
-    """All cells in order, some at a time or all at once."""
-    return x.blocks() if isinstance(x, PeaksOnDisk) else iter([x])
+Accessibility: TypeAlias = PeaksInMemory | PeaksOnDisk

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import anndata
 import h5py
@@ -55,21 +55,16 @@ def read(path: str | os.PathLike[str], *, backed: bool = False) -> MuData:
         return mudata.read_h5mu(path)
 
 
-@contextmanager
-def opened(data: Cells, *, backed: bool = True) -> Iterator[Any]:
-    """The data themselves; of a path, what is in the file, which is closed when the block ends.
+def is_path(data: object) -> TypeGuard[str | os.PathLike[str]]:
+    """Whether these data are still in a file."""
+    return isinstance(data, str | os.PathLike)
 
-    Parameters
-    ----------
-    data
-        MuData, AnnData, or the path of an .h5mu or .h5ad file.
-    backed
-        Whether sparse matrices are left in the file.
-    """
-    if not isinstance(data, str | os.PathLike):
+
+@contextmanager
+def opened(data: Cells) -> Iterator[Any]:
+    """The data themselves; of a path, what is in the file, sparse matrices left there; it is closed when the block ends."""
+    if not is_path(data):
         yield data
-    elif not backed:
-        yield read(data)
     elif Path(data).suffix == ".h5ad":
         adata = anndata.read_h5ad(data, backed="r")
         try:
@@ -89,7 +84,8 @@ def _modalities(file: h5py.File) -> MuData:
     """
     with warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
         warnings.simplefilter("ignore")
-        mdata = MuData({name: _modality(group) for name, group in file["mod"].items()})
+        order = file["mod"].attrs.get("mod-order", list(file["mod"]))
+        mdata = MuData({name: _modality(file["mod"][name]) for name in order})
         obs = read_elem(file["obs"])
         if obs.index.is_unique:  # if not, what is wrong is said where the barcodes are matched
             mdata.obs = obs.reindex(mdata.obs_names)

@@ -1,0 +1,97 @@
+"""x in memory: of a 0/1 matrix only the positions of its ones, 4 bytes each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+_CELLS_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True)
+class PeaksInMemory:
+    """x, 0/1, as a CSR matrix without data."""
+
+    #: where each cell's open peaks begin, int64, so that there may be more than 2³¹
+    indptr: np.ndarray
+    #: the open peaks of each cell, ascending, int32
+    indices: np.ndarray
+    n_peaks: int
+
+    @classmethod
+    def of(cls, x: sp.csr_matrix) -> PeaksInMemory:
+        """Where the entries of a matrix with sorted indices, each entry once, are."""
+        return cls(x.indptr.astype(np.int64), x.indices.astype(np.int32, copy=False), x.shape[1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Cells × peaks."""
+        return len(self.indptr) - 1, self.n_peaks
+
+    @property
+    def depth(self) -> np.ndarray:
+        """Open peaks of each cell."""
+        return np.diff(self.indptr)
+
+    @property
+    def n_open(self) -> np.ndarray:
+        """Cells in which each peak is open."""
+        return np.bincount(self.indices, minlength=self.n_peaks)
+
+    @property
+    def n_buffers(self) -> int:
+        """Into how many parts an epoch is divided: it is in memory as a whole."""
+        return 1
+
+    def with_peaks(self, columns: np.ndarray) -> PeaksInMemory:
+        """These peaks in this order, by their position among those now; -1 stands for a peak that is closed in all cells."""
+        there = columns >= 0
+        place = np.full(self.n_peaks, -1, np.int32)
+        place[columns[there]] = np.flatnonzero(there)
+        indices, indptr = placed(self.indices, self.indptr, place)
+        return PeaksInMemory(indptr, indices, len(columns))
+
+    def read(self, start: int = 0, end: int | None = None) -> sp.csr_matrix:
+        """X of the cells from start to end (exclusive), by default of all: 0/1, sorted."""
+        end = self.shape[0] if end is None else end
+        first, last = self.indptr[[start, end]]
+        return _ones(self.indices[first:last], self.indptr[start : end + 1] - first, self.n_peaks)
+
+    def blocks(self) -> Iterator[sp.csr_matrix]:
+        """X of all cells in order, some at a time."""
+        for start in range(0, self.shape[0], _CELLS_AT_ONCE):
+            yield self.read(start, min(start + _CELLS_AT_ONCE, self.shape[0]))
+
+    def __getitem__(self, rows: np.ndarray) -> sp.csr_matrix:
+        """X of some cells."""
+        parts = [self.indices[self.indptr[row] : self.indptr[row + 1]] for row in rows]
+        indptr = np.concatenate([[0], np.cumsum(self.depth[rows])])
+        return _ones(np.concatenate([*parts, np.empty(0, np.int32)]), indptr, self.n_peaks)
+
+
+def _ones(indices: np.ndarray, indptr: np.ndarray, n_peaks: int) -> sp.csr_matrix:
+    shape = (len(indptr) - 1, n_peaks)
+    return sp.csr_matrix((np.ones(len(indices), np.uint8), indices, indptr), shape=shape)
+
+
+def placed(indices: np.ndarray, indptr: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Open peaks by their new place, sorted within each cell, and where each cell's begin.
+
+    Parameters
+    ----------
+    indices, indptr
+        As in a CSR matrix.
+    place
+        New number of each peak; those with -1 are dropped.
+    """
+    new = place.take(indices)
+    kept = new >= 0
+    if not kept.all():
+        indptr = np.concatenate([[0], kept.cumsum()])[indptr]
+        new = new[kept]
+    for start, end in zip(indptr[:-1].tolist(), indptr[1:].tolist(), strict=True):
+        new[start:end].sort()
+    return new, indptr
