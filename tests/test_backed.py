@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -333,49 +330,3 @@ def test_peaks_stored_by_peak_are_read_whole(tmp_path: Path) -> None:
         for file in (write(mdata, tmp_path / "other.h5mu"), tmp_path / "atac.h5ad"):
             np.testing.assert_allclose(model.embed(file), expected, rtol=1e-4, atol=1e-6)
             np.testing.assert_allclose(model.impute(file).X, model.impute(mdata).X, rtol=1e-4)
-
-
-# Memory
-
-RUN = """
-import resource, sys, sailerx
-from sailerx import on_disk
-on_disk.ONES_PER_BUFFER = 2**23  # both files fill several buffers
-options = {"rna_embedding": "X_given", "max_epochs": 1, "progress": "none", "n_hidden": 8, "n_chrom": 4}
-model = sailerx.fit(sys.argv[1], backed=sys.argv[2] == "backed", **options)
-model.embed(sys.argv[1])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-"""
-
-
-def large_file(folder: Path, n_cells: int) -> Path:
-    path = folder / f"{n_cells}.h5mu"
-    sizes = {"n_genes": 50, "n_peaks": 20_000, "n_types": 3, "atac_depth": 3000}
-    sailerx.simulate_to_file(path, n_cells, **sizes, seed=0, compression=None)
-    with h5py.File(path, "r+") as file:
-        given = np.random.default_rng(0).normal(size=(n_cells, 5)).astype(np.float32)
-        file["mod/rna/obsm"].create_dataset("X_given", data=given)
-        file["mod/rna/obsm/X_given"].attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-    return path
-
-
-def peak_memory(path: Path, how: str) -> float:
-    """MB at most while the cells of a file are trained on and embedded."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore", "-c", RUN, str(path), how]
-    answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
-    assert answer.returncode == 0, answer.stderr
-    return float(answer.stdout)
-
-
-def n_open(path: Path) -> int:
-    with h5py.File(path) as file:
-        return len(file["mod/atac/X/indices"])
-
-
-@pytest.mark.full
-def test_memory_grows_by_four_bytes_per_open_peak_or_not_at_all(tmp_path: Path) -> None:
-    few, many = large_file(tmp_path, 15_000), large_file(tmp_path, 45_000)
-    assert peak_memory(many, "backed") - peak_memory(few, "backed") < 150
-    four_bytes = 4 * (n_open(many) - n_open(few)) / 2**20
-    assert peak_memory(many, "in memory") - peak_memory(few, "in memory") < four_bytes + 150
