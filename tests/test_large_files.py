@@ -26,9 +26,9 @@ pytestmark = pytest.mark.full
 RUN = """
 import resource, sys, sailerx
 from sailerx import on_disk
-on_disk.ONES_PER_BUFFER = 2**23  # both files fill several buffers
-options = {"rna_embedding": "X_given", "max_epochs": 1, "progress": "none", "n_hidden": 8, "n_chrom": 4}
-model = sailerx.fit(sys.argv[1], backed=sys.argv[2] == "backed", **options)
+on_disk.ONES_PER_BUFFER = 2**22  # both files fill several buffers
+sizes = {"max_epochs": 1, "n_hidden": 8, "n_chrom": 4}
+model = sailerx.fit(sys.argv[1], backed=sys.argv[2] == "backed", rna_embedding="X_given", progress="none", **sizes)
 model.embed(sys.argv[1])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
@@ -60,7 +60,7 @@ def n_open(path: Path) -> int:
 
 
 def test_memory_grows_by_four_bytes_per_open_peak_or_not_at_all(tmp_path: Path) -> None:
-    few, many = large_file(tmp_path, 15_000), large_file(tmp_path, 45_000)
+    few, many = large_file(tmp_path, 6_000), large_file(tmp_path, 24_000)
     assert peak_memory(many, "backed") - peak_memory(few, "backed") < 150
     four_bytes = 4 * (n_open(many) - n_open(few)) / 2**20
     assert peak_memory(many, "in memory") - peak_memory(few, "in memory") < four_bytes + 150

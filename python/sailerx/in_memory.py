@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 _CELLS_AT_ONCE = 10_000
+_ONES_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,10 @@ class PeaksInMemory:
     @property
     def n_open(self) -> np.ndarray:
         """Cells in which each peak is open."""
-        return np.bincount(self.indices, minlength=self.n_peaks)
+        n_open = np.zeros(self.n_peaks, np.int64)
+        for start in range(0, len(self.indices), _ONES_AT_ONCE):  # for which bincount takes 8 bytes each
+            n_open += np.bincount(self.indices[start : start + _ONES_AT_ONCE], minlength=self.n_peaks)
+        return n_open
 
     @property
     def n_buffers(self) -> int:
