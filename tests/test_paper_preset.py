@@ -156,7 +156,7 @@ def loss_of(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[
     """Loss and terms of the mini-batch in one phase, with the formula's noise in place of a random draw."""
     given = inputs()
     monkeypatch.setattr(
-        objective, "sample", lambda posterior, _: posterior.mean + posterior.stddev * given["noise"]
+        objective, "sample", lambda posterior, *_: posterior.mean + posterior.stddev * given["noise"]
     )
     x = SparseRows.of(PeaksInMemory.of(sp.csr_matrix(given["x"].numpy())), torch.device("cpu"))
     cells = objective.OnDevice(x, given["g"], given["c"], given["w"], torch.ones(M, dtype=torch.bool))

@@ -68,7 +68,7 @@ class PeaksToChromosomes(nn.Module):
             h = TiledSumOfRows.apply(self.weight, x, Tiles.of(self.chrom_of, K), K)
         else:
             bag = x.cell * K + self.chrom_of[x.peak]
-            h = sum_of_rows(self.weight, x.peak, bag, x.n_cells * K).view(x.n_cells, K, -1)
+            h = sum_of_rows(self.weight, x.peak, bag, x.n_cells * K).view(x.n_cells, K, self.weight.shape[1])
         if self.share:
             h = h * (1000 / torch.bincount(x.cell, minlength=x.n_cells).clamp(min=1))[:, None, None]
         return h + self.bias

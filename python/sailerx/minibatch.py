@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -31,10 +31,16 @@ class OpenPeaks:
         kept = peak >= 0
         return OpenPeaks(self.cell[kept], peak[kept], self.n_cells, len(peaks))
 
-    def thinned(self, cells: float, kept: float, generator: torch.Generator) -> OpenPeaks:
-        """A random share of the cells each keep a random share of their open peaks; the others keep all."""
-        whole = torch.rand(self.n_cells, generator=generator, device=self.cell.device) >= cells
-        stays = torch.rand(len(self.cell), generator=generator, device=self.cell.device) < kept
+    def thinned(
+        self, cells: float, kept: float, generator: torch.Generator, part: Part | None = None
+    ) -> OpenPeaks:
+        """A random share of the cells each keep a random share of their open peaks; the others keep all.
+
+        Where these cells are a part of a mini-batch, each is thinned as it would be in the whole.
+        """
+        part, device = part or Part.whole_of(self), self.cell.device
+        whole = torch.rand(part.n_cells, generator=generator, device=device)[part.cell] >= cells
+        stays = torch.rand(part.n_ones, generator=generator, device=device)[part.one] < kept
         stays |= whole[self.cell]
         return OpenPeaks(self.cell[stays], self.peak[stays], self.n_cells, self.n_peaks)
 
@@ -43,6 +49,47 @@ class OpenPeaks:
         x = torch.zeros(self.n_cells, self.n_peaks, device=self.peak.device)
         x[self.cell, self.peak] = 1.0
         return x
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which cells of a mini-batch this process has. Here all of them; `sailerx.distributed` divides mini-batches.
+
+    Random numbers are drawn for the whole mini-batch and each process takes its own, so that their number changes nothing.
+    """
+
+    #: cells of the mini-batch, and their open peaks
+    n_cells: int
+    n_ones: int
+    #: which of its cells, and of its open peaks, are here
+    cell: Int[Tensor, " own_cells"] | slice = field(default_factory=lambda: slice(None))
+    one: Int[Tensor, " own_ones"] | slice = field(default_factory=lambda: slice(None))
+
+    @classmethod
+    def whole_of(cls, x: OpenPeaks) -> Part:
+        """All cells of x."""
+        return cls(x.n_cells, len(x.cell))
+
+    def gathered(self, *own: Float[Tensor, "own_cells values"]) -> Sequence[Float[Tensor, "cells values"]]:
+        """Values of all cells of the mini-batch, given those of the cells here; gradients flow back."""
+        return own
+
+    def summed(self, own: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        """A sum over all cells of the mini-batch, given that over the cells here; gradients flow back."""
+        return own
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which cells this process reads: here all."""
+
+    def own(self, rows: Int[Tensor, " cells"]) -> Int[Tensor, " own_cells"] | slice:
+        """Positions of the cells in a mini-batch that are read here."""
+        return slice(None)
+
+    def part(self, rows: Int[Tensor, " cells"], own: Int[Tensor, " own_cells"] | slice, x: OpenPeaks) -> Part:
+        """The part of a mini-batch that x, the open peaks of its own cells, is."""
+        return Part.whole_of(x)
 
 
 @dataclass(frozen=True)
@@ -95,7 +142,8 @@ class Sampler:
     anew and goes on.
 
     Where cells are read from a file, the order is random by blocks of neighbouring cells: each epoch these are dealt out
-    anew to some buffers, and the mini-batches come from one buffer after the other.
+    anew to some buffers, and the mini-batches come from one buffer after the other. Where several processes read a block
+    each in turn, every buffer has as many of each process.
     """
 
     #: positions of the cells of each kind
@@ -104,6 +152,8 @@ class Sampler:
     sizes: tuple[int, ...]
     #: number of buffers; 1 is full shuffling
     n_buffers: int = 1
+    #: processes that share each mini-batch
+    world_size: int = 1
 
     @classmethod
     def of(
@@ -113,6 +163,7 @@ class Sampler:
         paired_share: float,
         trained: Bool[Tensor, " cells"] | None = None,
         n_buffers: int = 1,
+        world_size: int = 1,
     ) -> Sampler:
         """Mini-batches of ``size`` cells, of which at least ``paired_share`` have RNA as far as there are any.
 
@@ -124,10 +175,10 @@ class Sampler:
         n_paired, n_cells = len(kinds[0]), sum(map(len, kinds))
         size = min(size, n_cells)
         if n_paired in (0, n_cells):
-            return cls((torch.cat(kinds),), (size,), n_buffers)
+            return cls((torch.cat(kinds),), (size,), n_buffers, world_size)
         wanted = round(max(paired_share, n_paired / n_cells) * size)
         paired = min(max(wanted, 1, size - len(kinds[1])), n_paired, size - 1)
-        return cls(kinds, (paired, size - paired), n_buffers)
+        return cls(kinds, (paired, size - paired), n_buffers, world_size)
 
     @property
     def n_steps(self) -> int:
@@ -139,29 +190,26 @@ class Sampler:
     def epoch(self, generator: torch.Generator) -> Iterator[Int[Tensor, " cells"]]:
         """The mini-batches of one epoch."""
         orders = [
-            _cycled(kind, self.n_steps * size, self.n_buffers, generator).split(size)
+            self._cycled(kind, self.n_steps * size, generator).split(size)
             for kind, size in zip(self.kinds, self.sizes, strict=True)
         ]
         for parts in zip(*orders, strict=True):
             yield torch.cat(parts)
 
+    def _cycled(self, cells: Int[Tensor, " cells"], n: int, generator: torch.Generator) -> Int[Tensor, " n"]:
+        """The first n of these cells in random order, and again in a new order for as long as it takes."""
+        n_orders = -(-n // len(cells))
+        return torch.cat([self._shuffled(cells, generator) for _ in range(n_orders)])[:n]
 
-def _cycled(
-    cells: Int[Tensor, " cells"], n: int, n_buffers: int, generator: torch.Generator
-) -> Int[Tensor, " n"]:
-    """The first n of these cells in random order, and again in a new order for as long as it takes."""
-    n_orders = -(-n // len(cells))
-    return torch.cat([_shuffled(cells, n_buffers, generator) for _ in range(n_orders)])[:n]
-
-
-def _shuffled(
-    cells: Int[Tensor, " cells"], n_buffers: int, generator: torch.Generator
-) -> Int[Tensor, " cells"]:
-    """These cells in random order; with several buffers, each holds all cells of the blocks that fall to it."""
-    cells = cells[torch.randperm(len(cells), generator=generator)]
-    if n_buffers == 1:
-        return cells
-    block = cells.div(on_disk.CELLS_PER_BLOCK, rounding_mode="floor")
-    n_blocks = int(block.max()) + 1
-    buffer_of = torch.randperm(n_blocks, generator=generator) * n_buffers // n_blocks
-    return cells[torch.argsort(buffer_of[block], stable=True)]
+    def _shuffled(self, cells: Int[Tensor, " cells"], generator: torch.Generator) -> Int[Tensor, " cells"]:
+        """These cells in random order; with several buffers, each holds all cells of the blocks that fall to it."""
+        cells = cells[torch.randperm(len(cells), generator=generator)]
+        if self.n_buffers == 1:
+            return cells
+        block = cells.div(on_disk.CELLS_PER_BLOCK, rounding_mode="floor")
+        place = torch.randperm(int(block.max()) + 1, generator=generator)
+        buffer_of = torch.empty_like(place)
+        for rank in range(self.world_size):  # the blocks that one process reads
+            own = place[rank :: self.world_size]
+            buffer_of[rank :: self.world_size] = own.argsort().argsort() * self.n_buffers // max(1, len(own))
+        return cells[torch.argsort(buffer_of[block], stable=True)]

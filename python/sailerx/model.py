@@ -16,7 +16,7 @@ from sailerx.layers import (
     WithinChromosomes,
     linear,
 )
-from sailerx.minibatch import OpenPeaks
+from sailerx.minibatch import OpenPeaks, Part
 from sailerx.reconstruction import reconstruction_loss
 
 #: keeps 1 / var finite in single precision, far outside what a trained posterior uses
@@ -121,7 +121,11 @@ class VAE(nn.Module):
         return self.decoder(h.view(-1, self.n_chroms, self.n_chrom))
 
 
-def sample(posterior: Normal, generator: torch.Generator) -> Float[Tensor, "cells latent"]:
-    """Draw z from q(z|x) so that gradients flow to its mean and standard deviation."""
-    noise = torch.randn(posterior.mean.shape, generator=generator, device=posterior.mean.device)
-    return posterior.mean + posterior.stddev * noise
+def sample(
+    posterior: Normal, generator: torch.Generator, part: Part | None = None
+) -> Float[Tensor, "cells latent"]:
+    """Draw z from q(z|x) so that gradients flow to its mean and standard deviation; of a part of a mini-batch as of the whole."""
+    n_cells, n_latent = posterior.mean.shape
+    part = part or Part(n_cells, 0)
+    noise = torch.randn(part.n_cells, n_latent, generator=generator, device=posterior.mean.device)
+    return posterior.mean + posterior.stddev * noise[part.cell]

@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sailerx import losses
-from sailerx.minibatch import OpenPeaks, SparseRows
+from sailerx.minibatch import OpenPeaks, Part, Shard, SparseRows
 from sailerx.model import VAE, sample
 from sailerx.multiome import Multiome
 from sailerx.on_disk import Accessibility, PeaksOnDisk
+from sailerx.ranks import ALONE, Ranks
 from sailerx.reader import FileRows
 from sailerx.schedules import LossWeights
 
@@ -28,13 +29,14 @@ def rows_of(x: Accessibility, device: torch.device) -> SparseRows | FileRows:
 
 @dataclass(frozen=True)
 class Minibatch:
-    """What one step sees of its cells."""
+    """What one step sees of its cells. Where several processes share a mini-batch, x and c are of the cells that are here."""
 
     x: OpenPeaks
     g: Float[Tensor, "cells reference"]
-    c: Float[Tensor, "cells confounders"]
+    c: Float[Tensor, "own_cells confounders"]
     w: Float[Tensor, " cells"]
     has_rna: Bool[Tensor, " cells"]
+    part: Part
 
 
 @dataclass(frozen=True)
@@ -46,21 +48,25 @@ class OnDevice:
     c: Float[Tensor, "cells confounders"]
     w: Float[Tensor, " cells"]
     has_rna: Tensor
+    shard: Shard = Shard()
 
     @classmethod
-    def from_multiome(cls, data: Multiome, device: torch.device) -> OnDevice:
-        """Copy to the device; peaks stay sparse."""
+    def from_multiome(cls, data: Multiome, device: torch.device, ranks: Ranks = ALONE) -> OnDevice:
+        """Copy to the device; peaks stay sparse. Of x, only what this process reads."""
         g, c, w, has_rna = (
             torch.from_numpy(part).to(device) for part in (data.g, data.c, data.w, data.has_rna)
         )
-        return cls(rows_of(data.x, device), g, c, w, has_rna)
+        return cls(rows_of(ranks.read(data.x), device), g, c, w, has_rna, ranks.shard(data.depth, device))
 
     def minibatches(self, batches: Iterable[Int[Tensor, " minibatch"]]) -> Iterator[Minibatch]:
         """One mini-batch after the other, given the cells of each."""
         batches = list(batches)
-        for rows, x in zip(batches, self.x.minibatches(batches), strict=True):
+        owned = [self.shard.own(rows) for rows in batches]
+        read = self.x.minibatches([rows[own] for rows, own in zip(batches, owned, strict=True)])
+        for rows, own, x in zip(batches, owned, read, strict=True):
             rows = rows.to(self.w.device)
-            yield Minibatch(x, self.g[rows], self.c[rows], self.w[rows], self.has_rna[rows])
+            part = self.shard.part(rows, own, x)
+            yield Minibatch(x, self.g[rows], self.c[rows[part.cell]], self.w[rows], self.has_rna[rows], part)
 
     def minibatch(self, rows: Int[Tensor, " minibatch"]) -> Minibatch:
         """The mini-batch of these cells."""
@@ -79,17 +85,20 @@ def minibatch_loss(
 
     With ``peaks``, a random share of them, the reconstruction is estimated from these alone, without bias. ``thinning``:
     a random share of the cells, and the share of their open peaks that the encoder then sees.
+
+    Where several processes share the mini-batch, this is the loss of the whole, the same in each: posteriors are gathered,
+    and the reconstruction of the cells here is added to that of the others.
     """
-    x = cells.x
+    x, part = cells.x, cells.part
     share, kept = thinning
-    posterior = vae.encode(x.thinned(share, kept, noise) if share else x)
-    mean, std = posterior.mean, posterior.stddev
-    z = sample(posterior, noise)
+    posterior = vae.encode(x.thinned(share, kept, noise, part) if share else x)
+    mean, std = part.gathered(posterior.mean, posterior.stddev)
+    z = sample(posterior, noise, part)
     shown = x if peaks is None else x.only(peaks)
     paired = cells.has_rna
     g, w = cells.g[paired], cells.w[paired]
-    summed = vae.reconstruction_loss(z, cells.c, shown, peaks, weights.positive_weight)
-    reconstruction = summed / x.n_cells * (x.n_peaks / shown.n_peaks)
+    summed = part.summed(vae.reconstruction_loss(z, cells.c, shown, peaks, weights.positive_weight))
+    reconstruction = summed / part.n_cells * (x.n_peaks / shown.n_peaks)
     kl_prior = losses.kl_to_prior(mean, std).mean()
     kl_marginal = losses.kl_to_marginal(mean, std)
     alignment = losses.local_loss(g, mean[paired], w if weights.weighted_cells else torch.ones_like(w))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -51,6 +52,11 @@ class RowsOnDisk:
         n_cells, n_features = (int(size) for size in matrix.shape)
         return cls(group, group["indptr"][:].astype(np.int64), (n_cells, n_features))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process: the file is opened again there."""
+        file, name = os.path.abspath(self.group.file.filename), self.group.name
+        return _reopened, (file, name, self.indptr, self.shape)
+
     def read(self, start: int, end: int, *, values: bool = True) -> sp.csr_matrix:
         """Cells from start to end (exclusive) as they are stored; without their values, ones (uint8) stand for these."""
         first, last = int(self.indptr[start]), int(self.indptr[end])
@@ -67,6 +73,10 @@ class RowsOnDisk:
             yield slice(start, end), self.read(start, end)
 
 
+def _reopened(file: str, name: str, indptr: np.ndarray, shape: tuple[int, int]) -> RowsOnDisk:
+    return RowsOnDisk(h5py.File(file, "r")[name], indptr, shape)
+
+
 @dataclass(frozen=True)
 class PeaksOnDisk:
     """x, 0/1, of which only vectors are in memory."""
@@ -80,6 +90,8 @@ class PeaksOnDisk:
     n_open: np.ndarray
     #: place of each column of the file among the peaks; -1: not among them
     place: np.ndarray
+    #: whether training takes each process's share of the cells into memory, and shuffles all cells as if they were there
+    to_memory: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -89,7 +101,7 @@ class PeaksOnDisk:
     @property
     def n_buffers(self) -> int:
         """Into how many parts an epoch is divided, each of which is in memory as a whole."""
-        return max(1, -(-int(self.counts.indptr[-1]) // ONES_PER_BUFFER))
+        return 1 if self.to_memory else max(1, -(-int(self.counts.indptr[-1]) // ONES_PER_BUFFER))
 
     def with_peaks(self, columns: np.ndarray) -> PeaksOnDisk:
         """These peaks in this order, by their position among those now; -1 stands for a peak that is closed in all cells."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pandas as pd
 import torch
@@ -18,6 +19,7 @@ from sailerx.model import VAE
 from sailerx.multiome import Multiome
 from sailerx.objective import TERMS, OnDevice, minibatch_loss
 from sailerx.progress import Progress
+from sailerx.ranks import ALONE, Ranks
 from sailerx.schedules import learning_rate, loss_weights
 
 #: a step that reconstructs fewer peaks than this learns too little from them
@@ -27,12 +29,14 @@ FEWEST_PEAKS = 1000
 class Run:
     """What changes while a model trains: network, optimiser, random numbers, history."""
 
-    def __init__(self, data: Multiome, settings: Settings, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, data: Multiome, settings: Settings, seed: int, device: torch.device, ranks: Ranks = ALONE
+    ) -> None:
         self.order = torch.Generator().manual_seed(seed)
         self.vae = VAE.from_settings(data.blocks, data.c.shape[1], settings, self.order)
         if settings.start_from_frequency:
             self.vae.to_peaks.start_from(torch.from_numpy(data.frequency))
-        if settings.start_from_lsi:
+        if settings.start_from_lsi and ranks.is_first:  # the others are given its state
             directions = lsi_weights(data.x, settings.n_hidden, seed)
             self.vae.from_peaks.start_from(torch.from_numpy(directions))
         self.vae.to(device)
@@ -90,11 +94,12 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-def sampler_of(data: Multiome, settings: Settings, seed: int) -> Sampler:
-    """The mini-batches of a run on these data."""
+def sampler_of(data: Multiome, settings: Settings, seed: int, world_size: int = 1) -> Sampler:
+    """The mini-batches of a run on these data, by so many processes."""
     trained = ~held_out(data.n_cells, settings.held_out_share, seed)
     has_rna = torch.from_numpy(data.has_rna)
-    return Sampler.of(has_rna, settings.minibatch_size, settings.paired_share, trained, data.n_buffers)
+    size, share = settings.minibatch_size, settings.paired_share
+    return Sampler.of(has_rna, size, share, trained, data.n_buffers, world_size)
 
 
 def train(
@@ -105,6 +110,7 @@ def train(
     device: torch.device,
     progress: Progress,
     checkpoints: Checkpoints | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[VAE, pd.DataFrame]:
     """Train a model on one data set.
 
@@ -122,6 +128,9 @@ def train(
         Told after each epoch.
     checkpoints
         Where to write the state now and then; a run whose state is there goes on from it.
+    ranks
+        The processes that train this model together, each of which calls this function. Mini-batches and result are those of
+        one process, up to rounding. The first one's checkpoints and progress are used.
 
     Returns
     -------
@@ -133,12 +142,13 @@ def train(
     ------
     FloatingPointError
         When the loss stops being a number; says in which step, and which term.
+    ProcessLostError
+        When another process of the run is gone.
     """
-    run = Run(data, settings, seed, device)
-    if checkpoints is not None:
-        checkpoints.restore(run)
-    cells = OnDevice.from_multiome(data, device)
-    sampler = sampler_of(data, settings, seed)
+    run = Run(data, settings, seed, device, ranks)
+    _start(run, checkpoints, ranks)
+    cells = OnDevice.from_multiome(data, device, ranks)
+    sampler = sampler_of(data, settings, seed, ranks.world_size)
     share = max(settings.peak_share, FEWEST_PEAKS / data.n_peaks)
     watch = Watch.over(data, cells, settings, share, seed)
     run.vae.train()
@@ -156,22 +166,39 @@ def train(
             loss, parts = minibatch_loss(run.vae, minibatch, weights, run.noise, peaks, settings.thinning)
             run.optimizer.zero_grad()
             loss.backward()
+            ranks.average_gradients(run.vae, peaks)
             run.optimizer.step()
             terms[step] = torch.stack([loss.detach(), *parts])
-        _refuse_nan(terms, epoch)
+        ranks.from_first(partial(_refuse_nan, terms, epoch))
         record = _record(terms.mean(0), epoch, settings, time.perf_counter() - start, sampler)
         run.history.append(record)
         if watch is not None:
-            record["held_out"] = watch.loss(run.vae)
+            loss_of_held = watch.loss(run.vae)  # by all processes; the first one's number decides
+            record["held_out"] = ranks.from_first(partial(float, loss_of_held))
             if watch.best_epoch(run.history) == epoch:
                 run.best = {name: value.clone() for name, value in run.vae.state_dict().items()}
-        if checkpoints is not None:
+        if checkpoints is not None and ranks.is_first:
             checkpoints.after_epoch(run, epoch + 1, settings.n_epochs)
         progress.update(epoch + 1, record)
     progress.close()
+    ranks.leave(run.vae)
     if watch is not None:
         run.vae.load_state_dict(run.best)
     return run.vae.eval(), pd.DataFrame(run.history)
+
+
+def _start(run: Run, checkpoints: Checkpoints | None, ranks: Ranks) -> None:
+    """Bring all processes to the state that the first one starts from: new, or of its checkpoint."""
+
+    def state() -> tuple[dict[str, Tensor], list[dict[str, float]]]:
+        if checkpoints is not None:
+            checkpoints.restore(run)
+        return {name: tensor.cpu() for name, tensor in run.tensors().items()}, run.records()
+
+    tensors, records = ranks.from_first(state)
+    if not ranks.is_first:
+        run.go_on_from(tensors, records)
+    ranks.join(run.vae)
 
 
 def _record(
