@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from anndata import AnnData
 from anndata.abc import CSCDataset
 from mudata import MuData
 
-from sailerx import infer, store
+from sailerx import distributed, infer, store
 from sailerx.checkpoint import Checkpoints, fingerprint
 from sailerx.choosing import Batch
 from sailerx.config import Settings, make_settings
@@ -426,6 +427,8 @@ def fit(
     checkpoint_epochs: int | None = 10,
     checkpoint_minutes: float | None = None,
     resume: bool = True,
+    devices: int = 1,
+    nodes: int = 1,
     **options: Any,
 ) -> Model:
     """Train SAILERX on paired RNA and ATAC, and on cells with ATAC alone beside them (hybrid training).
@@ -473,6 +476,11 @@ def fit(
         stays when the run has ended.
     resume
         Whether to go on from a checkpoint that is there; if not, it is replaced.
+    devices, nodes
+        Processes that train together on each machine (with CUDA, one for each GPU), and machines. They share each mini-batch and
+        each reads its own shard of the file, whose path ``mdata`` must be then; the result is that of one process up to rounding.
+        They must have been started by ``torchrun`` or by SLURM's ``srun``, and all call this function; the command
+        ``sailerx fit --devices`` starts those of one machine itself. Needs lightning-fabric.
     **options
         Any other field of `sailerx.Settings`, such as ``n_latent``, ``gamma`` or ``lambda_``.
 
@@ -496,8 +504,9 @@ def fit(
     (60, 50)
     """
     settings = make_settings(preset, max_epochs=max_epochs, **options)
-    where = pick_device(device)
-    _refuse_backed(mdata, backed)
+    ranks = distributed.join(pick_device(device), devices, nodes)
+    where = ranks.device
+    _refuse_in_memory(mdata, backed, ranks.world_size)
     about: dict[str, Any] = {
         "rna_embedding": rna_embedding,
         "batch_key": _names(batch_key),
@@ -508,25 +517,35 @@ def fit(
         "atac_layer": atac_layer,
         "seed": seed,
     }
-    with opened(mdata) as found:
-        data = Multiome.from_mudata(found, settings, **about, in_memory=is_path(mdata) and not backed)
+    with opened(mdata) if ranks.is_first else nullcontext() as found:
+        data = ranks.from_first(
+            lambda: Multiome.from_mudata(found, settings, **about, in_memory=is_path(mdata) and not backed)
+        )
         n_steps = sampler_of(data, settings, seed).n_steps
         settings = settings.for_data(n_steps, hybrid=not data.has_rna.all())
-        shown = make_progress(progress, settings.n_epochs)
+        shown = make_progress(progress if ranks.is_first else "none", settings.n_epochs)
+        several = f"{ranks.world_size} × " if ranks.world_size > 1 else ""
         shown.start(
-            f"training on {where.type} ({torch.get_num_threads()} threads): {data.n_cells:,} cells × {data.n_peaks:,} peaks, "
+            f"training on {several}{where.type} ({torch.get_num_threads()} threads): {data.n_cells:,} cells × {data.n_peaks:,} peaks, "
             f"{settings.n_epochs} epochs"
         )
-        checkpoints = None
-        if checkpoint is not None:
+
+        def checkpoints_of_run() -> Checkpoints | None:
+            if checkpoint is None:
+                return None
             run = fingerprint(data, settings, seed)
-            checkpoints = Checkpoints(Path(checkpoint), run, checkpoint_epochs, checkpoint_minutes, resume)
-        vae, history = train(data, settings, seed=seed, device=where, progress=shown, checkpoints=checkpoints)
+            return Checkpoints(Path(checkpoint), run, checkpoint_epochs, checkpoint_minutes, resume)
+
+        checkpoints = ranks.from_first(checkpoints_of_run)
+        vae, history = train(
+            data, settings, seed=seed, device=where, progress=shown, checkpoints=checkpoints, ranks=ranks
+        )
     record = about | {
         "preset": preset,
-        "backed": isinstance(data.x, PeaksOnDisk),
+        "backed": isinstance(data.x, PeaksOnDisk) and not data.x.to_memory,
         "device": where.type,
         "threads": torch.get_num_threads(),
+        "processes": ranks.world_size,
         "reference": data.reference,
         "n_cells": data.n_cells,
         "n_peaks": data.n_peaks,
@@ -535,7 +554,12 @@ def fit(
     return Model(vae, settings, data.peaks, data.confounders, history, record)
 
 
-def _refuse_backed(mdata: object, backed: bool) -> None:
+def _refuse_in_memory(mdata: object, backed: bool, n_processes: int = 1) -> None:
+    if n_processes > 1 and not is_path(mdata):
+        raise InputError(
+            "several processes need the path of an .h5mu file as data, of which each reads its shard, got "
+            f"{type(mdata).__name__}. Write it first, or train on one device."
+        )
     if backed and not is_path(mdata):
         raise InputError(
             f"`backed` needs the path of an .h5mu file as data, got {type(mdata).__name__}. Write it first, or leave `backed` off."
@@ -598,7 +622,7 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
     cells: 60, of which 60 have RNA
     """
     backed = arguments.pop("backed", False)
-    _refuse_backed(mdata, backed)
+    _refuse_in_memory(mdata, backed)
     for key in ("batch_key", "continuous_key"):
         arguments[key] = _names(arguments.get(key))
     settings = make_settings(arguments.pop("preset", "default"), **arguments.pop("options", {}))

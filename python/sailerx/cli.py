@@ -5,28 +5,32 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import signal
 import sys
 import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
 import sailerx
 from sailerx.config import Settings, option_kinds
-from sailerx.errors import InputError
+from sailerx.errors import FirstProcessError, InputError, LaunchError, ProcessLostError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 2 bad input, 1 anything else."""
     try:
+        argv = sys.argv[1:] if argv is None else list(argv)
         arguments = vars(_parser().parse_args(argv))
     except SystemExit as stop:  # a caller in the same process goes on
         return int(stop.code or 0)
     run, with_traceback = arguments.pop("run"), arguments.pop("traceback")
+    if run is _fit:
+        arguments["command"] = argv
     try:
         with warnings.catch_warnings(), _terminated_as_interrupted():
             warnings.showwarning = _show_warning
@@ -37,11 +41,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if with_traceback:
             traceback.print_exc()
-        known = isinstance(error, InputError | FloatingPointError | OSError)
-        hint = "" if known else f" ({type(error).__name__}; run again with --traceback for where it happened)"
-        print(f"sailerx: error: {error}{hint}", file=sys.stderr)
-        return 2 if known else 1
+        return _told(error)
     return 0
+
+
+def _told(error: Exception) -> int:
+    """Say what happened; returns the exit status."""
+    if isinstance(error, FirstProcessError):  # which has told it
+        return 2
+    if isinstance(error, LaunchError):
+        if str(error):
+            print(f"sailerx: error: {error}", file=sys.stderr)
+        return error.status
+    known = isinstance(error, InputError | FloatingPointError | OSError | ProcessLostError)
+    hint = "" if known else f" ({type(error).__name__}; run again with --traceback for where it happened)"
+    print(f"sailerx: error: {error}{hint}", file=sys.stderr, flush=True)
+    if isinstance(error, ProcessLostError):
+        from sailerx.distributed import LOST
+
+        os._exit(LOST)  # leaving in good order could wait for the lost process
+    return 2 if known else 1
 
 
 @contextmanager
@@ -72,13 +91,29 @@ def _fit(
     embed: str | None,
     overwrite: bool,
     threads: int | None,
+    device: str,
+    devices: int,
+    nodes: int,
+    command: Sequence[str],
     **arguments: Any,
 ) -> None:
-    from sailerx import api, store
+    from sailerx import api, distributed, store
 
+    if devices > 1 and nodes == 1 and not distributed.is_started():
+        distributed.launch(["-m", "sailerx", *command], devices)
+        return
+    ranks = distributed.join(api.pick_device(device), devices, nodes)
     _set_threads(threads)
-    with store.new_folder(output, overwrite=overwrite) as folder, _maybe_file(embed) as file:
-        model = api.fit(input, **arguments)
+    with ExitStack() as stack:
+
+        def places() -> tuple[Path, Path | None]:
+            folder = stack.enter_context(store.new_folder(output, overwrite=overwrite))
+            return folder, stack.enter_context(_maybe_file(embed))
+
+        folder, file = ranks.from_first(places)
+        model = api.fit(input, device=device, devices=devices, nodes=nodes, **arguments)
+        if not ranks.is_first:
+            return
         model.write_into(folder)
         if file:
             model.to_anndata(input).write_h5ad(file)
@@ -268,6 +303,7 @@ def _add_fit(commands: Any) -> None:
     _add_data_arguments(fit)
     fit.add_argument("--preset", default="default", choices=["default", "paper"])
     fit.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    _add_device_numbers(fit)
     _add_threads(fit)
     fit.add_argument("--progress", default="auto", choices=["auto", "bar", "lines", "none"])
     _add_checkpoint_arguments(fit)
@@ -453,6 +489,20 @@ def _add_checkpoint_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--no-resume", dest="resume", action="store_false", help="start anew and replace the checkpoint"
+    )
+
+
+def _add_device_numbers(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--devices",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that train together on each machine, one for each GPU if there are any; they are started here unless "
+        "torchrun or srun has",
+    )
+    command.add_argument(
+        "--nodes", type=int, default=1, metavar="N", help="machines; more than one need torchrun or srun"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -95,7 +95,7 @@ class Multiome:
         seed
             For the solver of the PCA.
         in_memory
-            Whether open peaks are read into memory where the matrix is still in its file.
+            Whether training is to take open peaks into memory where the matrix is still in its file.
 
         Raises
         ------
@@ -112,6 +112,8 @@ class Multiome:
 
         order, peaks, blocks = _arrange(a, settings)
         x = x.with_peaks(order)
+        if in_memory and isinstance(x, PeaksOnDisk):
+            x = replace(x, to_memory=True)
         embedding, reference = _reference(r, rna, rna_embedding, rna_layer, rows, seed, settings)
         g = np.zeros((a.n_obs, embedding.shape[1]), np.float32)
         g[has_rna] = normalize(embedding)
@@ -130,7 +132,7 @@ class Multiome:
         c = confounders.apply(depth, obs)
         return cls(
             a.obs_names,
-            x.in_memory() if in_memory and isinstance(x, PeaksOnDisk) else x,
+            x,
             peaks,
             blocks,
             g,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -90,7 +90,7 @@ class PeaksOnDisk:
     n_open: np.ndarray
     #: place of each column of the file among the peaks; -1: not among them
     place: np.ndarray
-    #: whether training takes each process's share of the cells into memory, and shuffles all cells as if they were there
+    #: whether training takes it into memory (of several processes each its share), and shuffles all cells
     to_memory: bool = False
 
     @property
@@ -130,15 +130,23 @@ class PeaksOnDisk:
         """X of all cells in order, a block at a time."""
         return (self.block(i) for i in range(-(-self.shape[0] // CELLS_PER_BLOCK)))
 
-    def in_memory(self) -> PeaksInMemory:
-        """The same in memory, read a block at a time."""
-        indptr = np.zeros(self.shape[0] + 1, np.int64)
-        indices = np.empty(int(self.n_open.sum()), np.int32)
-        for i, block in enumerate(self.blocks()):
-            rows = slice(i * CELLS_PER_BLOCK + 1, i * CELLS_PER_BLOCK + 1 + block.shape[0])
-            indptr[rows] = indptr[rows.start - 1] + block.indptr[1:]
-            indices[indptr[rows.start - 1] : indptr[rows.stop - 1]] = block.indices
-        return PeaksInMemory(indptr, indices, self.shape[1])
+    def in_memory(self, runs: Sequence[tuple[int, int]] | None = None) -> PeaksInMemory:
+        """The same in memory, read a block at a time.
+
+        Given runs of neighbouring cells (start, end) in ascending order, only these are read; the others have no open peak.
+        """
+        n_cells, stored = self.shape[0], self.counts.indptr
+        if runs is None:
+            starts = range(0, n_cells, CELLS_PER_BLOCK)
+            runs = [(start, min(start + CELLS_PER_BLOCK, n_cells)) for start in starts]
+        indices = np.empty(sum(int(stored[end] - stored[start]) for start, end in runs), np.int32)
+        length, filled = np.zeros(n_cells, np.int64), 0
+        for start, end in runs:
+            x = self.read(start, end)
+            length[start:end] = np.diff(x.indptr)
+            indices[filled : filled + x.nnz] = x.indices
+            filled += x.nnz
+        return PeaksInMemory(np.concatenate([[0], np.cumsum(length)]), indices[:filled], self.shape[1])
 
     def __getitem__(self, rows: np.ndarray) -> sp.csr_matrix:
         """X of some cells, in memory."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sailerx.minibatch import Shard
 from sailerx.model import VAE
-from sailerx.on_disk import Accessibility
+from sailerx.on_disk import Accessibility, PeaksOnDisk
 
 _Made = TypeVar("_Made")
 
@@ -42,8 +42,8 @@ class Ranks:
         return make()
 
     def read(self, x: Accessibility) -> Accessibility:
-        """What this process needs of x to train: its shard."""
-        return x
+        """What this process needs of x to train: its shard, here all of it. It is left in its file if it is to stay there."""
+        return x.in_memory() if isinstance(x, PeaksOnDisk) and x.to_memory else x
 
     def shard(self, depth: np.ndarray, device: torch.device) -> Shard:
         """Which cells this process has, given the open peaks of each cell."""
