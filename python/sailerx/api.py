@@ -494,6 +494,8 @@ def fit(
         If something in the data or arguments cannot be used; says what must hold, what was found and what to do.
     FloatingPointError
         If training diverges.
+    ProcessLostError
+        With several processes, if another one has ended or was killed.
 
     Examples
     --------
