@@ -24,6 +24,7 @@ from sailerx.choosing import Batch
 from sailerx.config import Settings, make_settings
 from sailerx.confounders import Confounders
 from sailerx.counts import binary_accessibility
+from sailerx.device import pick_device
 from sailerx.differential import differential_accessibility
 from sailerx.errors import InputError
 from sailerx.impute import impute
@@ -643,20 +644,3 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
             *(f"warning: {text}" for text in suspicions(data, batches)),
         ]
     )
-
-
-def pick_device(name: str = "auto") -> torch.device:
-    """The device to compute on: ``"auto"`` is CUDA where there is one, else the CPU.
-
-    Raises
-    ------
-    InputError
-        For CUDA where there is none, and for devices that are not supported.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"`device` must be 'auto', 'cpu' or 'cuda', got {name!r}.")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError(
-            "`device` is 'cuda', but PyTorch finds no CUDA device. Use 'auto' or 'cpu', or install a CUDA build."
-        )
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

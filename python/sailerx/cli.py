@@ -98,11 +98,12 @@ def _fit(
     **arguments: Any,
 ) -> None:
     from sailerx import api, distributed, store
+    from sailerx.device import pick_device
 
     if devices > 1 and nodes == 1 and not distributed.is_started():
         distributed.launch(["-m", "sailerx", *command], devices)
         return
-    ranks = distributed.join(api.pick_device(device), devices, nodes)
+    ranks = distributed.join(pick_device(device), devices, nodes)
     _set_threads(threads)
     with ExitStack() as stack:
 
@@ -246,12 +247,13 @@ def _check(input: str, **arguments: Any) -> None:
 
 
 def _info() -> None:
-    from sailerx import api, contract, store
+    from sailerx import contract, store
+    from sailerx.device import pick_device
     from sailerx.versions import versions
 
     found = {
         "versions": versions(),
-        "device": api.pick_device().type,
+        "device": pick_device().type,
         "format_version": contract.format_schema()["x-version"],
         "model_version": store.MODEL_VERSION,
         "executable": sys.executable,

@@ -46,6 +46,11 @@ class PeaksInMemory:
         return n_open
 
     @property
+    def n_bytes(self) -> int:
+        """Memory that it takes."""
+        return self.indptr.nbytes + self.indices.nbytes
+
+    @property
     def n_buffers(self) -> int:
         """Into how many parts an epoch is divided: it is in memory as a whole."""
         return 1

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sailerx import losses
+from sailerx.device import holds
 from sailerx.minibatch import OpenPeaks, Part, Shard, SparseRows
 from sailerx.model import VAE, sample
 from sailerx.multiome import Multiome
 from sailerx.on_disk import Accessibility, PeaksOnDisk
 from sailerx.ranks import ALONE, Ranks
-from sailerx.reader import FileRows
+from sailerx.reader import FileRows, HostRows
 from sailerx.schedules import LossWeights
 
 #: columns of the history after `epoch`: the loss, its terms unweighted, then rate and speed
 TERMS = ("reconstruction", "kl_prior", "kl_marginal", "alignment")
 
 
-def rows_of(x: Accessibility, device: torch.device) -> SparseRows | FileRows:
-    """Access to x by cells: sparse on the device, or in its file."""
-    return FileRows(x, device) if isinstance(x, PeaksOnDisk) else SparseRows.of(x, device)
+#: access to x by cells: on the device, in the host's memory, or in its file
+Rows: TypeAlias = SparseRows | HostRows | FileRows
+
+
+def rows_of(x: Accessibility, device: torch.device) -> Rows:
+    """Access to x by cells: on the device if it is in memory and fits there."""
+    if isinstance(x, PeaksOnDisk):
+        return FileRows(x, device)
+    if not holds(device, x.n_bytes):
+        warnings.warn(
+            f"the open peaks ({x.n_bytes / 1e9:.1f} GB) do not fit into the GPU's memory beside the network: they stay in the "
+            "host's, and each mini-batch is copied, which is slower.",
+            stacklevel=2,
+        )
+        return HostRows(x, device)
+    return SparseRows.of(x, device)
 
 
 @dataclass(frozen=True)
@@ -43,7 +59,7 @@ class Minibatch:
 class OnDevice:
     """What the loop reads of the training data, as tensors on one device; x may be in its file."""
 
-    x: SparseRows | FileRows
+    x: Rows
     g: Float[Tensor, "cells reference"]
     c: Float[Tensor, "cells confounders"]
     w: Float[Tensor, " cells"]

@@ -1,4 +1,4 @@
-"""Mini-batches from a file: blocks of cells are read in the background while the network trains."""
+"""Mini-batches from where the device's memory does not hold x: they are read in the background while the network trains."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,6 +15,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sailerx import on_disk
+from sailerx.in_memory import PeaksInMemory
 from sailerx.minibatch import OpenPeaks, SparseRows
 from sailerx.on_disk import PeaksOnDisk
 
@@ -22,34 +23,56 @@ _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
-class FileRows:
-    """A 0/1 matrix of cells × peaks in a file, with the methods of `SparseRows`."""
+class _Streamed:
+    """A 0/1 matrix of cells × peaks elsewhere, with the methods of `SparseRows`."""
 
-    x: PeaksOnDisk
+    x: Any
     device: torch.device
 
     @property
     def n_peaks(self) -> int:
         """Number of peaks."""
-        return self.x.shape[1]
+        n_peaks: int = self.x.shape[1]
+        return n_peaks
 
     def take(self, rows: Int[Tensor, " rows"]) -> OpenPeaks:
         """The open peaks of these cells."""
         return next(self.minibatches([rows]))
 
     def minibatches(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[OpenPeaks]:
-        """The open peaks of one mini-batch after the other.
-
-        Some mini-batches are held in memory, and as many again are read meanwhile. Each block is read once where a cell's
-        neighbours in the file are in the same or the next of these groups, as block-shuffled order has it.
-        """
+        """The open peaks of one mini-batch after the other; a group of them is held in memory, and the next read meanwhile."""
         for group in read_ahead(self._groups(batches)):
             while group:
                 rows = group.pop(0).to(self.device)
                 yield rows.take(torch.arange(len(rows.indptr) - 1, device=self.device))
 
     def _groups(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[list[SparseRows]]:
-        """Mini-batches, together as large as a buffer, in memory."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class HostRows(_Streamed):
+    """In the host's memory, where a GPU does not hold it."""
+
+    x: PeaksInMemory
+
+    def _groups(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[list[SparseRows]]:
+        for rows in batches:
+            yield [SparseRows.of(PeaksInMemory.of(self.x[rows.cpu().numpy()]), torch.device("cpu"))]
+
+
+@dataclass(frozen=True)
+class FileRows(_Streamed):
+    """In its file."""
+
+    x: PeaksOnDisk
+
+    def _groups(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[list[SparseRows]]:
+        """Mini-batches, together as large as a buffer, in memory.
+
+        Each block is read once where a cell's neighbours in the file are in the same or the next of these groups, as
+        block-shuffled order has it.
+        """
         size = -(-self.x.shape[0] // self.x.n_buffers)
         ends = np.cumsum([len(rows) for rows in batches])
         cuts = [0, *np.flatnonzero(np.diff(ends // size)) + 1, len(batches)]

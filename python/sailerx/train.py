@@ -7,17 +7,19 @@ from functools import partial
 
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sailerx.checkpoint import Checkpoints
 from sailerx.config import Settings
+from sailerx.device import out_of_memory
 from sailerx.early_stopping import Watch, held_out
+from sailerx.errors import InputError
 from sailerx.lsi import lsi_weights
-from sailerx.minibatch import Sampler, random_peaks
+from sailerx.minibatch import Sampler, SparseRows, random_peaks
 from sailerx.model import VAE
 from sailerx.multiome import Multiome
-from sailerx.objective import TERMS, OnDevice, minibatch_loss
+from sailerx.objective import TERMS, Minibatch, OnDevice, minibatch_loss
 from sailerx.progress import Progress
 from sailerx.ranks import ALONE, Ranks
 from sailerx.schedules import learning_rate, loss_weights
@@ -142,6 +144,8 @@ def train(
     ------
     FloatingPointError
         When the loss stops being a number; says in which step, and which term.
+    InputError
+        When a mini-batch does not fit into the memory of the GPU.
     ProcessLostError
         When another process of the run is gone.
     """
@@ -159,16 +163,11 @@ def train(
         terms = torch.empty(sampler.n_steps, 1 + len(TERMS), device=device)
         for step, minibatch in enumerate(cells.minibatches(sampler.epoch(run.order))):
             now = epoch + step / sampler.n_steps
-            for group in run.optimizer.param_groups:
-                group["lr"] = learning_rate(now, settings)
-            weights = loss_weights(now, settings, data.n_peaks)
             peaks = random_peaks(data.n_peaks, share, run.noise)
-            loss, parts = minibatch_loss(run.vae, minibatch, weights, run.noise, peaks, settings.thinning)
-            run.optimizer.zero_grad()
-            loss.backward()
-            ranks.average_gradients(run.vae, peaks)
-            run.optimizer.step()
-            terms[step] = torch.stack([loss.detach(), *parts])
+            try:
+                terms[step] = _step(run, minibatch, now, peaks, settings, ranks)
+            except torch.OutOfMemoryError as error:
+                raise _too_large(run, cells, share, minibatch) from error
         ranks.from_first(partial(_refuse_nan, terms, epoch))
         record = _record(terms.mean(0), epoch, settings, time.perf_counter() - start, sampler)
         run.history.append(record)
@@ -185,6 +184,33 @@ def train(
     if watch is not None:
         run.vae.load_state_dict(run.best)
     return run.vae.eval(), pd.DataFrame(run.history)
+
+
+def _step(
+    run: Run,
+    minibatch: Minibatch,
+    now: float,
+    peaks: Int[Tensor, " some"] | None,
+    settings: Settings,
+    ranks: Ranks,
+) -> Float[Tensor, " terms"]:
+    """One step of the optimiser; its loss, and the terms of that."""
+    for group in run.optimizer.param_groups:
+        group["lr"] = learning_rate(now, settings)
+    weights = loss_weights(now, settings, minibatch.x.n_peaks)
+    loss, parts = minibatch_loss(run.vae, minibatch, weights, run.noise, peaks, settings.thinning)
+    run.optimizer.zero_grad()
+    loss.backward()
+    ranks.average_gradients(run.vae, peaks)
+    run.optimizer.step()
+    return torch.stack([loss.detach(), *parts])
+
+
+def _too_large(run: Run, cells: OnDevice, share: float, minibatch: Minibatch) -> InputError:
+    n_parameters = sum(parameter.numel() for parameter in run.vae.parameters())
+    n_bytes = 4 * len(cells.x.indices) if isinstance(cells.x, SparseRows) else 0
+    device = cells.w.device
+    return out_of_memory(device, n_parameters, n_bytes, minibatch.x.n_peaks, share, minibatch.x.n_cells)
 
 
 def _start(run: Run, checkpoints: Checkpoints | None, ranks: Ranks) -> None:
