@@ -35,13 +35,13 @@ class _SumOfRows(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         # the transposed product: for each row the sum of its bags' gradients
         row, bag = ctx.saved_tensors
-        order = torch.argsort(row, stable=True)
-        return _sum_of_rows(grad_outputs[0], bag[order], row[order], ctx.n_rows), None, None, None
+        row, order = row.int().sort(stable=True)  # of half the width, numbers are sorted in half the time
+        return _sum_of_rows(grad_outputs[0], bag[order], row, ctx.n_rows), None, None, None
 
 
 def _sum_of_rows(weight: Tensor, row: Tensor, bag: Tensor, n_bags: int) -> Tensor:
-    size = torch.bincount(bag, minlength=n_bags)
-    return F.embedding_bag(row, weight.contiguous(), size.cumsum(0) - size, mode="sum")
+    begin = torch.searchsorted(bag, torch.arange(n_bags, dtype=bag.dtype, device=bag.device))
+    return F.embedding_bag(row, weight.contiguous(), begin, mode="sum")
 
 
 def different_rows(weight: Float[Tensor, "rows ..."], row: Int[Tensor, " some"]) -> Float[Tensor, "some ..."]:

@@ -119,6 +119,10 @@ class SparseRows:
         start = self.indptr[rows]
         length = self.indptr[rows + 1] - start
         cell = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), length)
+        if not rows.is_cuda:  # a CPU copies runs, a GPU has a thread for each number
+            runs = zip(start.tolist(), (start + length).tolist(), strict=True)
+            peak = torch.cat([self.indices[:0], *(self.indices[a:b] for a, b in runs)])
+            return OpenPeaks(cell, peak.long(), len(rows), self.n_peaks)
         first = torch.cumsum(length, dim=0) - length  # where each row's entries start in the gathered list
         within = torch.arange(len(cell), device=rows.device) - first[cell]
         return OpenPeaks(cell, self.indices[start[cell] + within].long(), len(rows), self.n_peaks)

@@ -156,17 +156,16 @@ def _pieces(sizes: Sequence[int], n_cells: int) -> Iterator[_Piece]:
 
 def _open_by_piece(x: OpenPeaks, pieces: list[_Piece]) -> tuple[Int[Tensor, " ones"], ...]:
     """For each piece the open peaks' positions in its logits, counted row by row."""
-    device = x.peak.device
-    starts = torch.tensor([piece.start for piece in pieces], device=device)
-    widths = torch.tensor([piece.width for piece in pieces], device=device)
-    of_piece = torch.bucketize(x.peak, starts, right=True) - 1
+    starts, widths = (torch.tensor([getattr(piece, name) for piece in pieces]) for name in ("start", "width"))
+    width_of, start_of = (of_pieces.repeat_interleave(widths) for of_pieces in (widths, starts))
+    positions = x.cell * width_of[x.peak] + (x.peak - start_of[x.peak])
     # the ones are sorted by cell, then by piece; gather them sorted by piece, then by cell
-    n_pieces = len(pieces)
-    length = torch.bincount(x.cell * n_pieces + of_piece, minlength=x.n_cells * n_pieces)
-    begin = length.cumsum(0) - length
+    n_ones, n_pieces = len(x.peak), len(pieces)
+    begin = torch.searchsorted(
+        x.cell * x.n_peaks + x.peak, (torch.arange(x.n_cells)[:, None] * x.n_peaks + starts).flatten()
+    )
+    length = torch.diff(begin, append=torch.tensor([n_ones]))
     length, begin = (n.view(x.n_cells, n_pieces).T.flatten() for n in (length, begin))
     order = torch.repeat_interleave(begin - (length.cumsum(0) - length), length)
-    order += torch.arange(len(order), device=device)
-    cell, peak, piece_of = x.cell[order], x.peak[order], of_piece[order]
-    positions = cell * widths[piece_of] + peak - starts[piece_of]
-    return positions.split(length.view(n_pieces, x.n_cells).sum(1).tolist())
+    order += torch.arange(n_ones)
+    return positions[order].split(length.view(n_pieces, x.n_cells).sum(1).tolist())
