@@ -29,7 +29,7 @@ in_wheel := $(shell find python bridge/sailerx_bridge bridge/format.json pyproje
 	-not -name '*.pyc' -not -name __pycache__ 2>/dev/null)
 in_r_package := $(shell find rpkg -not -name '*.whl' -not -path '*/_snaps/*' 2>/dev/null)
 
-.PHONY: help setup package demo test test-full bench lint format clean
+.PHONY: help setup package demo docs test test-full bench lint format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -55,6 +55,10 @@ package: .rlib/sailerx.stamp ; @:
 demo: setup  ## simulated data through R into demo/; on a real file: make demo DATA=file.h5mu LABELS=cell_type
 	Rscript $(DEMO_SCRIPT) "$(DEMO_FOLDER)" $(if $(DATA),"$(DATA)" "$(LABELS)" "$(BATCH)" "$(DROP)")
 
+docs:  ## the site, in site/: R, Python, the command line and the vignettes with their results; without R its Python half
+	@$(MAKE) --no-print-directory setup || SAILERX_WITHOUT_R=1 $(MAKE) --no-print-directory setup
+	docs/build.sh site
+
 test: setup  ## the checks that every change must pass (under 20 minutes)
 	$(PYTEST) $(PARALLEL) -m "not full"
 
@@ -73,4 +77,4 @@ format: setup  ## lay the Python code out as `make lint` wants it
 	$(PYTHON_IN_VENV) -m ruff format --quiet .
 
 clean:  ## remove all that the commands above made, set-up included
-	rm -rf .venv .rlib demo dist build rpkg/inst/python/*.whl .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .rlib demo site docs/api dist build rpkg/inst/python/*.whl .pytest_cache .ruff_cache .mypy_cache .hypothesis
