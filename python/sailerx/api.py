@@ -46,7 +46,7 @@ class Model:
     vae: VAE = field(repr=False)
     #: constants of the run
     settings: Settings
-    #: peaks in the network's order: index = name, columns chrom, start, end
+    #: peaks in the network's order; index = name, columns chrom, start, end
     peaks: pd.DataFrame = field(repr=False)
     confounders: Confounders = field(repr=False)
     #: one row per epoch, see `sailerx.train.train`

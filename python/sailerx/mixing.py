@@ -21,7 +21,7 @@ Labels = Sequence | pd.Series | np.ndarray
 
 
 def ilisi(embedding: np.ndarray, batch: Labels, *, n_neighbors: int = N_MIXED) -> float:
-    """How well batches mix: the median effective number of batches among a cell's neighbours, scaled to 0 (none) ... 1.
+    """How well batches mix: the median effective number of batches among a cell's neighbours, scaled to 0 (none) to 1.
 
     1 needs all batches in equal numbers around every cell: where they differ in size or in cell types, the best is lower.
     Source: Korsunsky et al. 2019 (LISI), scaled as by Luecken et al. 2022 (scIB).
