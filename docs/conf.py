@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
-from posixpath import join, normpath
 from typing import Any
+
+from docutils import nodes
+from latex2mathml.converter import convert
 
 import sailerx
 
@@ -29,7 +32,8 @@ templates_path = ["_templates"]
 # What is written `so` in a docstring is a link where there is such a thing, and code where there is not.
 default_role = "py:obj"
 
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+html_math_renderer = "mathml"
 myst_heading_anchors = 3
 # `r:` is pkgdown's half of the site and `cli:` a command. All pages that link there lie at the root.
 myst_url_schemes = {
@@ -70,7 +74,8 @@ html_theme_options = {
     "pygments_light_style": "tango",
 }
 html_sidebars = {
-    page: [] for page in ("index", "cli", "verbs", "format", "benchmarks", "changelog", "contributing")
+    page: []
+    for page in ("index", "cli", "verbs", "distributed", "format", "benchmarks", "changelog", "contributing")
 }
 
 #: pages of the repository, and where they are on the site
@@ -90,12 +95,13 @@ def lead_links(app: Any, path: Path, parent: str, content: list[str]) -> None:
     folder = (Path(app.srcdir) / path).resolve().parent.relative_to(ROOT).as_posix()
 
     def place(link: re.Match[str]) -> str:
-        name, target, anchor = link[1], normpath(join(folder, link[2])), link[3] or ""
+        name, target, anchor = link[1], posixpath.normpath(posixpath.join(folder, link[2])), link[3] or ""
         if (ROOT / target).is_dir():  # nothing to open
             return name
         if target.startswith("vignettes/"):
             return f"[{name}](r:articles/{Path(target).stem}.html{anchor})"
-        return f"[{name}]({PAGES.get(target, '../' + target)}{anchor})"
+        page = PAGES.get(target, posixpath.relpath(target, "docs"))
+        return f"[{name}]({page}{anchor})"
 
     content[0] = LINK.sub(place, content[0])
 
@@ -111,8 +117,16 @@ def with_colon(app: Any, what: str, name: str, object_: Any, options: Any, lines
         lines[:] = [f"{lines[-1].removeprefix(':type: ')}: {lines[0]}", *lines[1:-1]]
 
 
+def formula(translator: Any, node: nodes.Element) -> None:
+    """Write a formula as MathML, which browsers show without a script."""
+    kind = "block" if isinstance(node, nodes.math_block) else "inline"
+    translator.body.append(convert(node.astext(), display=kind))
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> None:
     """Sphinx calls this."""
+    app.add_html_math_renderer("mathml", (formula, None), (formula, None))
     app.connect("include-read", lead_links)
     app.connect("autodoc-process-docstring", with_colon, priority=900)
     app.connect("autodoc-process-signature", without_long_signature)
