@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any
 import mudata
 import numpy as np
 import scipy.sparse as sp
+from cost import peak_mb
 
 Seconds = list[float]
 
@@ -188,8 +188,7 @@ def main() -> None:
     seconds = METHODS[given.method](data, given)
     answer = {
         "seconds_per_epoch": statistics.median(seconds[1:]),
-        # ru_maxrss counts kilobytes on Linux
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak_mb(),
         "gpu_mb": torch.cuda.max_memory_allocated() / 2**20 if given.device == "cuda" else 0.0,
     }
     print(json.dumps(answer))

@@ -13,7 +13,6 @@ import argparse
 import importlib
 import json
 import os
-import resource
 import time
 import warnings
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from typing import Any
 import mudata
 import numpy as np
 import scipy.sparse as sp
+from cost import peak_mb
 from peers import PEERS, Result
 
 HELD_OUT = 0.2  # share of the cells that a model has not seen
@@ -156,10 +156,8 @@ def main() -> None:
     result, settings = METHODS[given.method](mdata, given.seed, **options)
     done, cpu_done = settings.pop("done", (time.perf_counter(), time.process_time()))
     save(result, given.out)
-    # ru_maxrss counts kilobytes on Linux
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     seconds = {"seconds": done - start, "cpu_seconds": cpu_done - cpu_start}
-    record = {**seconds, "peak_mb": peak, "threads": given.threads, "settings": settings}
+    record = {**seconds, "peak_mb": peak_mb(), "threads": given.threads, "settings": settings}
     given.out.with_suffix(".json").write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 

@@ -1,0 +1,19 @@
+"""What a process has cost."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+STATUS = Path("/proc/self/status")
+
+
+def peak_mb() -> float:
+    """Largest memory of this process so far, in MB.
+
+    Where there is no /proc, as on macOS, it may be that of the parent when it started this process.
+    """
+    if STATUS.exists():
+        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
