@@ -131,10 +131,11 @@ keep_run <- function(folder, keep) {
 
 run_sailerx <- function(arguments, backend, python, folder, verbose, modalities = NULL, call = rlang::caller_env()) {
   lines <- character()
+  show <- if (verbose) line_shower() else identity
   on_line <- function(line) {
     lines <<- c(lines, line)
-    if (verbose && !grepl("^sailerx: (warning|error): ", line)) {
-      message(line)
+    if (!grepl("^sailerx: (warning|error): ", line)) {
+      show(line)
     }
   }
   if (verbose) {
@@ -186,10 +187,15 @@ abort_run <- function(lines, status, python, modalities, call) {
   pattern <- "^sailerx( [a-z]+)?: error: "
   start <- grep(pattern, lines)
   if (length(start)) {
-    text <- lines[seq(start[length(start)], length(lines))]
-    text[1] <- sub(pattern, "", text[1])
-    text <- c(paste(text, collapse = "\n"), modality_hint(text, modalities))
-    rlang::abort(text, call = call, class = "sailerx_python_error")
+    start <- start[length(start)]
+    text <- lines[seq(start, length(lines))]
+    text[1] <- sub("run again with --traceback", "run again with traceback = TRUE", sub(pattern, "", text[1]), fixed = TRUE)
+    where <- traceback_lines(lines[seq_len(start - 1)])
+    text <- c(
+      paste(text, collapse = "\n"), modality_hint(text, modalities),
+      rlang::set_names(paste(where, collapse = "\n"), " ")[length(where) > 0]
+    )
+    rlang::abort(text, call = call, class = "sailerx_python_error", python_traceback = where)
   }
   tail <- escape_braces(utils::tail(lines, 12))
   cli::cli_abort(c(
@@ -197,6 +203,12 @@ abort_run <- function(lines, status, python, modalities, call) {
     rlang::set_names(tail, rep(" ", length(tail))),
     i = "Python: {.path {python}}. {.run sailerx::sailerx_sitrep()} checks the installation."
   ), call = call, class = "sailerx_python_error")
+}
+
+# From "Traceback (most recent call last):" on: what the option `traceback` makes Python print before its error.
+traceback_lines <- function(lines) {
+  start <- utils::head(grep("^Traceback ", lines), 1)
+  if (length(start)) lines[seq(start, length(lines))] else character()
 }
 
 # Python speaks of modalities, R of assays.

@@ -61,6 +61,26 @@ test_that("an error of Python is an error of R with the same words", {
   expect_match(conditionMessage(error), "Modality 'rna' is the assay 'RNA'")
 })
 
+test_that("the traceback of Python is part of the error where it was asked for", {
+  python <- fake_python(does = c(
+    "echo 'Traceback (most recent call last):' >&2", "echo '  File \"a.py\", line {1}' >&2",
+    "echo 'sailerx: error: no x (KeyError; run again with --traceback for where it happened)' >&2", "exit 1"
+  ))
+  folder <- withr::local_tempdir()
+  error <- expect_error(run_sailerx("fit", "subprocess", python, folder, FALSE), "run again with traceback = TRUE", fixed = TRUE)
+  expect_match(conditionMessage(error), "File \"a.py\", line {1}", fixed = TRUE)
+  expect_equal(error$python_traceback, c("Traceback (most recent call last):", "  File \"a.py\", line {1}"))
+})
+
+test_that("Python's own traceback arrives", {
+  skip_if_no_sailerx()
+  error <- expect_error(toy_run(toy_object(), gamma = -1, traceback = TRUE), "gamma", class = "sailerx_python_error")
+  expect_match(error$python_traceback[1], "Traceback")
+  expect_match(error$python_traceback, "cli.py", all = FALSE)
+  error <- expect_error(toy_run(toy_object(), gamma = -1), "gamma")
+  expect_equal(error$python_traceback, character())
+})
+
 test_that("an interrupt of Python is an interrupt of R", {
   python <- fake_python(does = "exit 130")
   folder <- withr::local_tempdir()
