@@ -1,29 +1,47 @@
 #' Make a Python environment for sailerx
 #'
-#' Makes a virtual environment and installs the Python package `sailerx` with
-#' what it needs into it, from the wheel that came with this R package or from
-#' its source. [RunSAILERX()] finds the environment by itself afterwards. An
+#' Makes an environment and installs the Python package `sailerx` with what it
+#' needs into it, from the wheel that came with this R package or from its
+#' source. [RunSAILERX()] finds the environment by itself afterwards. An
 #' environment that is there already is brought up to date.
 #'
-#' @param from A wheel (`.whl`) or a source folder of the Python package.
-#'   `NULL`: the wheel inside this R package, else the source folder that holds
-#'   the R package or the working directory.
+#' @section Without a network:
+#' On a machine that has one, gather the wheels of all packages in a folder,
+#' `pip download --dest wheels sailerx-0.1.0-py3-none-any.whl` (the wheel lies in
+#' `system.file("python", package = "sailerx")`), and carry it over:
+#' `install_sailerx(from = "wheels")` asks no index.
+#'
+#' @param method `"virtualenv"` makes the environment with the module `venv` of
+#'   `python`, `"conda"` with `conda`, `mamba` or `micromamba`, whichever is on the search
+#'   path, which bring a Python of their own. `"auto"`: a virtual environment
+#'   where there is a Python for it, else conda.
+#' @param gpu `TRUE` installs the build of torch that the index offers, which
+#'   on Linux holds the libraries of NVIDIA GPUs; `FALSE` asks for the much smaller
+#'   CPU build (version suffix `+cpu`), and takes the usual one where the index has none.
+#'   `"auto"`: `TRUE` where the command `nvidia-smi` shows a GPU, and always on macOS.
+#' @param from A wheel (`.whl`), a source folder of the Python package, a folder
+#'   of wheels with all that is needed, or the address (`https://...`) of a
+#'   package index that has `sailerx`. `NULL`: the wheel inside this R package,
+#'   else the source folder that holds the R package or the working directory.
 #' @param envdir Folder of the environment.
-#' @param python The Python (3.11 or newer, with `venv`) to make it with.
-#'   `NULL`: `python3`, then `python`, on the search path.
-#' @param constraints A file of version constraints for pip, for instance one
-#'   that pins the CPU build of torch.
-#' @param pip_args Further arguments of `pip install`.
+#' @param python The Python (3.11 or newer, with `venv`) to make a virtual
+#'   environment with. `NULL`: `python3`, then `python`, on the search path.
+#' @param constraints A file of version constraints for pip.
+#' @param pip_args Further arguments of `pip install`, for instance
+#'   `c("--extra-index-url", "https://...")`.
 #' @param verbose Show what pip prints.
 #' @returns The path of the environment's Python, invisibly.
 #' @seealso [sailerx_sitrep()]
 #' @examples
 #' \dontrun{
 #' install_sailerx()
-#' install_sailerx(from = "sailerx-0.1.0-py3-none-any.whl", constraints = "constraints.txt")
+#' install_sailerx(method = "conda", gpu = FALSE)
+#' install_sailerx(from = "wheels")
 #' }
 #' @export
 install_sailerx <- function(
+  method = c("auto", "virtualenv", "conda"),
+  gpu = "auto",
   from = NULL,
   envdir = file.path(tools::R_user_dir("sailerx", "data"), "r-sailerx"),
   python = NULL,
@@ -31,37 +49,94 @@ install_sailerx <- function(
   pip_args = character(),
   verbose = TRUE
 ) {
+  method <- rlang::arg_match(method)
+  gpu <- check_gpu(gpu)
   check_name(envdir, "envdir", call = rlang::current_env())
   from <- install_source(from)
-  python <- base_python(python)
+  maker <- environment_maker(method, python)
   constraints <- check_constraints(constraints)
-  envdir <- normalizePath(path.expand(envdir), mustWork = FALSE)
+  envdir <- file.path(normalizePath(dirname(path.expand(envdir)), mustWork = FALSE), basename(envdir))
 
-  is_new <- !file.exists(python_in(envdir)) && !dir.exists(envdir)
+  is_new <- !dir.exists(envdir)
   done <- FALSE
   on.exit(if (is_new && !done) unlink(envdir, recursive = TRUE))
-  for (command in install_commands(from, envdir, python, constraints, pip_args)) {
-    run_command(command, verbose)
-  }
+  run_command(make_command(maker, envdir), verbose)
   installed <- python_in(envdir)
+  if (!gpu && from$kind != "wheels") {
+    try_cpu_torch(installed, constraints, pip_args, verbose)
+  }
+  run_command(pip_command(installed, constraints, c(pip_args, from$arguments)), verbose)
   if (python_state(installed) != "ready") {
-    cli::cli_abort("pip has ended without an error, but {.path {installed}} has no package {.pkg sailerx}: is {.path {from}} its source?")
+    cli::cli_abort("pip has ended without an error, but {.path {installed}} has no package {.pkg sailerx} that this R package can use: is it in {.path {from$name}}?")
   }
   done <- TRUE
   cli::cli_inform(c(v = "{.pkg sailerx} is installed in {.path {envdir}}."))
   invisible(installed)
 }
 
-# One character vector per command: program, then arguments.
-install_commands <- function(from, envdir, python, constraints = NULL, pip_args = character()) {
-  inside <- if (.Platform$OS.type == "windows") "Scripts/python.exe" else "bin/python"
-  list(
-    c(python, "-m", "venv", envdir),
-    c(
-      file.path(envdir, inside), "-m", "pip", "install", "--upgrade", "--disable-pip-version-check",
-      if (length(constraints)) c("--constraint", constraints), pip_args, from
-    )
+check_gpu <- function(gpu, call = rlang::caller_env()) {
+  if (identical(gpu, "auto")) {
+    return(!identical(Sys.info()[["sysname"]], "Linux") || has_gpu())
+  }
+  if (!rlang::is_bool(gpu)) {
+    cli::cli_abort("{.arg gpu} must be {.val auto}, {.code TRUE} or {.code FALSE}, not {.obj_type_friendly {gpu}}.", call = call)
+  }
+  gpu
+}
+
+has_gpu <- function() {
+  program <- Sys.which("nvidia-smi")[[1]]
+  nzchar(program) && grepl("^GPU", ask(program, "-L")$stdout)
+}
+
+# What makes the environment: a Python with venv, or a conda of some kind.
+environment_maker <- function(method, python, call = rlang::caller_env()) {
+  conda <- Filter(nzchar, Sys.which(c("conda", "mamba", "micromamba")))[1]
+  if (method == "conda" && is.na(conda)) {
+    cli::cli_abort(c(
+      "{.code method = \"conda\"} needs {.code conda}, {.code mamba} or {.code micromamba} on the search path: there is none.",
+      i = "Put its folder on the {.envvar PATH}, or use {.code method = \"virtualenv\"}."
+    ), call = call)
+  }
+  if (method == "conda" || (method == "auto" && is.null(python) && !is.na(conda) && !makes_environments(usual_python()))) {
+    return(list(program = unname(conda), conda = TRUE))
+  }
+  list(program = base_python(python, call), conda = FALSE)
+}
+
+make_command <- function(maker, envdir) {
+  if (!maker$conda) {
+    return(c(maker$program, "-m", "venv", envdir))
+  }
+  # What is there is kept, and only brought up to date.
+  c(maker$program, if (dir.exists(envdir)) "install" else "create", "--yes", "--prefix", envdir, "python>=3.11", "pip")
+}
+
+pip_command <- function(python, constraints, arguments) {
+  c(
+    python, "-m", "pip", "install", "--upgrade", "--disable-pip-version-check",
+    if (length(constraints)) c("--constraint", constraints), arguments
   )
+}
+
+# "+cpu" is a label of versions that only some indexes carry; from the others, the usual build comes with the package.
+try_cpu_torch <- function(python, constraints, pip_args, verbose) {
+  versions <- ask(python, c("-m", "pip", "index", "versions", "torch", "--disable-pip-version-check", pip_args), timeout = 120)$stdout
+  newest <- sub("[+].*", "", regmatches(versions, regexpr("[0-9]+[.][0-9]+[.][0-9]+", versions)))
+  wanted <- pinned_torch(constraints) %||% newest
+  command <- pip_command(python, constraints, c(pip_args, paste0("torch==", wanted, "+cpu", recycle0 = TRUE)))
+  if (!length(wanted) || inherits(try(run_command(command, verbose), silent = TRUE), "try-error")) {
+    cli::cli_inform(c(
+      i = "The package index has no CPU build of torch; the usual build is installed, which works without a GPU too.",
+      i = "PyTorch's own index has it: name that with {.code pip_args = c(\"--extra-index-url\", \"https://...\")}."
+    ))
+  }
+}
+
+# The version in a line "torch==2.9.0" of the constraints, if there is one.
+pinned_torch <- function(constraints) {
+  lines <- if (length(constraints)) grep("^torch==", readLines(constraints, warn = FALSE), value = TRUE)
+  if (length(lines)) sub("^torch==([0-9.]+).*", "\\1", lines[1])
 }
 
 run_command <- function(command, verbose, call = rlang::caller_env()) {
@@ -91,16 +166,36 @@ install_source <- function(from, call = rlang::caller_env()) {
     }
   }
   check_name(from, "from", call = call)
-  if (!grepl("\\.whl$", from) && !is_source(from)) {
+  kind <- kind_of_source(from)
+  if (is.na(kind)) {
     cli::cli_abort(c(
-      "{.arg from} must be a wheel or the source folder of {.pkg sailerx}: {.path {from}} is neither.",
-      i = "A source folder has a {.file pyproject.toml} with {.code name = \"sailerx\"}."
+      "{.arg from} must be a wheel, the source folder or a folder of wheels of {.pkg sailerx}, or the address of an index: {.path {from}} is none.",
+      i = "A source folder has a {.file pyproject.toml} with {.code name = \"sailerx\"}, a folder of wheels a {.file sailerx-*.whl}."
     ), call = call)
   }
-  if (!file.exists(from)) {
+  if (kind != "index" && !file.exists(from)) {
     cli::cli_abort("{.arg from} must exist: there is no {.path {from}}.", call = call)
   }
-  normalizePath(from)
+  path <- if (kind == "index") from else normalizePath(from)
+  arguments <- switch(kind,
+    index = c("--index-url", path, "sailerx"),
+    wheels = c("--no-index", "--find-links", path, "sailerx"),
+    path
+  )
+  list(kind = kind, name = path, arguments = arguments)
+}
+
+kind_of_source <- function(from) {
+  if (grepl("^https?://", from)) {
+    return("index")
+  }
+  if (grepl("\\.whl$", from)) {
+    return("wheel")
+  }
+  if (is_source(from)) {
+    return("source")
+  }
+  if (length(bundled_wheel(from))) "wheels" else NA
 }
 
 bundled_wheel <- function(folder = system.file("python", package = "sailerx")) {
@@ -116,15 +211,24 @@ is_source <- function(folder) {
   file.exists(project) && any(grepl('^name *= *"sailerx"', readLines(project, warn = FALSE)))
 }
 
+usual_python <- function() {
+  c(Filter(nzchar, Sys.which(c("python3", "python"))), "python3")[[1]]
+}
+
+# Is it new enough, with all that a virtual environment needs?
+makes_environments <- function(python) {
+  probe <- "import sys, venv, ensurepip; sys.exit(0 if sys.version_info >= (3, 11) else 3)"
+  identical(ask(absolute_python(python), c("-c", probe))$status, 0L)
+}
+
 base_python <- function(python, call = rlang::caller_env()) {
-  named <- python %||% c(Filter(nzchar, Sys.which(c("python3", "python"))), "python3")[[1]]
+  named <- python %||% usual_python()
   check_name(named, "python", call = call)
   python <- absolute_python(named)
-  probe <- "import sys, venv, ensurepip; sys.exit(0 if sys.version_info >= (3, 11) else 3)"
-  if (!identical(ask(python, c("-c", probe))$status, 0L)) {
+  if (!makes_environments(python)) {
     cli::cli_abort(c(
       "{.arg python} must be a Python 3.11 or newer with the modules {.code venv} and {.code ensurepip}: {.path {named}} is not.",
-      i = "On Debian and Ubuntu: {.code apt-get install python3-venv}. Or name another one: {.code install_sailerx(python = \"path/to/python\")}."
+      i = "On Debian and Ubuntu: {.code apt-get install python3-venv}. Or name another one: {.code install_sailerx(python = \"path/to/python\")}, or use {.code method = \"conda\"}."
     ), call = call)
   }
   python

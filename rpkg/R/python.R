@@ -85,17 +85,35 @@ python_places <- function(python = NULL) {
   data.frame(source = names(places), path = unname(path), binding = seq_along(places) <= 3)
 }
 
-# "ready", "lacks sailerx" or "not found", without loading torch.
+# Prints the version of the exchange file that Python reads, without loading torch; ends with 3 where sailerx is missing.
+PROBE <- "
+import importlib.util, sys
+if not importlib.util.find_spec('sailerx'): sys.exit(3)
+try:
+    from sailerx.contract import format_schema
+    print(format_schema()['x-version'])
+except Exception:
+    pass
+"
+
+# "ready", "lacks sailerx", "not found", or that its sailerx is too old for the files of this package. A newer one reads
+# older files, whatever the two packages' own versions are.
 python_state <- function(path) {
   if (!file.exists(path)) {
     return("not found")
   }
-  probe <- "import importlib.util as u, sys; sys.exit(0 if u.find_spec('sailerx') else 3)"
-  answer <- ask(path, c("-c", probe))
+  answer <- ask(path, c("-c", PROBE))
   if (!answer$status %in% c(0L, 3L)) {
     return("not found")
   }
-  if (answer$status == 0) "ready" else "lacks sailerx"
+  if (answer$status == 3) {
+    return("lacks sailerx")
+  }
+  version <- suppressWarnings(as.integer(answer$stdout))
+  if (is.na(version) || version >= H5MU_VERSION) {
+    return("ready")
+  }
+  sprintf("its sailerx is too old (reads version %d of the exchange file, R writes %d)", version, H5MU_VERSION)
 }
 
 # Status (NA if the program does not start, negative if it does not answer in
@@ -135,6 +153,9 @@ find_python <- function(python = NULL, backend = "subprocess", call = rlang::cal
     python <- running_python(python, call)
   }
   places <- search_python(python)
+  if (backend == "reticulate" && !any(places$state == "ready" | places$binding) && declare_python()) {
+    places <- rbind(places, provided_python())
+  }
   if (!any(places$state == "ready")) {
     abort_no_python(places, call)
   }
@@ -162,6 +183,26 @@ running_python <- function(python, call) {
     ), call = call)
   }
   running
+}
+
+# What a Python inside R needs, told to reticulate (1.41 and later), which then makes an environment with it where no
+# other Python is found. FALSE where that cannot be.
+declare_python <- function() {
+  wheel <- utils::head(bundled_wheel(), 1)
+  if (utils::packageVersion("reticulate") < "1.41" || !length(wheel)) {
+    return(FALSE)
+  }
+  reticulate::py_require(paste0("sailerx @ file://", utils::URLencode(wheel)), python_version = ">=3.11")
+  TRUE
+}
+
+# The Python that reticulate comes up with; it is started by that.
+provided_python <- function() {
+  path <- tryCatch(suppressWarnings(reticulate::py_config()$python), error = function(error) NULL)
+  if (is.null(path)) {
+    return(NULL)
+  }
+  data.frame(source = "py_require()", path = path, binding = FALSE, state = python_state(path))
 }
 
 # `bin/python` and `bin/python3` of one environment are the same.

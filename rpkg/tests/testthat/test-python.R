@@ -46,6 +46,33 @@ test_that("a place without sailerx is passed over unless the user named it", {
   expect_error(find_python(), "lacks sailerx", class = "sailerx_no_python")
 })
 
+test_that("a sailerx that cannot read the files of this R package is passed over, whatever its version; a newer one is not", {
+  local_no_python()
+  speaking <- function(version, name) {
+    path <- fake_python(folder = Sys.getenv("PATH"), name = name)
+    writeLines(c("#!/bin/sh", sprintf("echo %d", version)), path)
+    path
+  }
+  old <- speaking(0, "python3")
+  expect_match(python_state(old), "too old \\(reads version 0 of the exchange file, R writes 1\\)")
+  new <- speaking(2, "python")
+  expect_equal(find_python(), new)
+  expect_error(find_python(old), "too old", class = "sailerx_no_python")
+})
+
+test_that("reticulate is told what Python needs, and only where it makes environments", {
+  skip_if_not_installed("reticulate", "1.41")
+  skip_if(!length(bundled_wheel()), "the R package was built without its Python wheel")
+  code <- sprintf(
+    "library(sailerx, lib.loc = '%s'); r <- sailerx:::declare_python(); cat(r, reticulate::py_require()$packages)",
+    dirname(system.file(package = "sailerx"))
+  )
+  answer <- processx::run(file.path(R.home("bin"), "Rscript"), c("-e", code))
+  expect_match(answer$stdout, "TRUE .*sailerx @ file://.*sailerx-.*whl")
+  local_mocked_bindings(bundled_wheel = function(...) character())
+  expect_false(declare_python())
+})
+
 test_that("an environment's folder stands for its Python, and a relative path is made absolute", {
   local_no_python()
   python <- fake_python(folder = "my env", name = "bin/python")
