@@ -121,6 +121,13 @@ check_columns <- function(object, columns, arg, call = rlang::caller_env()) {
       i = "The object's columns: {.val {list_or_none(there)}}."
     ), call = call)
   }
+  odd <- Filter(function(column) !is_storable(object[[]][[column]]), columns)
+  if (length(odd)) {
+    cli::cli_abort(c(
+      "{.arg {arg}} must name columns of numbers, text, logicals or factors: {.val {odd[1]}} is {.obj_type_friendly {object[[]][[odd[1]]]}}.",
+      i = "Convert it first, for example with {.fn as.factor}."
+    ), call = call)
+  }
   if (any(grepl("/", columns, fixed = TRUE))) {
     cli::cli_abort("{.arg {arg}} must name columns without a slash: rename {.val {grep('/', columns, value = TRUE)}}.", call = call)
   }

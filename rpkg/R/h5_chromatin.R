@@ -57,7 +57,7 @@ ranges_frame <- function(ranges) {
 
 # A ChromatinAssay of the layers (peaks x cells), which it names by their coordinates.
 new_chromatin_assay <- function(node, layers, cells) {
-  ranges <- as_ranges(read_dataframe(h5_child(node, "var"))[c("chrom", "start", "end")])
+  ranges <- as_ranges(read_peaks(node))
   layers <- lapply(layers, `dimnames<-`, list(peak_names(ranges), cells))
   first <- c(intersect(c("counts", "data"), names(layers)), names(layers))[[1L]]
   arguments <- list(
@@ -72,6 +72,16 @@ new_chromatin_assay <- function(node, layers, cells) {
   # Overlapping peaks are the user's own; that Signac had rather none is no news at this point.
   assay <- suppressWarnings(do.call(Signac::CreateChromatinAssay, arguments))
   add_layers(assay, lapply(layers[setdiff(names(layers), first)], `rownames<-`, rownames(assay)))
+}
+
+# Coordinates from the columns of `var`, else from the names of the peaks; NULL where neither has them.
+read_peaks <- function(node) {
+  columns <- c("chrom", "start", "end")
+  var <- h5_child(node, "var")
+  if (!all(columns %in% h5_attribute(var, "column-order"))) {
+    return(parse_peaks(make.unique(read_index(var))))
+  }
+  read_dataframe(var)[columns]
 }
 
 # Columns chrom, start, end (from 0, half-open) and perhaps strand as ranges (from 1, closed).

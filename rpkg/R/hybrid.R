@@ -12,7 +12,7 @@ check_unpaired <- function(unpaired, atac.assay, columns, name, key, call = rlan
   names <- rlang::names2(unpaired)
   if (!is.list(unpaired) || !length(unpaired) || !all(vapply(unpaired, inherits, logical(1), "Seurat"))) {
     cli::cli_abort(c(
-      "{.arg unpaired} must be a named list of {.cls Seurat} objects, not {.obj_type_friendly {unpaired}}.",
+      "{.arg unpaired} must be a {.cls Seurat} object or a named list of them, not {.obj_type_friendly {unpaired}}.",
       i = "For example {.code unpaired = list(sample2 = other)}."
     ), call = call)
   }
@@ -22,6 +22,7 @@ check_unpaired <- function(unpaired, atac.assay, columns, name, key, call = rlan
       x = "They are {.val {names}}."
     ), call = call)
   }
+  lapply(unpaired, check_seurat, arg = "unpaired", call = call)
   lapply(unpaired, check_reduction, name, key, call = call)
   Map(function(object, name) unpaired_assay(object, name, atac.assay, columns, call), unpaired, names)
 }

@@ -268,6 +268,7 @@ assay_like <- function(source, values, imputed) {
   if (!inherits(source, "StdAssay")) {
     return(with_metadata_of(SeuratObject::CreateAssayObject(data = values), source, imputed$rows))
   }
+  say_plain(source, "the values come as a plain Assay5, without its ranges, fragments and annotation")
   # Layers of a v5 assay are sparse, or on disk.
   assay <- SeuratObject::CreateAssay5Object(data = as_dgCMatrix(values))
   with_metadata_of(assay, source, imputed$rows)

@@ -75,6 +75,7 @@ few_cells <- function(object, assay) {
 
 counted_like <- function(source, counts) {
   if (!inherits(source, "ChromatinAssay")) {
+    say_plain(source, "the counts come as a plain Assay5, without its ranges and annotation")
     return(SeuratObject::CreateAssay5Object(counts = counts))
   }
   ranges <- GenomicRanges::granges(source)

@@ -4,7 +4,22 @@ check_seurat <- function(object, arg = "object", call = rlang::caller_env()) {
   if (!inherits(object, "Seurat")) {
     cli::cli_abort(c(
       "{.arg {arg}} must be a {.cls Seurat} object, not {.obj_type_friendly {object}}.",
-      i = "Read a MuData file with {.fn ReadH5MU}, or make an object with {.fn SeuratObject::CreateSeuratObject}."
+      i = if (inherits(object, "seurat")) UPDATE else "Read a MuData file with {.fn ReadH5MU}, or make an object with {.fn SeuratObject::CreateSeuratObject}."
+    ), call = call)
+  }
+  check_current(object, arg, call)
+}
+
+UPDATE <- "It was made by an older version of Seurat: {.code object <- SeuratObject::UpdateSeuratObject(object)}."
+
+# Objects that older versions saved lack what their class has had since.
+check_current <- function(object, arg, call) {
+  parts <- c(list(object), attr(object, "assays"), attr(object, "reductions"), attr(object, "graphs"))
+  lacking <- unlist(lapply(parts, function(part) Filter(function(slot) !methods::.hasSlot(part, slot), methods::slotNames(part))))
+  if (length(lacking)) {
+    cli::cli_abort(c(
+      "{.arg {arg}} must be an object of this version of SeuratObject, but it lacks {.val {unique(lacking)}}.",
+      i = UPDATE
     ), call = call)
   }
 }

@@ -12,7 +12,7 @@
 #' @param assays Names of the modalities to read, all by default. Names of this vector are the names of the assays: `c(RNA = "rna", peaks = "atac")`.
 #'   Unnamed, an assay gets the name it had in R, else `rna` becomes `RNA`, `atac` becomes `ATAC`, and any other keeps its name.
 #' @param chromatin `"auto"`: a `ChromatinAssay` where Signac is installed and the file does not say that it was a plain assay. `TRUE`: always, or an
-#'   error; `FALSE`: never.
+#'   error, and also from peaks that have names such as `chr1:100-200` and no coordinates (read as Signac reads them, from 1); `FALSE`: never.
 #' @param verbose Say what could not be carried over?
 #' @returns A `Seurat` object. Where names had to be changed, for `_` and `|` are not allowed in them or because Signac names peaks by their
 #'   coordinates, the feature metadata column `original_name` keeps those of the file.
@@ -28,6 +28,9 @@ ReadH5MU <- function(file, assays = NULL, chromatin = "auto", verbose = TRUE) {
     names(modalities),
     modalities
   )
+  if (isTRUE(chromatin)) {
+    check_some_chromatin(parts)
+  }
   object <- assemble(connection, parts)
   object <- add_embeddings(object, connection, parts)
   object <- add_graphs(object, connection, parts)
@@ -43,8 +46,27 @@ check_chromatin <- function(chromatin) {
   }
   if (isTRUE(chromatin)) {
     rlang::check_installed("Signac", "to build a ChromatinAssay.")
+    if (!builds_chromatin()) {
+      cli::cli_abort(c(
+        "{.code chromatin = TRUE} needs a Signac that has {.fn CreateChromatinAssay}, but version {utils::packageVersion('Signac')} has not.",
+        i = "Use {.code chromatin = FALSE}, and make Signac's new class from the assay."
+      ))
+    }
   }
   chromatin
+}
+
+builds_chromatin <- function() {
+  rlang::is_installed("Signac") && "CreateChromatinAssay" %in% getNamespaceExports("Signac")
+}
+
+check_some_chromatin <- function(parts, call = rlang::caller_env()) {
+  if (!any(vapply(parts, function(part) inherits(part$assay, "ChromatinAssay"), logical(1)))) {
+    cli::cli_abort(c(
+      "{.code chromatin = TRUE} needs a modality of peaks, with the columns {.val chrom}, {.val start} and {.val end} or names such as {.val chr1:100-200}: there is none.",
+      i = "Use {.code chromatin = FALSE}, or add the columns to {.code mdata[\"atac\"].var} in Python."
+    ), call = call)
+  }
 }
 
 open_h5mu <- function(file) {
@@ -195,7 +217,9 @@ assay_class <- function(node, chromatin) {
   noted <- read_note(node, "class")
   peaks <- all(c("chrom", "start", "end") %in% h5_attribute(h5_child(node, "var"), "column-order"))
   if (identical(chromatin, "auto")) {
-    chromatin <- peaks && (noted %||% "ChromatinAssay") == "ChromatinAssay" && rlang::is_installed("Signac")
+    chromatin <- peaks && (noted %||% "ChromatinAssay") == "ChromatinAssay" && builds_chromatin()
+  } else if (chromatin) {
+    peaks <- !is.null(read_peaks(node))
   }
   if (chromatin && peaks) {
     return("ChromatinAssay")

@@ -33,6 +33,13 @@
 #' 7. the environment made by [install_sailerx()],
 #' 8. `python3`, then `python`, on the search path.
 #'
+#' With `backend = "reticulate"` and reticulate 1.41 or later, one more: the
+#' environment that reticulate makes by itself, as `reticulate::py_require()`
+#' is told what `sailerx` needs.
+#'
+#' A Python counts only if its `sailerx` reads the exchange file of this R
+#' package: the version of the file's format decides, not those of the packages.
+#'
 #' [sailerx_sitrep()] shows the choice and how to repair it.
 #'
 #' @param object A `Seurat` object with an RNA and a peak assay, or the peak
@@ -40,11 +47,12 @@
 #' @param ... Options of the model, handed to Python by name and checked there:
 #'   `n_latent = 30` (or `n.latent`), `max_epochs = 50`, `preset = "paper"`,
 #'   `device = "cpu"`, `threads = 2` and so on. `python -m sailerx fit --help`
-#'   lists them with their defaults. For an assay: also the arguments of the
-#'   method for `Seurat` objects.
+#'   lists them with their defaults. `traceback = TRUE` adds to an error where in
+#'   Python it happened. For an assay: also the arguments of the method for
+#'   `Seurat` objects.
 #' @returns For a `Seurat` object: the object with one more reduction and an
 #'   entry in its command log; with `unpaired`, a list of `object` and `unpaired`,
-#'   the list of the other objects, each with the reduction of its cells. For an
+#'   the other object or list of objects, each with the reduction of its cells. For an
 #'   assay: the reduction alone. It is a `DimReduc`, by slot:
 #'   * `cell.embeddings`: cells × latent dimensions, columns `SAILERX_1`, ...;
 #'     the cells of the peak assay,
@@ -91,7 +99,7 @@ RunSAILERX <- function(object, ...) {
 RunSAILERX.default <- function(object, ...) {
   cli::cli_abort(c(
     "{.arg object} must be a {.cls Seurat} object or a peak assay, not {.obj_type_friendly {object}}.",
-    i = "Read a MuData file with {.fn ReadH5MU}, or make an object with {.fn SeuratObject::CreateSeuratObject}."
+    i = if (inherits(object, "seurat")) UPDATE else "Read a MuData file with {.fn ReadH5MU}, or make an object with {.fn SeuratObject::CreateSeuratObject}."
   ))
 }
 
@@ -117,13 +125,14 @@ RunSAILERX.default <- function(object, ...) {
 #'   be started, and libraries that R and Python both load can clash.
 #' @param python Path of the Python to use, or of its environment's folder; see
 #'   the section *Which Python*.
-#' @param verbose Show the progress of Python.
+#' @param verbose Show the progress of Python: a bar where the console can draw
+#'   one, else a line every few seconds.
 #' @param keep A new folder in which to keep the run: `input.h5mu`, the model in
 #'   `run/` and `embedding.h5ad`. `NULL`: nothing is kept, and what needs the
 #'   model ([ImputeSAILERX()], [MapSAILERX()], [FindMarkersSAILERX()]) cannot be
 #'   had. The temporary files lie in [tempdir()], or beside `keep` if there is one.
-#' @param unpaired A named list of `Seurat` objects with accessibility alone,
-#'   for hybrid training. Each must have a peak assay (called `atac.assay`, or its
+#' @param unpaired A `Seurat` object with accessibility alone, or a named list of
+#'   such objects, for hybrid training. Each must have a peak assay (called `atac.assay`, or its
 #'   only one) and the columns of `batch` and `covariates`. Counts on other peaks
 #'   than those of `object` are brought onto them by overlap. With several
 #'   objects, the set of a cell is one more batch.
@@ -146,6 +155,7 @@ RunSAILERX.Seurat <- function(
   unpaired = NULL,
   ...
 ) {
+  check_seurat(object)
   backend <- rlang::arg_match(backend)
   atac.assay <- check_atac_assay(object, atac.assay)
   rna.assay <- check_rna_assay(object, rna.assay, atac.assay, reference)
@@ -153,6 +163,8 @@ RunSAILERX.Seurat <- function(
   check_columns(object, batch, "batch")
   check_columns(object, covariates, "covariates")
   check_seed(seed)
+  one <- inherits(unpaired, "Seurat")
+  if (one) unpaired <- list(unpaired = unpaired)
   unpaired.assays <- check_unpaired(unpaired, atac.assay, c(batch, covariates), reduction.name, reduction.key)
   reduction.key <- check_reduction(object, reduction.name, reduction.key)
   keep <- check_keep(keep)
@@ -189,7 +201,8 @@ RunSAILERX.Seurat <- function(
   add <- function(object, set, assay) {
     add_result(object, result_of_set(result, object[[assay]], set, matched), assay, reduction.name, reduction.key, params)
   }
-  list(object = add(object, PAIRED, atac.assay), unpaired = Map(add, unpaired, names(unpaired), unpaired.assays))
+  others <- Map(add, unpaired, names(unpaired), unpaired.assays)
+  list(object = add(object, PAIRED, atac.assay), unpaired = if (one) others[[1]] else others)
 }
 
 #' @param rna The RNA assay (genes × cells), for the method that takes the peak

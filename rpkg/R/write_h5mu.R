@@ -26,7 +26,7 @@ WriteH5MU <- function(object, file, ...) {
 #'   `c(rna = "RNA", atac = "peaks")`. Unnamed, `RNA` becomes `rna`, the first peak assay becomes `atac`, and every
 #'   other assay keeps its name.
 #' @param layer The layer written as the matrix `X` (features × cells in R, cells × features in the file): one name for all assays, or one
-#'   per assay, named by assay. `NA` writes no matrix. Split layers (`counts.1`, `counts.2`) are joined.
+#'   per assay, named by assay. `NULL`: `counts`, or `data` where an assay has no counts. `NA` writes no matrix. Split layers (`counts.1`, `counts.2`) are joined.
 #' @param layers Names of further layers to write beside it, for example `"data"`; none by default.
 #' @param reductions Names of the reductions to write; by default all whose assay is written.
 #' @param graphs Names of the graphs to write; by default all whose assay is written.
@@ -40,7 +40,7 @@ WriteH5MU.Seurat <- function(
   object,
   file,
   assays = NULL,
-  layer = "counts",
+  layer = NULL,
   layers = NULL,
   reductions = NULL,
   graphs = NULL,
@@ -52,6 +52,7 @@ WriteH5MU.Seurat <- function(
   ...
 ) {
   rlang::check_dots_empty()
+  check_seurat(object)
   assays <- check_assays(object, assays)
   layer <- check_layer(object, assays, layer)
   reductions <- choose_by_assay(object, SeuratObject::Reductions(object), reductions, assays, "reductions")
@@ -136,20 +137,38 @@ default_modalities <- function(object, assays) {
 }
 
 is_peak_assay <- function(assay, name) {
-  inherits(assay, "ChromatinAssay") || tolower(name) %in% c("peaks", "atac")
+  has_ranges(assay) || tolower(name) %in% c("peaks", "atac")
+}
+
+# Signac's class, or the one that takes its place in Signac 2 and builds on Assay5.
+has_ranges <- function(assay) {
+  inherits(assay, c("ChromatinAssay", "GRangesAssay"))
+}
+
+# Of Signac 2's classes, counts and ranges are taken, and no more is promised.
+say_plain <- function(assay, what) {
+  if (inherits(assay, "ChromatinAssay5")) {
+    cli::cli_warn("The assay is of Signac 2's class {.cls {class(assay)[1]}}: {what}.")
+  }
 }
 
 # One layer name per assay, named by assay.
 check_layer <- function(object, assays, layer) {
-  if (is.null(names(layer))) {
+  if (!is.null(layer) && is.null(names(layer))) {
     layer <- rlang::set_names(rep_len(as.character(layer), length(assays)), assays)
   }
   check_among(names(layer), assays, "layer")
-  layer <- rlang::set_names(ifelse(assays %in% names(layer), layer[assays], "counts"), assays)
+  usual <- vapply(assays, function(name) usual_layer(object[[name]]), character(1))
+  layer <- rlang::set_names(ifelse(assays %in% names(layer), layer[assays], usual), assays)
   for (name in assays[!is.na(layer[assays])]) {
     check_has_layer(object[[name]], name, layer[[name]])
   }
   layer
+}
+
+# Imputed and normalised assays have no counts.
+usual_layer <- function(assay) {
+  if (!length(layer_parts(assay, "counts")) && length(layer_parts(assay, "data"))) "data" else "counts"
 }
 
 check_has_layer <- function(assay, name, layer) {
@@ -198,7 +217,7 @@ split_columns <- function(object, meta, assays) {
 
 # Drops, with a warning, the columns that have no place in the file; plain text stands for dates.
 storable_columns <- function(frame, what) {
-  fits <- vapply(frame, function(column) is.factor(column) || is_plain(column), logical(1))
+  fits <- vapply(frame, is_storable, logical(1))
   if (!all(fits)) {
     cli::cli_warn(c(
       "Columns of {.arg {what}} must be numbers, text, logicals or factors: {.val {colnames(frame)[!fits]}} left out.",
@@ -206,6 +225,10 @@ storable_columns <- function(frame, what) {
     ))
   }
   safe_names(frame[fits], what)
+}
+
+is_storable <- function(column) {
+  is.factor(column) || is_plain(column)
 }
 
 is_plain <- function(column) {
@@ -295,6 +318,9 @@ write_modalities <- function(file, object, assays, own, options) {
     if (options$chromatin && inherits(assay, "ChromatinAssay")) {
       write_chromatin(node[["uns"]], assay)
     }
+    if (options$chromatin) {
+      say_plain(assay, "peaks are written with their coordinates, genome, fragment files and annotation are not")
+    }
     write_value(node[["uns"]], "seurat", assay_notes(assay, assays[[modality]], options$layer, obs, var))
   }
 }
@@ -313,10 +339,11 @@ write_layers <- function(node, assay, name, options) {
 
 # One layer as a dgCMatrix with every feature and cell of the assay (features x cells).
 layer_matrix <- function(assay, layer, name) {
-  if (!layer %in% SeuratObject::Layers(assay)) {
-    assay <- SeuratObject::JoinLayers(assay, layers = layer, new = layer)
+  matrix <- if (layer %in% SeuratObject::Layers(assay)) {
+    SeuratObject::LayerData(assay, layer = layer)
+  } else {
+    joined_layers(assay, layer_parts(assay, layer))
   }
-  matrix <- SeuratObject::LayerData(assay, layer = layer)
   if (any(dim(matrix) != dim(assay))) {
     cli::cli_abort(c(
       "Layer {.val {layer}} of assay {.val {name}} must hold all {nrow(assay)} features and {ncol(assay)} cells of the assay.",
@@ -325,6 +352,25 @@ layer_matrix <- function(assay, layer, name) {
     ))
   }
   as_dgCMatrix(matrix)
+}
+
+# The parts beside each other, in the order of the assay's cells; features that a part lacks are 0 there. Other than
+# SeuratObject::JoinLayers(), this takes layers on disk of every kind.
+joined_layers <- function(assay, parts) {
+  parts <- lapply(parts, function(part) {
+    matrix <- as_dgCMatrix(SeuratObject::LayerData(assay, layer = part))
+    if (identical(rownames(matrix), rownames(assay))) matrix else with_rows(matrix, rownames(assay))
+  })
+  matrix <- do.call(cbind, parts)
+  cells <- intersect(colnames(assay), colnames(matrix))
+  if (identical(cells, colnames(matrix))) matrix else matrix[, cells, drop = FALSE]
+}
+
+# Moves the rows to where `names` has them; their values stay, so that rows have to be sorted anew only if their order changes.
+with_rows <- function(matrix, names) {
+  rows <- match(rownames(matrix), names)
+  result <- new_dgCMatrix(rows[matrix@i + 1L] - 1L, matrix@p, matrix@x, c(length(names), ncol(matrix)))
+  `dimnames<-`(result, list(names, colnames(matrix)))
 }
 
 as_dgCMatrix <- function(matrix) {
@@ -377,7 +423,7 @@ variable_columns <- function(assay) {
 
 # chrom, start, end of each peak: 0-based, half-open. R counts from 1 and closed, so only the start differs, by one.
 peak_coordinates <- function(assay, name, modality) {
-  if (inherits(assay, "ChromatinAssay")) {
+  if (has_ranges(assay)) {
     ranges <- as.data.frame(GenomicRanges::granges(assay), row.names = rownames(assay))
     return(data.frame(
       chrom = factor(as.character(ranges$seqnames), unique(as.character(ranges$seqnames))),

@@ -16,6 +16,14 @@ test_that("cells without RNA are trained beside the others, from one object or f
   expect_equal(rbind(toy_embedding(result$object), toy_embedding(result$unpaired$alone)), toy_embedding(one))
 })
 
+test_that("one object needs no list and no name", {
+  skip_if_no_sailerx()
+  paired <- subset(toy_object(), cells = toy_cells()[1:40])
+  result <- toy_run(paired, reference = "pca", unpaired = toy_atac(toy_cells()[41:60]))
+  expect_s4_class(result$unpaired, "Seurat")
+  expect_equal(rownames(toy_embedding(result$unpaired)), toy_cells()[41:60])
+})
+
 test_that("several sets, with barcodes in common and other peaks, come back each to its object", {
   skip_if_no_sailerx()
   keep <- file.path(withr::local_tempdir(), "hybrid")
@@ -47,7 +55,7 @@ test_that("unpaired objects are named, whole, and have the batches", {
   bare$donor <- NULL
   run <- function(unpaired, ...) RunSAILERX(object, atac.assay = "peaks", unpaired = unpaired, ...)
   expect_snapshot(error = TRUE, {
-    run(atac)
+    run("atac")
     run(list(atac))
     run(list(paired = atac))
     run(list(a = atac, b = bare), batch = "donor")

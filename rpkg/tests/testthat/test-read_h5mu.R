@@ -78,6 +78,25 @@ test_that("peaks become a ChromatinAssay, one base later on the start, with seql
   expect_identical(plain[["peaks"]][[]]$start, c(5L, 0L, 99L))
 })
 
+test_that("peaks without coordinates become a ChromatinAssay by their names, if asked for", {
+  skip_if_not_installed("Signac")
+  counts <- SeuratObject::LayerData(random_object(), layer = "counts")[1:3, ]
+  object <- random_object()
+  rownames(counts) <- paste0("p", 1:3)
+  object[["open"]] <- SeuratObject::CreateAssay5Object(counts)
+  path <- withr::local_tempfile(fileext = ".h5mu")
+  WriteH5MU(object, path)
+  expect_error(ReadH5MU(path, chromatin = TRUE), "there is none.*chromatin = FALSE")
+  file <- hdf5r::H5File$new(path, "r+")
+  file[["mod/open/var/_index"]]$write(list(1:3), c("chr1:10-19", "chrX:5-9", "GL_1:7-8"))
+  file$close_all()
+  expect_s4_class(ReadH5MU(path)[["open"]], "Assay5")
+  assay <- ReadH5MU(path, chromatin = TRUE)[["open"]]
+  expect_s4_class(assay, "ChromatinAssay")
+  expect_equal(as.character(GenomicRanges::granges(assay)), c("chr1:10-19", "chrX:5-9", "GL_1:7-8"), ignore_attr = TRUE)
+  expect_s4_class(ReadH5MU(path, chromatin = TRUE)[["RNA"]], "Assay5")
+})
+
 test_that("a fragment file that is gone is left out with a warning", {
   expect_warning(found <- new_fragments(list(path = "/nowhere/fragments.tsv.gz"), "cell1"), "is not there")
   expect_null(found)
