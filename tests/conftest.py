@@ -40,6 +40,8 @@ import hypothesis  # noqa: E402
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 
+from browser import Tab, find_browser, open_browser  # noqa: E402
+
 # Shapes in the numerical core are checked while testing; its callers have validated their input before.
 SHAPE_CHECKED = ["sailerx.layers", "sailerx.losses", "sailerx.model", "sailerx.schedules"]
 jaxtyping.install_import_hook(SHAPE_CHECKED, "beartype.beartype")
@@ -104,6 +106,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker, why_not in NEEDS.items():
         if item.get_closest_marker(marker) and (reason := why_not()):
             pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    """A tab of a real headless browser."""
+    program = find_browser()
+    if program is None:
+        pytest.skip("no Chromium, Chrome or Edge is installed; name one in SAILERX_BROWSER")
+    with open_browser(program, tmp_path_factory.mktemp("browser")) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

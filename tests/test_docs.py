@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -18,7 +17,7 @@ import pytest
 
 import sailerx
 import sailerx_bridge
-from browser import Tab, find_browser, open_browser
+from browser import Tab
 from sailerx import metrics, plot
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,15 +38,6 @@ def build(site: Path, **environment: str) -> Path:
 @pytest.fixture(scope="module")
 def python_half(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("docs") / "site", SAILERX_WITHOUT_R="1")
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    program = find_browser()
-    if program is None:
-        pytest.skip("no Chromium, Chrome or Edge is installed; name one in SAILERX_BROWSER")
-    with open_browser(program, tmp_path_factory.mktemp("browser")) as opened:
-        yield opened
 
 
 class Page(NamedTuple):

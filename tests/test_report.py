@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pandas as pd
 import pytest
 
 import sailerx
-from browser import Tab, find_browser, open_browser
+from browser import Tab
 from data import TINY, files_below, paired, with_part, write
 from sailerx import InputError, metrics, overview, page, plot
 from sailerx.cli import main
@@ -78,15 +77,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def html(written: tuple[Path, Path]) -> Html:
     return Html(written[1])
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    program = find_browser()
-    if program is None:
-        pytest.skip("no Chromium, Chrome or Edge is installed; name one in SAILERX_BROWSER")
-    with open_browser(program, tmp_path_factory.mktemp("browser")) as opened:
-        yield opened
 
 
 @pytest.fixture
