@@ -112,6 +112,31 @@ def processes_about(folder: Path, patience: float = 5) -> list[str]:
         time.sleep(0.2)
 
 
+COVERAGE = """
+if (!requireNamespace("covr", quietly = TRUE)) {
+  cat("{}")
+  quit()
+}
+coverage <- covr::package_coverage(args[1], type = "tests", quiet = TRUE)
+missed <- covr::zero_coverage(coverage)
+cat("\\n", jsonlite::toJSON(list(
+  percent = covr::percent_coverage(coverage), missed = paste0(basename(missed$filename), ":", missed$line)
+), auto_unbox = TRUE), sep = "")
+"""
+
+
+@pytest.mark.full
+def test_unit_tests_reach_nine_tenths_of_the_code(
+    run_r: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOT_CRAN", "true")
+    answer = json.loads(run_r(COVERAGE, RPKG, timeout=3600).splitlines()[-1])
+    if not answer:
+        pytest.skip("the R package covr is not installed")
+    print(f"{answer['percent']:.1f} % of the R code; not reached: {answer['missed']}")
+    assert answer["percent"] >= 90
+
+
 @pytest.mark.full
 def test_r_cmd_check_finds_nothing(tmp_path: Path) -> None:
     if shutil.which("R") is None:
