@@ -25,9 +25,11 @@ PHONE = 400  # pixels
 
 
 def build(site: Path, **environment: str) -> Path:
+    # R, where another test has started it in this process, puts its libraries first, among them perhaps another Python's
+    inherited = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
     answer = subprocess.run(
         [ROOT / "docs" / "build.sh", site],
-        env=os.environ | {"SAILERX_PYTHON": sys.executable} | environment,
+        env=inherited | {"SAILERX_PYTHON": sys.executable} | environment,
         capture_output=True,
         text=True,
     )

@@ -14,7 +14,11 @@ signac_values <- function(object) {
   SeuratObject::DefaultAssay(object) <- "peaks"
   peaks <- rownames(object[["peaks"]])
   list(
-    genes = Signac::GeneActivity(object, assay = "peaks", verbose = FALSE),
+    # the few fragments that come with Signac lie beside the genes, which are long and of other kinds than are counted by default
+    genes = Signac::GeneActivity(
+      object,
+      assay = "peaks", extend.upstream = 1e5, extend.downstream = 1e5, max.width = NULL, biotypes = NULL, verbose = FALSE
+    ),
     motifs = Signac::FindMotifs(object, features = peaks[1:10], background = peaks, assay = "peaks", verbose = FALSE),
     coverage = Signac::CoveragePlot(object, region = peaks[1], assay = "peaks", features = NULL, annotation = TRUE, peaks = TRUE)
   )
