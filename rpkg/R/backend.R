@@ -155,18 +155,41 @@ run_sailerx <- function(arguments, backend, python, folder, verbose, modalities 
 # An interrupt of R leaves through on.exit() and ends Python and its children;
 # if R itself is ended, the supervisor does it.
 run_subprocess <- function(python, arguments, folder, on_line) {
+  own_supervisor <- !supervisor_runs()
+  temporary <- tempfile("sailerx-python-")
+  dir.create(temporary)
+  on.exit(unlink(temporary, recursive = TRUE))
+  # torch leaves folders in the place for temporary files.
+  environment <- c(python_environment(), TMPDIR = temporary, TEMP = temporary, TMP = temporary)
   process <- processx::process$new(
     python, c("-m", "sailerx", arguments),
     stdout = "|", stderr = "2>&1", wd = folder, encoding = "UTF-8",
-    cleanup_tree = TRUE, supervise = TRUE, env = python_environment()
+    cleanup_tree = TRUE, supervise = TRUE, env = environment[!duplicated(names(environment), fromLast = TRUE)]
   )
-  on.exit(process$kill_tree())
+  on.exit(
+    {
+      process$kill_tree()
+      if (own_supervisor) end_supervisor()
+    },
+    add = TRUE, after = FALSE
+  )
   while (process$is_incomplete_output()) {
     process$poll_io(500)
     for (line in process$read_output_lines()) on_line(line)
   }
   process$wait()
   process$get_exit_status()
+}
+
+# processx has one supervisor for all that use it. The connections to it stay open until it is ended, and their files
+# longer.
+supervisor_runs <- function() {
+  any(grepl("supervisor_stdin", showConnections(all = TRUE)[, "description"], fixed = TRUE))
+}
+
+end_supervisor <- function() {
+  processx::supervisor_kill()
+  unlink(Sys.glob(file.path(tempdir(), "supervisor_std*")))
 }
 
 run_in_process <- function(python, arguments, folder, on_line) {

@@ -22,7 +22,8 @@
 #' @examplesIf sailerx_available()
 #' peaks <- function(start) paste("chr1", start, start + 500, sep = "-")
 #' object <- function(names, cells) {
-#'   values <- matrix(rpois(length(names) * length(cells), 1), length(names), dimnames = list(names, cells))
+#'   values <- rpois(length(names) * length(cells), 1)
+#'   values <- matrix(values, length(names), dimnames = list(names, cells))
 #'   SeuratObject::CreateSeuratObject(as(values, "CsparseMatrix"), assay = "peaks")
 #' }
 #' here <- object(peaks(seq(1000, 9000, 1000)), paste0("a", 1:5))

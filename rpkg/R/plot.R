@@ -16,7 +16,8 @@
 #' }
 #' start <- seq(1000, by = 2000, length.out = 90)
 #' object <- SeuratObject::CreateSeuratObject(counts(paste0("gene", 1:80)))
-#' object[["peaks"]] <- SeuratObject::CreateAssay5Object(counts(paste("chr1", start, start + 500, sep = "-")))
+#' peaks <- paste("chr1", start, start + 500, sep = "-")
+#' object[["peaks"]] <- SeuratObject::CreateAssay5Object(counts(peaks))
 #' object <- RunSAILERX(object, n_latent = 5, max_epochs = 3, verbose = FALSE)
 #' LossPlotSAILERX(object)
 #' @export

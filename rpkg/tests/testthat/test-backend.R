@@ -51,6 +51,20 @@ test_that("what Python prints is shown line by line and its warnings become warn
   expect_no_message(suppressWarnings(run_sailerx("fit", "subprocess", python, folder, FALSE)))
 })
 
+test_that("nothing stays of a run: no connection, no file, no supervisor but another's", {
+  python <- fake_python(does = c("echo torch > \"$TMPDIR/cache\"", "echo $TMPDIR"))
+  folder <- withr::local_tempdir()
+  before <- list(showConnections(), list.files(tempdir()))
+  run_sailerx("fit", "subprocess", python, folder, FALSE)
+  expect_equal(list(showConnections(), list.files(tempdir())), before)
+  skip_on_os("windows")
+  other <- processx::process$new("sleep", "60", supervise = TRUE)
+  withr::defer(processx::supervisor_kill())
+  run_sailerx("fit", "subprocess", python, folder, FALSE)
+  expect_true(supervisor_runs())
+  expect_true(other$is_alive())
+})
+
 test_that("an error of Python is an error of R with the same words", {
   python <- fake_python(does = c("echo 'epoch 1' >&2", "echo 'sailerx: error: modality {rna} is empty.' >&2", "echo 'Drop it.' >&2", "exit 2"))
   folder <- withr::local_tempdir()

