@@ -12,8 +12,6 @@ import argparse
 import json
 import os
 import statistics
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +19,7 @@ from typing import Any
 
 import mudata
 import numpy as np
-import scipy.sparse as sp
+import published
 from cost import peak_mb
 
 Seconds = list[float]
@@ -44,84 +42,9 @@ def _ours(data: mudata.MuData, given: argparse.Namespace, **options: Any) -> Sec
 
 
 def reference(data: mudata.MuData, given: argparse.Namespace) -> Seconds:
-    """The published code as it is, main phase, but for NumPy's names of plain types that it needs."""
-    import torch
-
-    np.float, np.bool = float, bool  # type: ignore[attr-defined]
-    sys.path.insert(0, str(given.reference.resolve()))
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        _write_for_reference(data, Path("data/bench.h5"))
-        import trainer
-
-        clock = _Clock()
-        trainer.tqdm = lambda *_, **__: clock
-        solver = trainer.PlTrainer(
-            argparse.Namespace(
-                name="bench",
-                log="log.csv",
-                load_ckpt=False,
-                cuda_dev=None if given.device == "cpu" else torch.cuda.current_device(),
-                train_type="multi",
-                sample_batch=False,
-                max_epoch=given.n_epochs,
-                start_epoch=0,
-                batch_size=200,
-                start_save=10**6,
-                data_type="bench",
-                lr=1e-4,
-                pos_w=20,
-                weight_decay=5e-4,
-                z_dim=50,
-                out_every=10**6,
-                ckpt_dir="models",
-                LAMBDA=1,
-                GAMMA=6000,
-            )
-        )
-        Path("models/bench").mkdir(parents=True)
-        clock.start()
-        solver.train()
-        os.chdir("/")
-    return clock.seconds
-
-
-class _Clock:
-    """In place of a progress bar: when each epoch ended."""
-
-    def start(self) -> None:
-        self.moments = [time.perf_counter()]
-
-    def update(self, _: int) -> None:
-        self.moments.append(time.perf_counter())
-
-    def write(self, _: str) -> None: ...
-
-    def close(self) -> None: ...
-
-    @property
-    def seconds(self) -> Seconds:
-        return np.diff(self.moments).tolist()
-
-
-def _write_for_reference(data: mudata.MuData, path: Path) -> None:
-    import h5py
-
-    atac = data["atac"]
-    chrom = atac.var["chrom"].astype(str).to_numpy()
-    order = np.argsort(chrom, kind="stable")
-    x = sp.csr_matrix(atac.X)[:, order]
-    x.sort_indices()
-    path.parent.mkdir(parents=True)
-    with h5py.File(path, "w") as file:
-        file["pca/data"] = data["rna"].obsm["X_any"]
-        group = file.create_group("atac")
-        for name in ("data", "indices", "indptr"):
-            group[name] = getattr(x, name)
-        group.attrs["shape"] = x.shape
-        group["chrom_size"] = np.unique(chrom, return_counts=True)[1]
-        file["cells/labels"] = np.full(data.n_obs, b"none")
-        file["cells/rna_depth"] = np.asarray(data["rna"].X.sum(axis=1)).ravel()
+    """The published code's main phase."""
+    g = data["rna"].obsm["X_any"]
+    return published.train(data, g, given.reference, given.n_epochs, device=given.device, warm_up=False)[1]
 
 
 def peakvi(data: mudata.MuData, given: argparse.Namespace) -> Seconds:

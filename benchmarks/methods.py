@@ -13,6 +13,7 @@ import argparse
 import importlib
 import json
 import os
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -22,11 +23,13 @@ from typing import Any
 
 import mudata
 import numpy as np
+import published
 import scipy.sparse as sp
 from cost import peak_mb
 from peers import PEERS, Result
 
 HELD_OUT = 0.2  # share of the cells that a model has not seen
+N_BUFFERS = 10  # parts of an epoch in `blocks`
 
 
 def held_out(n_cells: int, seed: int) -> np.ndarray:
@@ -77,9 +80,32 @@ def unseen(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
     return _fit(train, mdata, seed, **options)
 
 
+def blocks(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
+    """The default preset trained from the file, a tenth of the cells in memory at a time, of random blocks of 256."""
+    from sailerx import on_disk
+
+    on_disk.ONES_PER_BUFFER = -(-sp.csr_matrix(mdata["atac"].X).nnz // N_BUFFERS)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cells.h5mu"
+        mdata.write(path)
+        return _fit(path, path, seed, backed=True, **options)
+
+
+def reference(mdata: mudata.MuData, seed: int, checkout: Path) -> Result:
+    """The published implementation by its own schedule, taught by the same PCA as ours."""
+    import torch
+
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    g = rna_pca(mdata, seed)[0]
+    embedding, _ = published.train(mdata, g, checkout, published.EPOCHS, warm_up=True)
+    return embedding, {"epochs": published.EPOCHS}
+
+
 OURS = {
     "default": default,
     "paper": paper,
+    "blocks": blocks,
     "gamma_0": gamma_0,
     "shuffled_atac": shuffled_atac,
     "unseen": unseen,
@@ -89,11 +115,12 @@ METHODS: dict[str, Callable[..., Result]] = {
     "rna_pca": rna_pca,
     "lsi_20": lsi_20,
     "lsi_49": lsi_49,
+    "reference": reference,
     **OURS,
 }
 
 
-def _fit(train: mudata.MuData, cells: mudata.MuData, seed: int, **options: Any) -> Result:
+def _fit(train: mudata.MuData | Path, cells: mudata.MuData | Path, seed: int, **options: Any) -> Result:
     import sailerx
 
     model = sailerx.fit(train, seed=seed, device="cpu", progress="lines", **options)
@@ -110,9 +137,10 @@ def import_for(method: str, threads: int) -> None:
     """Import what a method needs before its time is taken."""
     needs = {name: modules for name, (_, modules) in PEERS.items()} | {"rna_pca": ["sailerx.reference"]}
     needs |= dict.fromkeys(("lsi_20", "lsi_49"), ["sailerx.lsi"]) | dict.fromkeys(OURS, ["sailerx.api"])
+    needs["reference"] = ["torch", "sailerx.reference"]
     for module in needs[method]:
         importlib.import_module(module)
-    if method in (*OURS, "peakvi", "multivi"):
+    if method in (*OURS, "reference", "peakvi", "multivi"):
         import torch
 
         torch.set_num_threads(threads)
@@ -143,12 +171,17 @@ def main() -> None:
         "--graph-without", nargs="+", metavar=("COLUMN", "VALUE"), help="wnn: cells left out of the graph"
     )
     parser.add_argument("--max-epochs", type=int, help="sailerx: to try things out; by default the preset's")
+    parser.add_argument(
+        "--reference", type=Path, metavar="DIR", help="checkout of the published implementation"
+    )
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
     mudata.set_options(pull_on_update=False)
     import_for(given.method, given.threads)
     mdata = mudata.read_h5mu(given.data)
     options: dict[str, Any] = {"max_epochs": given.max_epochs} if given.method in OURS else {}
+    if given.method == "reference":
+        options["checkout"] = given.reference
     if given.method == "wnn" and given.graph_without:
         column, *values = given.graph_without
         options["graph_cells"] = ~mdata["atac"].obs[column].astype(str).isin(values).to_numpy()

@@ -52,8 +52,10 @@ TITLES = {
     "schema": "Schema, RNA towards LSI 30",
     "peakvi": "PeakVI (ATAC alone)",
     "multivi": "MultiVI",
+    "reference": "reference implementation",
     "paper": "**sailerx, paper preset**",
     "default": "**sailerx, default preset**",
+    "blocks": "the default preset from the file, shuffled by blocks",
     "gamma_0": "control: γ = 0 (ATAC alone)",
     "shuffled_atac": "control: ATAC shuffled between cells",
     "unseen@unseen": "held-out cells, by a model that never saw them",
@@ -66,7 +68,7 @@ COST_ABOVE = {
     "lsi_49@unseen",
     "rna_pca@unseen",
 }  # their seconds and memory stand in another row
-BOTH_METRICS = ("rna_pca", "lsi", *(PEERS.keys() - {"wnn"}))
+BOTH_METRICS = ("rna_pca", "lsi", "reference", *(PEERS.keys() - {"wnn"}))
 METRICS = {"wnn": ["graph"]} | {
     name: ["euclidean", "cosine"] for name in TITLES if name.startswith(BOTH_METRICS)
 }
@@ -100,6 +102,8 @@ def embedded(given: argparse.Namespace, method: str, seed: int, thinned: bool) -
         options = ["--threads", given.threads]
         if base == "wnn" and given.drop and not thinned:
             options += ["--graph-without", given.labels, *given.drop]
+        if base == "reference":
+            options += ["--reference", given.reference]
         print(base, f"seed {seed}", "half of the molecules" if thinned else "", file=sys.stderr, flush=True)
         run(python, HERE / "methods.py", base, seed, data, out, *options, threads=given.threads)
     return out
@@ -217,7 +221,11 @@ def main() -> None:
         "--drop", nargs="+", default=[], help="labels of cells left out of the scores by labels"
     )
     parser.add_argument(
-        "--methods", nargs="+", choices=TITLES, default=list(TITLES), metavar="METHOD", help=", ".join(TITLES)
+        "--methods",
+        nargs="+",
+        choices=TITLES,
+        metavar="METHOD",
+        help=f"by default all of: {', '.join(TITLES)}",
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument(
@@ -238,10 +246,16 @@ def main() -> None:
     parser.add_argument(
         "--peers-python", default=sys.executable, help="Python that has requirements-peers.txt"
     )
+    parser.add_argument(
+        "--reference", type=Path, metavar="DIR", help="checkout of the published implementation"
+    )
     parser.add_argument("--redo", action="store_true", help="compute rows that are there already")
     given = parse(parser, lambda path: table(read_rows(path)))
     if not (given.data and given.out):
         parser.error("DATA.h5mu and --out are needed, or --table")
+    given.methods = given.methods or [m for m in TITLES if m != "reference" or given.reference]
+    if "reference" in given.methods and not given.reference:
+        parser.error("method reference needs --reference")
     given.work = given.work or given.out.parent / "work" / given.out.stem
     fill(given)
 

@@ -42,6 +42,12 @@ def simulated(size: str, density: float, work: Path) -> Path:
     return path
 
 
+def data_name(size: str, density: float) -> str:
+    """2,000 × 100,000, 5 %: how a simulation is called in the table."""
+    cells, peaks = map(int, size.split("x"))
+    return f"{cells:,} × {peaks:,}, {100 * density:g} %"
+
+
 def run(given: argparse.Namespace, method: str, data: Path) -> dict[str, float]:
     python = given.peers_python if method in IN_PEERS else sys.executable
     command = [python, HERE / "epochs.py", method, data, given.epochs]
@@ -63,17 +69,17 @@ def table(rows: pd.DataFrame) -> str:
         "| data | device | method | seconds per epoch | reference / it | peak MB | GPU MB |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: |",
     ]
-    for (size, device), of_size in rows.groupby(["size", "device"], sort=False):
-        times = of_size.pivot(index="round", columns="method", values="seconds_per_epoch")
+    for (data, device), of_data in rows.groupby(["data", "device"], sort=False):
+        times = of_data.pivot(index="round", columns="method", values="seconds_per_epoch")
         for method, title in TITLES.items():
-            found = of_size[of_size["method"] == method]
+            found = of_data[of_data["method"] == method]
             if len(found):
                 known = "reference" in times and method != "reference"
                 ratio = f"{(times['reference'] / times[method]).median():.1f}" if known else ""
                 gpu = f"{found['gpu_mb'].median():,.0f}" if device == "cuda" else ""
                 seconds, peak = found["seconds_per_epoch"].median(), found["peak_mb"].median()
                 lines.append(
-                    f"| {size.replace('x', ' × ')} | {device} | {title} | {seconds:.2f} | {ratio} | {peak:,.0f} | {gpu} |"
+                    f"| {data} | {device} | {title} | {seconds:.2f} | {ratio} | {peak:,.0f} | {gpu} |"
                 )
     return "\n".join(lines)
 
@@ -82,8 +88,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sizes", nargs="+", default=["2000x100000"], metavar="CELLSxPEAKS")
-    parser.add_argument("--density", type=float, default=0.05, help="molecules per cell and peak")
+    parser.add_argument(
+        "--sizes", nargs="*", default=["2000x100000"], metavar="CELLSxPEAKS", help="of simulated data"
+    )
+    parser.add_argument("--density", type=float, default=0.05, help="their molecules per cell and peak")
+    parser.add_argument("--files", nargs="+", default=[], type=Path, metavar="DATA.h5mu", help="real data")
     parser.add_argument("--methods", nargs="+", choices=TITLES, help="by default all that can run")
     parser.add_argument("--reference", type=Path, metavar="DIR", help="checkout of the reference")
     parser.add_argument("--rounds", type=int, default=3)
@@ -103,16 +112,17 @@ def main() -> None:
         for method in TITLES
         if (method != "reference" or given.reference) and (method not in IN_PEERS or given.peers_python)
     ]
-    for size in given.sizes:
-        data = simulated(size, given.density, given.work)
+    simulations = {data_name(size, given.density): size for size in given.sizes}
+    files = {name: simulated(size, given.density, given.work) for name, size in simulations.items()}
+    for name, data in (files | {path.stem: path for path in given.files}).items():
         for i in range(given.rounds):
             for method in given.methods or can_run:
-                row = {"size": size, "device": given.device, "method": method, "round": i}
+                row = {"data": name, "device": given.device, "method": method, "round": i}
                 row |= {"threads": given.threads, **run(given, method, data)}
                 print(row, file=sys.stderr, flush=True)
                 old = pd.read_csv(given.out) if given.out.exists() else pd.DataFrame()
                 together = pd.concat([old, pd.DataFrame([row])])
-                key = ["size", "device", "method", "round"]
+                key = ["data", "device", "method", "round"]
                 together.drop_duplicates(key, keep="last").to_csv(given.out, index=False)
 
 

@@ -75,7 +75,17 @@ html_theme_options = {
 }
 html_sidebars = {
     page: []
-    for page in ("index", "cli", "verbs", "distributed", "format", "benchmarks", "changelog", "contributing")
+    for page in (
+        "index",
+        "cli",
+        "verbs",
+        "scripts",
+        "distributed",
+        "format",
+        "benchmarks",
+        "changelog",
+        "contributing",
+    )
 }
 
 #: pages of the repository, and where they are on the site
@@ -86,6 +96,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "rpkg/NEWS.md": "r:news/index.html",
+    "vignettes/python": "scripts.md",
 }
 LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\((?![a-z]+:|#)([^)\s#]+)(#[^)\s]+)?\)")
 
@@ -96,9 +107,9 @@ def lead_links(app: Any, path: Path, parent: str, content: list[str]) -> None:
 
     def place(link: re.Match[str]) -> str:
         name, target, anchor = link[1], posixpath.normpath(posixpath.join(folder, link[2])), link[3] or ""
-        if (ROOT / target).is_dir():  # nothing to open
+        if (ROOT / target).is_dir() and target not in PAGES:  # nothing to open
             return name
-        if target.startswith("vignettes/"):
+        if target.endswith(".Rmd"):
             return f"[{name}](r:articles/{Path(target).stem}.html{anchor})"
         page = PAGES.get(target, posixpath.relpath(target, "docs"))
         return f"[{name}]({page}{anchor})"

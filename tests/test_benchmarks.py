@@ -72,3 +72,22 @@ def test_vote_of_listed_neighbors_matches_a_classifier_on_the_embedding(scoring:
     expected = scoring.metrics.knn_accuracy(z, labels)
     assert 1 / 3 < expected < 1
     assert scoring.vote(scoring.nearest(z, "euclidean"), labels) == pytest.approx(expected)
+
+
+def test_speed_of_both_presets_becomes_a_table(tmp_path: Path) -> None:
+    out, data = tmp_path / "speed.csv", write(paired(n_cells=60), tmp_path / "tiny.h5mu")
+    speed = [sys.executable, str(ROOT / "benchmarks" / "speed.py")]
+    sizes = ["--sizes", "50x300", "--files", data, "--work", tmp_path / "work"]
+    limits = ["--rounds", 1, "--epochs", 2, "--threads", 1, "--out", out]
+    answer = subprocess.run(
+        [*speed, *map(str, [*sizes, *limits])], capture_output=True, text=True, timeout=900
+    )
+    assert answer.returncode == 0, answer.stderr
+    with open(out, encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["data"], r["method"]) for r in rows] == [
+        (name, method) for name in ("50 × 300, 5 %", "tiny") for method in ("paper", "default")
+    ]
+    assert all(float(r["seconds_per_epoch"]) > 0 and float(r["peak_mb"]) > 100 for r in rows)
+    table = subprocess.run([*speed, "--table", str(out)], capture_output=True, text=True, check=True).stdout
+    assert "| tiny | cpu | **sailerx, default preset** |" in table

@@ -66,6 +66,30 @@ def test_memory_grows_by_four_bytes_per_open_peak_or_not_at_all(tmp_path: Path) 
     assert peak_memory(many, "in memory") - peak_memory(few, "in memory") < four_bytes + 150
 
 
+FIT = """
+import sys
+from sailerx.cli import main
+main(["fit", sys.argv[1], "-o", sys.argv[2], "--preset", sys.argv[3], "--max-epochs", "1", "--progress", "none"])
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory of one process is read from Linux's /proc")
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_fit_takes_the_memory_that_is_documented(preset: str, tmp_path: Path) -> None:
+    """4 bytes per open peak, 16 per parameter, 5 × 4 per cell and peak of a mini-batch, and 0.7 GB."""
+    path, run = tmp_path / "cells.h5mu", tmp_path / "run"
+    sailerx.simulate_to_file(path, 1000, 500, 60_000, 5, atac_depth=3000, seed=0, compression=None)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", FIT, str(path), str(run), preset]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
+    assert answer.returncode == 0, answer.stderr
+    model = sailerx.load(run)
+    n_parameters = sum(p.numel() for p in model.vae.parameters())
+    of_minibatch = 5 * model.settings.minibatch_size * 60_000 * 4
+    assert 1024 * int(answer.stdout) < 4 * n_open(path) + 16 * n_parameters + of_minibatch + 0.7e9
+
+
 # More than 2³¹ open peaks
 
 N_PEAKS, OPEN = 25_000, 20_000

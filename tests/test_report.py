@@ -68,7 +68,15 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         sailerx.fit(mdata, batch_key="site", seed=1, progress="none", **TINY).save(folder / "run")
     write(mdata, folder / "in.h5mu")
     output = folder / "page.html"
-    command = ["report", folder / "run", folder / "in.h5mu", "-o", output, "--labels", "cell_type"]
+    command = [
+        "report",
+        folder / "run",
+        folder / "in.h5mu",
+        "-o",
+        output,
+        "--labels=cell_type",
+        "--traceback",
+    ]
     assert main([str(word) for word in command]) == 0
     assert {path.name for path in folder.iterdir()} == {"run", "in.h5mu", "page.html"}
     return folder, output

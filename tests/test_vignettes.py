@@ -1,20 +1,26 @@
-"""The vignettes knit, on the simulated data that they bring along."""
+"""The vignettes knit and the scripts run, on the simulated data that they bring along."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
+import mudata
+import pandas as pd
 import pytest
+
+import sailerx
 
 FOLDER = Path(__file__).resolve().parent.parent / "vignettes"
 VIGNETTES = sorted(path.stem for path in FOLDER.glob("*.Rmd"))
 QUICK = {"method"}  # the others train a model each
 
-pytestmark = pytest.mark.r
 
-
+@pytest.mark.r
 @pytest.mark.parametrize(
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in VIGNETTES]
 )
@@ -41,3 +47,66 @@ def test_links_between_vignettes_lead_somewhere() -> None:
         text = (FOLDER / f"{name}.Rmd").read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([\w-]+)\.html\)", text):
             assert target in VIGNETTES, f"{name}.Rmd links to {target}.html"
+
+
+def run_script(name: str, folder: Path, *arguments: str) -> str:
+    command = [sys.executable, FOLDER / "python" / f"{name}.py", *arguments]
+    answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``multiome.h5mu`` of 300 cells and, on other peaks, ``atac_only.h5ad``."""
+    folder = tmp_path_factory.mktemp("small")
+    mdata = sailerx.simulate(300, 300, 800, 3, seed=0)
+    with mudata.set_options(pull_on_update=False):
+        mdata.write(folder / "multiome.h5mu")
+    mdata["atac"][:100, ::2].copy().write_h5ad(folder / "atac_only.h5ad")
+    return folder
+
+
+def test_script_of_multiome(small: Path, tmp_path: Path) -> None:
+    run_script("multiome", tmp_path, str(small / "multiome.h5mu"))
+    atac = sailerx.read(tmp_path / "clusters.h5mu")["atac"]
+    assert atac.obsm["X_sailerx"].shape == (300, 50)
+    assert atac.obs["cluster"].nunique() > 1
+    assert pd.read_csv(tmp_path / "peaks.csv")["probability"].between(0, 1).all()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "clusters.h5mu",
+        "loss.png",
+        "peaks.csv",
+        "umap.png",
+    }
+
+
+def test_script_of_hybrid_training(small: Path, tmp_path: Path) -> None:
+    output = run_script("hybrid", tmp_path, str(small / "multiome.h5mu"), str(small / "atac_only.h5ad"))
+    assert "of 100 ATAC-only cells" in output
+    atac = sailerx.read(tmp_path / "hybrid.h5mu")["atac"]
+    assert atac.obs["set"].value_counts().to_dict() == {"multiome": 300, "atac_only": 100}
+    assert (tmp_path / "umap.png").stat().st_size > 5000
+
+
+def test_script_of_imputation(small: Path, tmp_path: Path) -> None:
+    run_script("imputation", tmp_path, str(small / "multiome.h5mu"))
+    assert pd.read_csv(tmp_path / "means.csv", index_col=0).shape == (800, 3)
+    with h5py.File(tmp_path / "imputed.h5ad") as file:
+        assert file["X"].shape == (300, 800)
+    assert len(pd.read_csv(tmp_path / "differential.csv")) == 800
+
+
+@pytest.mark.r
+def test_script_from_python_to_r(tmp_path: Path) -> None:
+    output = run_script("languages", tmp_path)
+    assert "the same embedding" in output
+    assert float(output.split()[-1]) < 1e-6
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["multiome", "hybrid", "imputation"])
+def test_script_needs_no_file(name: str, tmp_path: Path) -> None:
+    output = run_script(name, tmp_path)
+    if name == "hybrid":
+        assert float(output.split("right votes: ")[1].split("%")[0]) > 60

@@ -186,6 +186,21 @@ check_keep <- function(keep, call = rlang::caller_env()) {
   file.path(normalizePath(dirname(keep)), basename(keep))
 }
 
+# Absolute, since Python runs in a folder that goes with the run.
+check_checkpoint <- function(checkpoint, call = rlang::caller_env()) {
+  if (is.null(checkpoint)) {
+    return(NULL)
+  }
+  check_name(checkpoint, "checkpoint", call = call)
+  if (!dir.exists(dirname(checkpoint))) {
+    cli::cli_abort("{.arg checkpoint} must lie in a folder that exists: there is no {.path {dirname(checkpoint)}}.", call = call)
+  }
+  if (dir.exists(checkpoint)) {
+    cli::cli_abort("{.arg checkpoint} must be a file: {.path {checkpoint}} is a folder.", call = call)
+  }
+  file.path(normalizePath(dirname(checkpoint)), basename(checkpoint))
+}
+
 check_assay_arguments <- function(rna, reference, call = rlang::caller_env()) {
   if (!inherits(rna, c("Assay", "StdAssay"))) {
     cli::cli_abort("{.arg rna} must be an RNA assay, not {.obj_type_friendly {rna}}.", call = call)

@@ -131,6 +131,9 @@ RunSAILERX.default <- function(object, ...) {
 #'   `run/` and `embedding.h5ad`. `NULL`: nothing is kept, and what needs the
 #'   model ([ImputeSAILERX()], [MapSAILERX()], [FindMarkersSAILERX()]) cannot be
 #'   had. The temporary files lie in [tempdir()], or beside `keep` if there is one.
+#' @param checkpoint A file that the state of the training is written to every
+#'   few epochs. If R or the machine stops, the same call goes on from it; it is
+#'   removed when the run is done. `NULL`: none is written.
 #' @param unpaired A `Seurat` object with accessibility alone, or a named list of
 #'   such objects, for hybrid training. Each must have a peak assay (called `atac.assay`, or its
 #'   only one) and the columns of `batch` and `covariates`. Counts on other peaks
@@ -152,6 +155,7 @@ RunSAILERX.Seurat <- function(
   python = NULL,
   verbose = TRUE,
   keep = NULL,
+  checkpoint = NULL,
   unpaired = NULL,
   ...
 ) {
@@ -168,7 +172,8 @@ RunSAILERX.Seurat <- function(
   unpaired.assays <- check_unpaired(unpaired, atac.assay, c(batch, covariates), reduction.name, reduction.key)
   reduction.key <- check_reduction(object, reduction.name, reduction.key)
   keep <- check_keep(keep)
-  options <- command_options(list(...))
+  checkpoint <- check_checkpoint(checkpoint)
+  options <- c(command_options(list(...)), if (!is.null(checkpoint)) c("--checkpoint", checkpoint))
   python <- find_python(python, backend)
 
   folder <- working_folder(keep)
@@ -193,7 +198,8 @@ RunSAILERX.Seurat <- function(
   params <- list(
     atac.assay = atac.assay, reference = reference, batch = batch, covariates = covariates,
     rna.assay = rna.assay, seed = seed, reduction.name = reduction.name,
-    reduction.key = reduction.key, backend = backend, python = python, keep = keep, unpaired = names(unpaired), ...
+    reduction.key = reduction.key, backend = backend, python = python, keep = keep, checkpoint = checkpoint,
+    unpaired = names(unpaired), ...
   )
   if (is.null(unpaired)) {
     return(add_result(object, result, atac.assay, reduction.name, reduction.key, params))

@@ -79,3 +79,11 @@ test_that("a run is kept only in a new folder inside one that exists", {
   expect_error(check_keep(file.path(folder, "no", "run")), "folder that exists")
   expect_error(check_keep(c("a", "b")), "one name")
 })
+
+test_that("a checkpoint is a file in a folder that exists, and its path is made absolute", {
+  folder <- withr::local_tempdir()
+  expect_null(check_checkpoint(NULL))
+  expect_equal(withr::with_dir(folder, check_checkpoint("state")), file.path(normalizePath(folder), "state"))
+  expect_error(check_checkpoint(folder), "must be a file")
+  expect_error(check_checkpoint(file.path(folder, "no", "state")), "folder that exists")
+})

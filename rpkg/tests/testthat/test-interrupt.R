@@ -51,3 +51,21 @@ test_that("an R session that ends takes Python with it", {
   child$wait(30000)
   expect_true(wait_until(function() !is_running(scan(pids, quiet = TRUE)), 10))
 })
+
+test_that("the same call goes on from the checkpoint of a run that was killed", {
+  skip_if_no_sailerx()
+  run <- function(...) RunSAILERX(toy_object(), atac.assay = "peaks", reference = "pca", max_epochs = 150, threads = 1, device = "cpu", ...)
+  state <- withr::local_tempfile()
+  child <- start_child(c(
+    sprintf("options(sailerx.python = '%s')", find_python()),
+    paste("run <-", paste(deparse(run), collapse = "\n")),
+    sprintf("run(checkpoint = '%s', checkpoint_epochs = 5)", state)
+  ))
+  expect_true(wait_until(function() file.exists(state)))
+  child$kill_tree()
+  expect_true(file.exists(state))
+  messages <- capture_messages(resumed <- run(checkpoint = state, checkpoint_epochs = 5))
+  expect_match(messages, "epoch", all = FALSE)
+  expect_false(file.exists(state))
+  expect_identical(toy_embedding(resumed), toy_embedding(run(verbose = FALSE)))
+})

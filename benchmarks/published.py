@@ -1,0 +1,115 @@
+"""The published implementation, run from a checkout a user has made: https://github.com/uci-cbcl/SAILERX.
+
+Its code as it is, but for NumPy's names of plain types that it needs and the progress bar, which tells when an epoch ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import mudata
+import numpy as np
+import scipy.sparse as sp
+
+#: epochs of the main phase by its own schedule; 10 of warming up come first
+EPOCHS = 400
+
+
+def train(
+    mdata: mudata.MuData, g: np.ndarray, checkout: Path, epochs: int, *, device: str = "cpu", warm_up: bool
+) -> tuple[np.ndarray, list[float]]:
+    """Embedding of the cells after so many epochs, taught by `g` (cells × dimensions), and seconds of each of them."""
+    import torch
+
+    np.float, np.bool = float, bool  # type: ignore[attr-defined]
+    sys.path.insert(0, str(checkout.resolve()))
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            _write(mdata, g, Path("data/bench.h5"))
+            import trainer
+
+            clock = _Clock()
+            trainer.tqdm = lambda steps=None, **_: clock if steps is None else steps
+            solver = trainer.PlTrainer(
+                argparse.Namespace(
+                    name="bench",
+                    log="log.csv",
+                    load_ckpt=False,
+                    cuda_dev=None if device == "cpu" else torch.cuda.current_device(),
+                    train_type="multi",
+                    sample_batch=False,
+                    max_epoch=epochs,
+                    start_epoch=0,
+                    batch_size=200,
+                    start_save=10**6,
+                    data_type="bench",
+                    lr=1e-4,
+                    pos_w=20,
+                    weight_decay=5e-4,
+                    z_dim=50,
+                    out_every=10**6,
+                    ckpt_dir="models",
+                    LAMBDA=1,
+                    GAMMA=6000,
+                )
+            )
+            Path("models/bench").mkdir(parents=True)
+            if warm_up:
+                solver.warm_up()
+            clock.start()
+            solver.train()
+            return solver.encode_latent().cpu().numpy(), clock.seconds
+        finally:
+            os.chdir(before)
+
+
+class _Clock:
+    """In place of a progress bar: when each epoch ended."""
+
+    def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        self.moments = [time.perf_counter()]
+
+    def update(self, _: int) -> None:
+        self.moments.append(time.perf_counter())
+
+    def write(self, _: str) -> None: ...
+
+    def close(self) -> None: ...
+
+    @property
+    def seconds(self) -> list[float]:
+        return np.diff(self.moments).tolist()
+
+
+def _write(mdata: mudata.MuData, g: np.ndarray, path: Path) -> None:
+    """The file that it reads."""
+    import h5py
+
+    from sailerx.peaks import peak_table
+
+    atac: Any = mdata["atac"]
+    chrom = peak_table(atac.var)["chrom"].to_numpy(dtype=str)
+    order = np.argsort(chrom, kind="stable")
+    x = sp.csr_matrix(atac.X)[:, order]
+    x.sort_indices()
+    path.parent.mkdir(parents=True)
+    with h5py.File(path, "w") as file:
+        file["pca/data"] = g
+        group = file.create_group("atac")
+        for name in ("data", "indices", "indptr"):
+            group[name] = getattr(x, name)
+        group.attrs["shape"] = x.shape
+        group["chrom_size"] = np.unique(chrom, return_counts=True)[1]
+        file["cells/labels"] = np.full(mdata.n_obs, b"none")
+        file["cells/rna_depth"] = np.asarray(mdata["rna"].X.sum(axis=1)).ravel()

@@ -1,0 +1,46 @@
+"""Hybrid training, ATAC-only cells beside paired ones: python hybrid.py [multiome.h5mu atac_only.h5ad].
+
+Without files it runs on simulated data, of which one batch loses its RNA. Writes hybrid.h5mu and umap.png into the current
+folder. Needs: pip install 'sailerx[plot]'
+"""
+
+import sys
+
+import anndata
+import mudata
+from sklearn.neighbors import KNeighborsClassifier
+
+import sailerx
+from sailerx import plot
+
+mudata.set_options(pull_on_update=False)  # as it will be from MuData 0.4 on
+LABELS = "cell_type"  # an obs column of the paired cells that is to be carried over
+
+if len(sys.argv) > 2:
+    paired, atac_only = sailerx.read(sys.argv[1]), anndata.read_h5ad(sys.argv[2])
+else:
+    whole = sailerx.simulate(n_cells=2000, n_peaks=10_000, n_types=8, seed=0)
+    second = (whole["atac"].obs["batch"] == whole["atac"].obs["batch"].cat.categories[0]).to_numpy()
+    atac_only = whole["atac"][second].copy()
+    paired = mudata.MuData({name: adata[~second].copy() for name, adata in whole.mod.items()})
+
+# Peaks of the second set are brought onto those of the first by overlap, and what was lost is reported.
+# Several of each: {"a": ..., "b": ...}. Which set a cell is from is pushed out of the embedding like any other batch.
+mdata = sailerx.combine({"multiome": paired}, {"atac_only": atac_only})
+model = sailerx.fit(mdata, batch_key="set", seed=0)
+
+atac = mdata["atac"]
+atac.obsm["X_sailerx"] = model.embed(mdata)
+plot.save(plot.umap_panels(atac.obsm["X_sailerx"], atac.obs, ["set", LABELS]), "umap.png")
+
+# A vote of the 15 nearest paired cells gives each ATAC-only cell a type.
+alone = (atac.obs["set"] == "atac_only").to_numpy()
+types = atac.obs[LABELS].astype(str).to_numpy()
+vote = KNeighborsClassifier(15).fit(atac.obsm["X_sailerx"][~alone], types[~alone])
+atac.obs["voted_type"] = vote.predict(atac.obsm["X_sailerx"])
+if LABELS in atac_only.obs:
+    print(
+        f"right votes: {(atac.obs['voted_type'] == types)[alone].mean():.1%} of {alone.sum()} ATAC-only cells"
+    )
+
+mdata.write_h5mu("hybrid.h5mu")
