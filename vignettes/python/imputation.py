@@ -11,10 +11,8 @@ from sailerx import plot
 
 LABELS, BATCH = "cell_type", ["batch"]  # obs columns
 
-if len(sys.argv) > 1:
-    mdata = sailerx.read(sys.argv[1])
-else:
-    mdata = sailerx.simulate(n_cells=1500, n_peaks=10_000, n_types=6, seed=0)
+file = sys.argv[1] if len(sys.argv) > 1 else None
+mdata = sailerx.read(file) if file else sailerx.simulate(n_cells=1500, n_peaks=10_000, n_types=6, seed=0)
 atac = mdata["atac"]
 model = sailerx.fit(mdata, batch_key=BATCH, seed=0)
 

@@ -15,10 +15,8 @@ mudata.set_options(pull_on_update=False)  # as it will be from MuData 0.4 on
 
 BATCH = ["batch"]  # the technical columns of obs; sequencing depth is always accounted for
 
-if len(sys.argv) > 1:
-    mdata = sailerx.read(sys.argv[1])
-else:
-    mdata = sailerx.simulate(n_cells=1500, n_peaks=10_000, n_types=8, seed=0)
+file = sys.argv[1] if len(sys.argv) > 1 else None
+mdata = sailerx.read(file) if file else sailerx.simulate(n_cells=1500, n_peaks=10_000, n_types=8, seed=0)
 atac = mdata["atac"]
 
 # Train. A denoised PCA of the RNA counts teaches; name your own with rna_embedding="X_pca".
