@@ -67,6 +67,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.full
 def test_script_of_multiome(small: Path, tmp_path: Path) -> None:
     run_script("multiome", tmp_path, str(small / "multiome.h5mu"))
     atac = sailerx.read(tmp_path / "clusters.h5mu")["atac"]
@@ -81,6 +82,7 @@ def test_script_of_multiome(small: Path, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.full
 def test_script_of_hybrid_training(small: Path, tmp_path: Path) -> None:
     output = run_script("hybrid", tmp_path, str(small / "multiome.h5mu"), str(small / "atac_only.h5ad"))
     assert "of 100 ATAC-only cells" in output
@@ -89,6 +91,7 @@ def test_script_of_hybrid_training(small: Path, tmp_path: Path) -> None:
     assert (tmp_path / "umap.png").stat().st_size > 5000
 
 
+@pytest.mark.full
 def test_script_of_imputation(small: Path, tmp_path: Path) -> None:
     run_script("imputation", tmp_path, str(small / "multiome.h5mu"))
     assert pd.read_csv(tmp_path / "means.csv", index_col=0).shape == (800, 3)
@@ -98,6 +101,7 @@ def test_script_of_imputation(small: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.r
+@pytest.mark.full
 def test_script_from_python_to_r(tmp_path: Path) -> None:
     output = run_script("languages", tmp_path)
     assert "the same embedding" in output
@@ -105,8 +109,6 @@ def test_script_from_python_to_r(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", ["multiome", "hybrid", "imputation"])
-def test_script_needs_no_file(name: str, tmp_path: Path) -> None:
-    output = run_script(name, tmp_path)
-    if name == "hybrid":
-        assert float(output.split("right votes: ")[1].split("%")[0]) > 60
+def test_script_needs_no_file(tmp_path: Path) -> None:
+    output = run_script("hybrid", tmp_path)
+    assert float(output.split("right votes: ")[1].split("%")[0]) > 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.preprocessing import normalize
+import torch.nn.functional as F
 
 from sailerx.model import VAE
 from sailerx.objective import rows_of
@@ -30,7 +30,7 @@ def embed(vae: VAE, x: Accessibility) -> np.ndarray:
     L_Local shapes cosine similarities. On rows of unit length Euclidean neighbours are cosine neighbours, so whatever
     distance a tool uses, it sees what was trained.
     """
-    return normalize(posterior(vae, x)[0])
+    return F.normalize(torch.from_numpy(posterior(vae, x)[0])).numpy()
 
 
 def in_known_order(x: Accessibility, peaks: pd.DataFrame, known: pd.DataFrame) -> tuple[Accessibility, int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
-from sklearn.decomposition import TruncatedSVD
 
 from sailerx.errors import InputError
 from sailerx.on_disk import Accessibility
@@ -62,7 +63,7 @@ def lsi_weights(x: Accessibility, n_components: int, seed: int = 0) -> np.ndarra
     n_components = min(n_components, min(rows.shape) - 2)
     if n_components < 1:
         return np.empty((rows.shape[1], 0), np.float32)
-    found = TruncatedSVD(n_components + 1, random_state=seed).fit(tfidf(rows)).components_[1:]
+    found = _svd(n_components, seed).fit(tfidf(rows)).components_[1:]
     return (found.T * _idf(rows)[:, None]).astype(np.float32)
 
 
@@ -94,5 +95,12 @@ def lsi(counts: sp.csr_matrix, n_components: int = N_COMPONENTS, seed: int = 0) 
         raise InputError(
             f"LSI needs at least 3 cells and 3 peaks, found {counts.shape[0]} and {counts.shape[1]}."
         )
-    z = TruncatedSVD(n_components + 1, random_state=seed).fit_transform(tfidf(counts))[:, 1:]
+    z = _svd(n_components, seed).fit_transform(tfidf(counts))[:, 1:]
     return z.astype(np.float32)
+
+
+def _svd(n_components: int, seed: int) -> Any:
+    """For one component more: the first one is depth."""
+    from sklearn.decomposition import TruncatedSVD  # takes a second, and few runs need it
+
+    return TruncatedSVD(n_components + 1, random_state=seed)

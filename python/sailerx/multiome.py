@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+import torch
+import torch.nn.functional as F
 from anndata import AnnData
 from mudata import MuData
-from sklearn.preprocessing import normalize
 
 from sailerx.config import Settings
 from sailerx.confounders import Confounders
@@ -116,7 +117,7 @@ class Multiome:
             x = replace(x, to_memory=True)
         embedding, reference = _reference(r, rna, rna_embedding, rna_layer, rows, seed, settings)
         g = np.zeros((a.n_obs, embedding.shape[1]), np.float32)
-        g[has_rna] = normalize(embedding)
+        g[has_rna] = F.normalize(torch.from_numpy(embedding)).numpy()
         depth = x.depth.astype(float)
         w, rna_depth = np.zeros(a.n_obs, np.float32), np.full(a.n_obs, np.nan)
         known = _rna_depth(mdata, rna, rna_layer, rows)

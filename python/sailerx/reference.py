@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.decomposition import PCA
 
 from sailerx.errors import InputError
 
@@ -49,6 +48,8 @@ def rna_pca(counts: sp.csr_matrix, seed: int = 0, *, denoise: bool = True) -> np
             f"PCA of RNA needs at least two cells and two genes that vary; found {x.shape[0]} cells and {x.shape[1]} such "
             "genes. Name an embedding with `rna_embedding`."
         )
+    from sklearn.decomposition import PCA  # takes a second, and many runs name a reference
+
     pca = PCA(n_components, svd_solver="arpack", random_state=seed)
     g: np.ndarray = pca.fit_transform(x)
     if not denoise:
