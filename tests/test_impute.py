@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ import scipy.sparse as sp
 import torch
 
 import sailerx
-from data import TINY, files_below, paired, with_part, write
+from data import TINY, files_below, paired, peak_mb, with_part, write
 from sailerx import InputError, choosing, impute, infer, sinks
 from sailerx.cli import main
 from sailerx.config import make_settings
@@ -456,9 +455,9 @@ def stream(source: str, out: str, n_peaks: int) -> None:
     """Runs in a process of its own: print the MB of memory before and at most."""
     model = big_model(n_peaks)
     backed = ad.read_h5ad(source, backed="r")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mb()
     model.impute(backed, out=out)
-    print(before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(before, peak_mb())
 
 
 def peak_memory(folder: Path, n_cells: int, n_peaks: int, ending: str = "h5ad") -> float:

@@ -5,8 +5,11 @@
 #' @importFrom rlang %||%
 NULL
 
-# Elements written at a time: 32 MB of doubles.
-H5_BLOCK <- 4e6L
+# Elements written at a time: 2 MB of doubles.
+H5_BLOCK <- 2.5e5L
+
+# Blocks that may lie about before they are collected.
+H5_BLOCKS_KEPT <- 4L
 
 # Room that mudata leaves before the HDF5 data for its one-line text header.
 H5_USERBLOCK <- 512L
@@ -106,10 +109,17 @@ h5_write <- function(parent, name, value, scalar = FALSE, as = NULL, gzip = 0L) 
   node
 }
 
+# hdf5r's own `write` takes the places as a vector of indices, which is as large again as the values. R, left alone,
+# would let the blocks pile up until they are as large as the object.
 h5_write_blocks <- function(node, value) {
-  for (first in seq(1, by = H5_BLOCK, length.out = ceiling(length(value) / H5_BLOCK))) {
-    block <- first:min(first + H5_BLOCK - 1, length(value))
-    node$write(args = list(block), value = value[block])
+  space <- node$get_space()
+  for (i in seq_len(ceiling(length(value) / H5_BLOCK))) {
+    first <- (i - 1) * H5_BLOCK + 1
+    size <- min(H5_BLOCK, length(value) - first + 1)
+    space$select_hyperslab(start = first, count = size)
+    block <- value[seq(first, length.out = size)]
+    node$write_low_level(block, mem_type = h5_type(block), mem_space = hdf5r::H5S$new("simple", dims = size), file_space = space)
+    if (i %% H5_BLOCKS_KEPT == 0) gc(full = FALSE)
   }
 }
 

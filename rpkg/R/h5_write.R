@@ -73,15 +73,9 @@ write_csr <- function(parent, name, matrix, gzip = 0L) {
   write_array(node, "indptr", matrix@p)
 }
 
-# Whole numbers below 2^24 are exact in single precision, so counts take half the space.
+# Whole numbers below 2^24 are exact in single precision, so counts take half the space. Nothing here copies `x`.
 fits_float32 <- function(x) {
-  for (first in seq(1, by = H5_BLOCK, length.out = ceiling(length(x) / H5_BLOCK))) {
-    block <- x[first:min(first + H5_BLOCK - 1, length(x))]
-    if (anyNA(block) || any(block != trunc(block)) || any(abs(block) >= 2^24)) {
-      return(FALSE)
-    }
-  }
-  TRUE
+  rlang::is_integerish(x, finite = TRUE) && (!length(x) || (min(x) > -2^24 && max(x) < 2^24))
 }
 
 # A nested list of scalars, vectors, data frames and lists becomes groups and datasets; NULL entries are left out.

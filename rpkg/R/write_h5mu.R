@@ -340,7 +340,7 @@ write_layers <- function(node, assay, name, options) {
 # One layer as a dgCMatrix with every feature and cell of the assay (features x cells).
 layer_matrix <- function(assay, layer, name) {
   matrix <- if (layer %in% SeuratObject::Layers(assay)) {
-    SeuratObject::LayerData(assay, layer = layer)
+    one_layer(assay, layer)
   } else {
     joined_layers(assay, layer_parts(assay, layer))
   }
@@ -352,6 +352,22 @@ layer_matrix <- function(assay, layer, name) {
     ))
   }
   as_dgCMatrix(matrix)
+}
+
+# What LayerData() gives, which always copies; where it would be the stored matrix, it is taken as it is stored, without
+# names.
+one_layer <- function(assay, layer) {
+  stored <- if (inherits(assay, "Assay5")) methods::slot(assay, "layers")[[layer]]
+  if (inherits(stored, "dgCMatrix") && all(dim(stored) == dim(assay)) && has_order_of(assay, layer)) {
+    return(stored)
+  }
+  SeuratObject::LayerData(assay, layer = layer)
+}
+
+# Are the features and cells of a layer those of the assay, in the same order?
+has_order_of <- function(assay, layer) {
+  identical(SeuratObject::Features(assay, layer = layer), rownames(assay)) &&
+    identical(SeuratObject::Cells(assay, layer = layer), colnames(assay))
 }
 
 # The parts beside each other, in the order of the assay's cells; features that a part lacks are 0 there. Other than
