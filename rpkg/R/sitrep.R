@@ -26,7 +26,8 @@ sailerx_sitrep <- function(python = NULL) {
 
 r_versions <- function() {
   packages <- c("sailerx", "SeuratObject", "Seurat", "Signac", "hdf5r", "reticulate")
-  version <- function(package) if (rlang::is_installed(package)) as.character(utils::packageVersion(package)) else NA_character_
+  # asked without loading any of them, which takes seconds
+  version <- function(package) if (nzchar(system.file(package = package))) as.character(utils::packageVersion(package)) else NA_character_
   c(R = as.character(getRversion()), vapply(packages, version, character(1)))
 }
 
