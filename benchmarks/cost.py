@@ -11,9 +11,10 @@ STATUS = Path("/proc/self/status")
 def peak_mb() -> float:
     """Largest memory of this process so far, in MB.
 
-    Where there is no /proc, as on macOS, it may be that of the parent when it started this process.
+    `getrusage` starts from the memory of the parent that forked this process, so it stands in only where there is no /proc:
+    on macOS, where it counts bytes.
     """
     if STATUS.exists():
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import warnings
 from pathlib import Path
 from typing import Any
@@ -111,12 +110,3 @@ def unit_rows(x: np.ndarray) -> bool:
 def dense(x: Accessibility) -> np.ndarray:
     """X of all cells, whether in memory or in its file."""
     return x.read().toarray()
-
-
-def peak_mb() -> float:
-    """Largest memory of this process so far, in MB. `getrusage` would count that of the process it was forked from."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS: bytes
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024

@@ -17,9 +17,10 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from cost import peak_mb
 
 import sailerx
-from data import TINY, files_below, paired, peak_mb, with_part, write
+from data import TINY, files_below, paired, with_part, write
 from sailerx import InputError, choosing, impute, infer, sinks
 from sailerx.cli import main
 from sailerx.config import make_settings
@@ -465,7 +466,7 @@ def peak_memory(folder: Path, n_cells: int, n_peaks: int, ending: str = "h5ad") 
     source, out = folder / f"in{n_cells}.h5ad", folder / f"out{n_cells}.{ending}"
     write_cells(source, n_cells, n_peaks)
     code = f"import test_impute; test_impute.stream({str(source)!r}, {str(out)!r}, {n_peaks})"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", "-c", code]
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
     assert answer.returncode == 0, answer.stderr

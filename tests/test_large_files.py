@@ -25,7 +25,7 @@ pytestmark = pytest.mark.full
 
 RUN = """
 import sys, sailerx
-from data import peak_mb
+from cost import peak_mb
 from sailerx import on_disk
 on_disk.ONES_PER_BUFFER = 2**22  # both files fill several buffers
 sizes = {"max_epochs": 1, "n_hidden": 8, "n_chrom": 4}
@@ -53,7 +53,7 @@ def peak_memory(path: Path, how: str) -> float:
 
 def alone(code: str, *arguments: object) -> str:
     """What the code prints, in a process of its own on one thread."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
     assert answer.returncode == 0, answer.stderr
@@ -74,7 +74,7 @@ def test_memory_grows_by_four_bytes_per_open_peak_or_not_at_all(tmp_path: Path) 
 
 FIT = """
 import sys
-from data import peak_mb
+from cost import peak_mb
 from sailerx.cli import main
 main(["fit", sys.argv[1], "-o", sys.argv[2], "--preset", sys.argv[3], "--max-epochs", "1", "--progress", "none"])
 print(peak_mb())

@@ -34,6 +34,7 @@ from sailerx.on_disk import Accessibility, PeaksOnDisk
 from sailerx.opening import Cells, is_path, opened
 from sailerx.peaks import peak_table
 from sailerx.progress import Style, make_progress
+from sailerx.ranks import Ranks
 from sailerx.suspicions import suspicions
 from sailerx.train import sampler_of, train
 from sailerx.versions import versions
@@ -508,7 +509,6 @@ def fit(
     """
     settings = make_settings(preset, max_epochs=max_epochs, **options)
     ranks = distributed.join(pick_device(device), devices, nodes)
-    where = ranks.device
     _refuse_in_memory(mdata, backed, ranks.world_size)
     about: dict[str, Any] = {
         "rna_embedding": rna_embedding,
@@ -527,11 +527,7 @@ def fit(
         n_steps = sampler_of(data, settings, seed).n_steps
         settings = settings.for_data(n_steps, hybrid=not data.has_rna.all())
         shown = make_progress(progress if ranks.is_first else "none", settings.n_epochs)
-        several = f"{ranks.world_size} × " if ranks.world_size > 1 else ""
-        shown.start(
-            f"training on {several}{where.type} ({torch.get_num_threads()} threads): {data.n_cells:,} cells × {data.n_peaks:,} peaks, "
-            f"{settings.n_epochs} epochs"
-        )
+        shown.start(_headline(data, settings, ranks))
 
         def checkpoints_of_run() -> Checkpoints | None:
             if checkpoint is None:
@@ -541,12 +537,31 @@ def fit(
 
         checkpoints = ranks.from_first(checkpoints_of_run)
         vae, history = train(
-            data, settings, seed=seed, device=where, progress=shown, checkpoints=checkpoints, ranks=ranks
+            data,
+            settings,
+            seed=seed,
+            device=ranks.device,
+            progress=shown,
+            checkpoints=checkpoints,
+            ranks=ranks,
         )
-    record = about | {
-        "preset": preset,
+    record = about | {"preset": preset} | _circumstances(data, ranks)
+    return Model(vae, settings, data.peaks, data.confounders, history, record)
+
+
+def _headline(data: Multiome, settings: Settings, ranks: Ranks) -> str:
+    several = f"{ranks.world_size} × " if ranks.world_size > 1 else ""
+    return (
+        f"training on {several}{ranks.device.type} ({torch.get_num_threads()} threads): {data.n_cells:,} cells × "
+        f"{data.n_peaks:,} peaks, {settings.n_epochs} epochs"
+    )
+
+
+def _circumstances(data: Multiome, ranks: Ranks) -> dict[str, Any]:
+    """What a run's record says of its data and machine."""
+    return {
         "backed": isinstance(data.x, PeaksOnDisk) and not data.x.to_memory,
-        "device": where.type,
+        "device": ranks.device.type,
         "threads": torch.get_num_threads(),
         "processes": ranks.world_size,
         "reference": data.reference,
@@ -554,7 +569,6 @@ def fit(
         "n_peaks": data.n_peaks,
         "versions": versions(),
     }
-    return Model(vae, settings, data.peaks, data.confounders, history, record)
 
 
 def _refuse_in_memory(mdata: object, backed: bool, n_processes: int = 1) -> None:

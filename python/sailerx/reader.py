@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
-class _Streamed:
+class _Streamed(ABC):
     """A 0/1 matrix of cells × peaks elsewhere, with the methods of `SparseRows`."""
 
     x: Any
@@ -46,8 +47,9 @@ class _Streamed:
                 rows = group.pop(0).to(self.device)
                 yield rows.take(torch.arange(len(rows.indptr) - 1, device=self.device))
 
+    @abstractmethod
     def _groups(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[list[SparseRows]]:
-        raise NotImplementedError
+        """The cells of the mini-batches, in the host's memory, some mini-batches at a time."""
 
 
 @dataclass(frozen=True)
