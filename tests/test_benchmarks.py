@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+import scoring
 
 from data import paired, write
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="module")
-def scoring() -> ModuleType:
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return importlib.import_module("scoring")
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
 
 
 def quality(*arguments: object) -> str:
@@ -58,14 +48,14 @@ def test_rows_are_computed_once_and_become_a_table_on_the_page(tmp_path: Path) -
     assert "old" not in page.read_text(encoding="utf-8")
 
 
-def test_held_out_cells_are_one_in_five_and_differ_by_seed(scoring: ModuleType) -> None:
+def test_held_out_cells_are_one_in_five_and_differ_by_seed() -> None:
     cells = scoring.held_out(60, 0)
     assert cells.sum() == 12
     assert (cells == scoring.held_out(60, 0)).all()
     assert (cells != scoring.held_out(60, 1)).any()
 
 
-def test_vote_of_listed_neighbors_matches_a_classifier_on_the_embedding(scoring: ModuleType) -> None:
+def test_vote_of_listed_neighbors_matches_a_classifier_on_the_embedding() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(["a", "b", "c"], 20)
     z = rng.normal(size=(60, 3)) + 1.5 * (labels == "a")[:, None]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
-from types import ModuleType
 
+import imputation as bench
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -17,15 +15,6 @@ from data import paired, write
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return importlib.import_module("imputation")
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
-
-
 def cells(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Values with ties, removed ones, ones that were seen; 80 cells × 4 peaks."""
     rng = np.random.default_rng(seed)
@@ -33,7 +22,7 @@ def cells(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rng.integers(0, 6, (80, 4)).astype(np.float32), state == 1, state == 2
 
 
-def test_auroc_is_that_of_the_cells_in_which_the_peak_was_not_seen(bench: ModuleType) -> None:
+def test_auroc_is_that_of_the_cells_in_which_the_peak_was_not_seen() -> None:
     value, there, seen = cells()
     expected = [roc_auc_score(there[~seen[:, j], j], value[~seen[:, j], j]) for j in range(4)]
     np.testing.assert_allclose(bench.aurocs([value], [there], [seen]), expected)
@@ -41,7 +30,7 @@ def test_auroc_is_that_of_the_cells_in_which_the_peak_was_not_seen(bench: Module
     np.testing.assert_allclose(bench.aurocs([constant], [there], [seen]), 0.5)
 
 
-def test_auroc_within_strata_counts_pairs_of_the_same_stratum(bench: ModuleType) -> None:
+def test_auroc_within_strata_counts_pairs_of_the_same_stratum() -> None:
     value, there, seen = cells()
     stratum = np.arange(80) % 3
     won, pairs = np.zeros(4), np.zeros(4)
@@ -54,7 +43,7 @@ def test_auroc_within_strata_counts_pairs_of_the_same_stratum(bench: ModuleType)
     np.testing.assert_allclose(bench.aurocs(*parts), won / pairs)
 
 
-def test_a_quarter_of_the_open_peaks_is_removed_and_none_lost(bench: ModuleType, tmp_path: Path) -> None:
+def test_a_quarter_of_the_open_peaks_is_removed_and_none_lost(tmp_path: Path) -> None:
     whole, train, removed = bench.prepare(write(paired(), tmp_path / "in.h5mu"), tmp_path, 0)
     opened = sp.csr_matrix(whole["atac"].X) > 0
     left = sp.csr_matrix(train["atac"].X)
