@@ -19,6 +19,7 @@ from sailerx.config import Settings, make_settings
 from sailerx.in_memory import PeaksInMemory
 from sailerx.minibatch import OpenPeaks, SparseRows
 from sailerx.multiome import Multiome
+from sailerx.objective import Minibatch, OnDevice
 from sailerx.on_disk import Accessibility
 
 #: options of a run that takes a moment
@@ -89,7 +90,12 @@ def tiny_settings(preset: str = "default", **options: Any) -> Settings:
 
 def open_peaks(x: Tensor) -> OpenPeaks:
     """A dense 0/1 matrix as the network takes it."""
-    return SparseRows.of(PeaksInMemory.of(sp.csr_matrix(x.numpy())), x.device).take(torch.arange(len(x)))
+    return SparseRows.of(PeaksInMemory.of(sp.csr_matrix(x.numpy()))).take(torch.arange(len(x)))
+
+
+def minibatch_of(cells: OnDevice, rows: Tensor) -> Minibatch:
+    """The mini-batch of these cells."""
+    return next(cells.minibatches([rows]))
 
 
 def named_peaks(names: list[str]) -> pd.DataFrame:

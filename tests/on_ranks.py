@@ -13,7 +13,7 @@ import torch
 
 import sailerx
 import sailerx.train
-from data import TINY, multiome, paired, tiny_settings, with_part
+from data import TINY, minibatch_of, multiome, paired, tiny_settings, with_part
 from sailerx import distributed, on_disk
 from sailerx.early_stopping import Watch
 from sailerx.minibatch import random_peaks
@@ -23,8 +23,9 @@ from sailerx.objective import OnDevice, minibatch_loss
 from sailerx.on_disk import PeaksOnDisk
 from sailerx.progress import Silent
 from sailerx.ranks import ALONE, Ranks
+from sailerx.run import Run
 from sailerx.schedules import LossWeights
-from sailerx.train import Run, train
+from sailerx.train import train
 
 CPU = torch.device("cpu")
 #: options of the runs that are compared
@@ -57,7 +58,7 @@ def step(data: Multiome, rows: torch.Tensor, ranks: Ranks = ALONE) -> dict[str, 
     peaks = random_peaks(data.n_peaks, 0.5, noise)
     cells = OnDevice.from_multiome(data, CPU, ranks)
     weights = LossWeights(1.0, 1.0, 0.5, 0.3, 100.0, True)
-    loss, terms = minibatch_loss(vae, cells.minibatch(rows), weights, noise, peaks, (0.5, 0.5))
+    loss, terms = minibatch_loss(vae, minibatch_of(cells, rows), weights, noise, peaks, (0.5, 0.5))
     loss.backward()
     ranks.average_gradients(vae, peaks)
     watch = Watch.over(data, cells, tiny_settings(held_out_share=0.4), 0.5, 0)

@@ -10,7 +10,7 @@ import torch
 
 import sailerx
 from data import TINY, multiome, paired
-from sailerx import InputError, device, objective, train
+from sailerx import InputError, device, objective, steps
 from sailerx.minibatch import SparseRows
 from sailerx.objective import rows_of
 from sailerx.reader import HostRows
@@ -90,7 +90,7 @@ def test_a_step_that_does_not_fit_ends_training_with_that_message(monkeypatch: p
     def too_large(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(train, "minibatch_loss", too_large)
+    monkeypatch.setattr(steps, "minibatch_loss", too_large)
     with_memory(monkeypatch, 10**9, 10**9)
     size = TINY.get("minibatch_size", 60)
     with pytest.raises(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import sailerx
-from data import TINY, multiome, paired, tiny_settings
+from data import TINY, minibatch_of, multiome, paired, tiny_settings
 from sailerx.early_stopping import Watch, held_out
 from sailerx.minibatch import Sampler
 from sailerx.model import VAE
@@ -67,7 +67,7 @@ def test_watched_loss_is_that_of_the_end_of_the_run() -> None:
     assert watch.weights == LossWeights(**end._asdict())
     rows = torch.from_numpy(np.flatnonzero(held_out(60, 0.25, 0)))
     noise = torch.Generator().manual_seed(0)
-    expected = minibatch_loss(vae, cells.minibatch(rows), end, noise)[0].item()
+    expected = minibatch_loss(vae, minibatch_of(cells, rows), end, noise)[0].item()
     assert watch.loss(vae) == pytest.approx(expected, rel=1e-6)
     assert vae.training  # ready for the next epoch
 

@@ -108,17 +108,3 @@ def test_local_loss_ignores_rotation_and_length_of_the_embedding() -> None:
     w = torch.ones(6, dtype=torch.float64)
     assert losses.local_loss(g, stretched, w).item() == pytest.approx(0, abs=1e-25)
     assert losses.local_loss(g, stretched.flip(0), w).item() > 0.01
-
-
-def test_local_loss_of_no_cells_is_zero_and_passes_no_gradient() -> None:
-    mean = torch.zeros(0, 3, requires_grad=True)
-    loss = losses.local_loss(torch.zeros(0, 5), mean, torch.zeros(0))
-    loss.backward()
-    assert loss.item() == 0
-    assert mean.grad is not None
-
-
-def test_shapes_that_do_not_fit_are_refused_while_testing(posterior: tuple[Tensor, Tensor]) -> None:
-    mean, std = posterior
-    with pytest.raises(Exception, match="[Tt]ype-check"):
-        losses.pairwise_kl(mean, std[:, :2])

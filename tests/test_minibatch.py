@@ -29,7 +29,7 @@ def sampler(n_cells: int, size: int) -> Sampler:
 
 
 def rows_of(x: sp.csr_matrix) -> SparseRows:
-    return SparseRows.of(PeaksInMemory.of(x), torch.device("cpu"))
+    return SparseRows.of(PeaksInMemory.of(x))
 
 
 @pytest.mark.parametrize("density", [0.0, 0.2, 1.0])

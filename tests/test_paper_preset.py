@@ -32,6 +32,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from data import minibatch_of
 from sailerx import objective
 from sailerx.config import PAPER
 from sailerx.in_memory import PeaksInMemory
@@ -158,13 +159,13 @@ def loss_of(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[
     monkeypatch.setattr(
         objective, "sample", lambda posterior, *_: posterior.mean + posterior.stddev * given["noise"]
     )
-    x = SparseRows.of(PeaksInMemory.of(sp.csr_matrix(given["x"].numpy())), torch.device("cpu"))
+    x = SparseRows.of(PeaksInMemory.of(sp.csr_matrix(given["x"].numpy())))
     cells = objective.OnDevice(x, given["g"], given["c"], given["w"], torch.ones(M, dtype=torch.bool))
 
     def loss(phase: str) -> tuple[Tensor, list[Tensor]]:
         settings = replace(SETTINGS, gamma=0.0) if phase.endswith("no alignment") else SETTINGS
         weights = loss_weights(PHASES[phase], settings, BLOCKS[-1][1])
-        return objective.minibatch_loss(vae, cells.minibatch(torch.arange(M)), weights, torch.Generator())
+        return objective.minibatch_loss(vae, minibatch_of(cells, torch.arange(M)), weights, torch.Generator())
 
     return loss
 

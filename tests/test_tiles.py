@@ -59,7 +59,7 @@ def test_half_precision_is_close(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("peak_share", [1.0, 0.5])
 def test_a_run_on_tiles_is_the_run_without(monkeypatch: pytest.MonkeyPatch, peak_share: float) -> None:
-    monkeypatch.setattr("sailerx.train.FEWEST_PEAKS", 1)
+    monkeypatch.setattr("sailerx.steps.FEWEST_PEAKS", 1)
     settings = tiny_settings(peak_share=peak_share)
 
     def history() -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from data import multiome, paired, tiny_settings, with_part
+from data import minibatch_of, multiome, paired, tiny_settings, with_part
 from sailerx.model import VAE
 from sailerx.multiome import Multiome
 from sailerx.objective import TERMS, OnDevice, minibatch_loss
@@ -95,7 +95,10 @@ def minibatch(weights: LossWeights) -> tuple[float, list[float], dict[str, Any]]
     vae = VAE(data.blocks, data.c.shape[1], 5, 8, 4, torch.Generator().manual_seed(0)).eval()
     rows = torch.arange(0, 60, 3)
     loss, terms = minibatch_loss(
-        vae, OnDevice.from_multiome(data, CPU).minibatch(rows), weights, torch.Generator().manual_seed(1)
+        vae,
+        minibatch_of(OnDevice.from_multiome(data, CPU), rows),
+        weights,
+        torch.Generator().manual_seed(1),
     )
     return loss.item(), [term.item() for term in terms], {"data": data, "vae": vae, "rows": rows}
 
@@ -132,7 +135,9 @@ def test_reconstruction_from_a_share_of_peaks_is_right_on_average() -> None:
 
     def reconstruction(peaks: torch.Tensor | None) -> float:
         noise = torch.Generator().manual_seed(1)
-        return minibatch_loss(used["vae"], cells.minibatch(used["rows"]), weights, noise, peaks)[1][0].item()
+        return minibatch_loss(used["vae"], minibatch_of(cells, used["rows"]), weights, noise, peaks)[1][
+            0
+        ].item()
 
     order = torch.randperm(90, generator=torch.Generator().manual_seed(2))
     parts = [reconstruction(part.sort().values) for part in order.split(30)]
@@ -145,7 +150,7 @@ def test_thinned_cells_are_encoded_from_what_is_left_and_explained_in_full() -> 
     used = minibatch(weights)[2]
     cells, vae, rows = OnDevice.from_multiome(used["data"], CPU), used["vae"], used["rows"]
     noise, again = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
-    found = minibatch_loss(vae, cells.minibatch(rows), weights, noise, thinning=(0.5, 0.3))[1][0].item()
+    found = minibatch_loss(vae, minibatch_of(cells, rows), weights, noise, thinning=(0.5, 0.3))[1][0].item()
     x = cells.x.take(rows)
     q = vae.encode(x.thinned(0.5, 0.3, again))
     z = q.mean + q.stddev * torch.randn(q.mean.shape, generator=again)
@@ -155,7 +160,7 @@ def test_thinned_cells_are_encoded_from_what_is_left_and_explained_in_full() -> 
 
 
 def test_run_on_a_share_of_the_peaks_is_seeded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sailerx.train.FEWEST_PEAKS", 1)
+    monkeypatch.setattr("sailerx.steps.FEWEST_PEAKS", 1)
     assert same(run(peak_share=0.5)[0], run(peak_share=0.5)[0])
     assert not same(run(peak_share=0.5)[0], run()[0])
 
@@ -174,11 +179,30 @@ def test_cells_without_rna_have_no_alignment_but_all_else() -> None:
     weights = loss_weights(30.0, tiny_settings(), 90)
     noise = torch.Generator().manual_seed(0)
     with_rna, without = (
-        minibatch_loss(vae, cells.minibatch(rows), weights, noise)[1] for rows in torch.arange(60).split(30)
+        minibatch_loss(vae, minibatch_of(cells, rows), weights, noise)[1]
+        for rows in torch.arange(60).split(30)
     )
     assert with_rna[3] > 0
     assert without[3] == 0
     assert without[0] > 0
+
+
+@pytest.mark.filterwarnings("ignore:.*trained without alignment:UserWarning")
+@pytest.mark.parametrize("weighted", [True, False])
+def test_alignment_is_the_mean_over_pairs_of_cells_with_rna(weighted: bool) -> None:
+    mdata = paired()
+    data = multiome(with_part(mdata, rna=mdata["rna"][:30].copy()))
+    cells = OnDevice.from_multiome(data, CPU)
+    vae = VAE(data.blocks, data.c.shape[1], 5, 8, 4, torch.Generator().manual_seed(0)).eval()
+    weights, noise = LossWeights(1.0, 1.0, 0.0, 0.0, 1.0, weighted), torch.Generator().manual_seed(0)
+    rows = torch.tensor([3, 40, 8, 21, 55, 59, 30])
+    found = minibatch_loss(vae, minibatch_of(cells, rows), weights, noise)[1][3].item()
+    mean = vae.encode(cells.x.take(rows)).mean[data.has_rna[rows]]
+    own = rows[rows < 30]
+    g, w = torch.from_numpy(data.g[own]), torch.from_numpy(data.w[own]) if weighted else torch.ones(3)
+    cosine = torch.cosine_similarity
+    difference = cosine(g[:, None], g[None], dim=-1) - cosine(mean[:, None], mean[None], dim=-1)
+    assert found == pytest.approx((w[:, None] * w[None] * difference**2).mean().item(), rel=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:.*trained without alignment:UserWarning")

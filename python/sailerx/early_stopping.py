@@ -44,12 +44,12 @@ class Watch:
             return None
         full = dataclasses.replace(settings, kl_cycle_epochs=0)
         weights = loss_weights(float(settings.n_epochs), full, data.n_peaks)
-        return cls(cells, rows.to(cells.w.device), weights, peak_share, settings, seed)
+        return cls(cells, rows, weights, peak_share, settings, seed)
 
     @torch.no_grad()
     def loss(self, vae: VAE) -> float:
         """Loss of the held-out cells, with the same peaks and noise each time."""
-        noise = torch.Generator(self.rows.device).manual_seed(self.seed)
+        noise = torch.Generator(self.cells.w.device).manual_seed(self.seed)
         peaks = random_peaks(self.cells.x.n_peaks, self.peak_share, noise)
         vae.eval()
         parts = self.rows.split(self.settings.minibatch_size)

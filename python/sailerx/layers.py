@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sailerx import tiles
 from sailerx.kernels import different_rows, prelu, sum_of_rows
 from sailerx.minibatch import OpenPeaks
-from sailerx.tiles import TiledSumOfRows, Tiles
+from sailerx.tiles import TiledSumOfRows, tiles_of
 
 #: start and end (exclusive) of each chromosome's peaks among the columns of x
 Blocks = tuple[tuple[int, int], ...]
@@ -65,12 +65,12 @@ class PeaksToChromosomes(nn.Module):
         """Block-diagonal product of x and the weights: per cell and chromosome the sum of its open peaks' weights."""
         K = len(self.blocks)
         if tiles.wanted(self.weight):
-            h = TiledSumOfRows.apply(self.weight, x, Tiles.of(self.chrom_of, K), K)
+            h = TiledSumOfRows.apply(self.weight, x, tiles_of(self.chrom_of, K), K)
         else:
             bag = x.cell * K + self.chrom_of[x.peak]
             h = sum_of_rows(self.weight, x.peak, bag, x.n_cells * K).view(x.n_cells, K, self.weight.shape[1])
         if self.share:
-            h = h * (1000 / torch.bincount(x.cell, minlength=x.n_cells).clamp(min=1))[:, None, None]
+            h = h * (1000 / x.depth.clamp(min=1))[:, None, None]
         return h + self.bias
 
 

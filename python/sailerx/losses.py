@@ -56,10 +56,8 @@ def local_loss(
 ) -> Float[Tensor, ""]:
     """L_Local: how far cell-to-cell cosine similarities of the RNA reference and of the ATAC posterior disagree.
 
-    The mean over all ordered pairs (i, j) of cells of w_i w_j (cos(g_i, g_j) - cos(mean_i, mean_j))²; 0 for no cells.
+    The mean over all ordered pairs (i, j) of cells of w_i w_j (cos(g_i, g_j) - cos(mean_i, mean_j))².
     """
-    if len(g) == 0:
-        return mean.sum() * 0
     g, mean = F.normalize(g, dim=1), F.normalize(mean, dim=1)
     difference = g @ g.T - mean @ mean.T
     return (w[:, None] * w[None, :] * difference**2).mean()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -23,13 +23,17 @@ class OpenPeaks:
     n_cells: int
     n_peaks: int
 
+    @property
+    def depth(self) -> Int[Tensor, " cells"]:
+        """Open peaks of each cell."""
+        return torch.bincount(self.cell, minlength=self.n_cells)
+
     def only(self, peaks: Int[Tensor, " some"]) -> OpenPeaks:
         """x of some peaks, given by ascending position; they are numbered anew."""
-        new = torch.full((self.n_peaks,), -1, device=peaks.device)
+        new = torch.full((self.n_peaks + 1,), -1, device=peaks.device)
         new[peaks] = torch.arange(len(peaks), device=peaks.device)
         peak = new[self.peak]
-        kept = peak >= 0
-        return OpenPeaks(self.cell[kept], peak[kept], self.n_cells, len(peaks))
+        return replace(self, peak=peak, n_peaks=len(peaks))._where(peak >= 0)
 
     def thinned(
         self, cells: float, kept: float, generator: torch.Generator, part: Part | None = None
@@ -42,13 +46,17 @@ class OpenPeaks:
         whole = torch.rand(part.n_cells, generator=generator, device=device)[part.cell] >= cells
         stays = torch.rand(part.n_ones, generator=generator, device=device)[part.one] < kept
         stays |= whole[self.cell]
-        return OpenPeaks(self.cell[stays], self.peak[stays], self.n_cells, self.n_peaks)
+        return self._where(stays)
+
+    def _where(self, there: Bool[Tensor, " ones"]) -> OpenPeaks:
+        """Some of the ones."""
+        return replace(self, cell=self.cell[there], peak=self.peak[there])
 
     def dense(self) -> Float[Tensor, "cells peaks"]:
         """The same as a matrix of 0. and 1."""
-        x = torch.zeros(self.n_cells, self.n_peaks, device=self.peak.device)
+        x = torch.zeros(self.n_cells, self.n_peaks + 1, device=self.peak.device)
         x[self.cell, self.peak] = 1.0
-        return x
+        return x[:, :-1]
 
 
 @dataclass(frozen=True)
@@ -94,38 +102,33 @@ class Shard:
 
 @dataclass(frozen=True)
 class SparseRows:
-    """A 0/1 matrix of cells × peaks on a device, as the positions of its ones (CSR without data)."""
+    """A 0/1 matrix of cells × peaks in memory, as the positions of its ones (CSR without data).
+
+    `sailerx.padded.PaddedRows` is the same on a GPU.
+    """
 
     indptr: Int[Tensor, " cells_plus_1"]
     indices: Int[Tensor, " ones"]
     n_peaks: int
 
     @classmethod
-    def of(cls, x: PeaksInMemory, device: torch.device) -> SparseRows:
-        """The same on the device; not a copy where that is the CPU."""
+    def of(cls, x: PeaksInMemory) -> SparseRows:
+        """The same, not a copy."""
         indices = np.require(x.indices, requirements="W")  # PyTorch has no arrays that cannot be written
-        return cls(torch.from_numpy(x.indptr).to(device), torch.from_numpy(indices).to(device), x.n_peaks)
-
-    def to(self, device: torch.device) -> SparseRows:
-        """The same on a device."""
-        return SparseRows(self.indptr.to(device), self.indices.to(device), self.n_peaks)
+        return cls(torch.from_numpy(x.indptr), torch.from_numpy(indices), x.n_peaks)
 
     def minibatches(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[OpenPeaks]:
         """The open peaks of one mini-batch after the other."""
-        return (self.take(rows.to(self.indptr.device)) for rows in batches)
+        return map(self.take, batches)
 
     def take(self, rows: Int[Tensor, " rows"]) -> OpenPeaks:
         """The open peaks of these cells."""
         start = self.indptr[rows]
         length = self.indptr[rows + 1] - start
-        cell = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), length)
-        if not rows.is_cuda:  # a CPU copies runs, a GPU has a thread for each number
-            runs = zip(start.tolist(), (start + length).tolist(), strict=True)
-            peak = torch.cat([self.indices[:0], *(self.indices[a:b] for a, b in runs)])
-            return OpenPeaks(cell, peak.long(), len(rows), self.n_peaks)
-        first = torch.cumsum(length, dim=0) - length  # where each row's entries start in the gathered list
-        within = torch.arange(len(cell), device=rows.device) - first[cell]
-        return OpenPeaks(cell, self.indices[start[cell] + within].long(), len(rows), self.n_peaks)
+        cell = torch.repeat_interleave(torch.arange(len(rows)), length)
+        runs = zip(start.tolist(), (start + length).tolist(), strict=True)
+        peak = torch.cat([self.indices[:0], *(self.indices[a:b] for a, b in runs)])
+        return OpenPeaks(cell, peak.long(), len(rows), self.n_peaks)
 
 
 def random_peaks(n_peaks: int, share: float, generator: torch.Generator) -> Int[Tensor, " some"] | None:
@@ -133,7 +136,13 @@ def random_peaks(n_peaks: int, share: float, generator: torch.Generator) -> Int[
     if share >= 1:
         return None
     n_some = max(1, round(share * n_peaks))
-    return torch.randperm(n_peaks, generator=generator, device=generator.device)[:n_some].sort().values
+    shuffled = _shuffled_on_gpu if generator.device.type == "cuda" else torch.randperm
+    return shuffled(n_peaks, generator=generator)[:n_some].sort().values
+
+
+def _shuffled_on_gpu(n: int, generator: torch.Generator) -> Int[Tensor, " n"]:
+    """0 to n - 1 in random order, by operations that a GPU can record and repeat."""
+    return torch.rand(n, generator=generator, device=generator.device).argsort()
 
 
 @dataclass(frozen=True)

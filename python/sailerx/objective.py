@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sailerx import losses
+from sailerx import losses, padded
 from sailerx.device import holds
 from sailerx.minibatch import OpenPeaks, Part, Shard, SparseRows
 from sailerx.model import VAE, sample
 from sailerx.multiome import Multiome
 from sailerx.on_disk import Accessibility, PeaksOnDisk
+from sailerx.padded import PaddedRows
 from sailerx.ranks import ALONE, Ranks
 from sailerx.reader import FileRows, HostRows
 from sailerx.schedules import LossWeights
@@ -26,7 +27,7 @@ TERMS = ("reconstruction", "kl_prior", "kl_marginal", "alignment")
 
 
 #: access to x by cells: on the device, in the host's memory, or in its file
-Rows: TypeAlias = SparseRows | HostRows | FileRows
+Rows: TypeAlias = SparseRows | PaddedRows | HostRows | FileRows
 
 
 def rows_of(x: Accessibility, device: torch.device) -> Rows:
@@ -40,7 +41,8 @@ def rows_of(x: Accessibility, device: torch.device) -> Rows:
             stacklevel=2,
         )
         return HostRows(x, device)
-    return SparseRows.of(x, device)
+    rows = SparseRows.of(x)
+    return PaddedRows.of(rows, device) if padded.wanted(device) else rows
 
 
 @dataclass(frozen=True)
@@ -75,18 +77,18 @@ class OnDevice:
         return cls(rows_of(ranks.read(data.x), device), g, c, w, has_rna, ranks.shard(data.depth, device))
 
     def minibatches(self, batches: Iterable[Int[Tensor, " minibatch"]]) -> Iterator[Minibatch]:
-        """One mini-batch after the other, given the cells of each."""
+        """One mini-batch after the other, given the cells of each in the host's memory."""
         batches = list(batches)
         owned = [self.shard.own(rows) for rows in batches]
         read = self.x.minibatches([rows[own] for rows, own in zip(batches, owned, strict=True)])
         for rows, own, x in zip(batches, owned, read, strict=True):
             rows = rows.to(self.w.device)
-            part = self.shard.part(rows, own, x)
-            yield Minibatch(x, self.g[rows], self.c[rows[part.cell]], self.w[rows], self.has_rna[rows], part)
+            yield self.minibatch(rows, x, self.shard.part(rows, own, x))
 
-    def minibatch(self, rows: Int[Tensor, " minibatch"]) -> Minibatch:
-        """The mini-batch of these cells."""
-        return next(self.minibatches([rows]))
+    def minibatch(self, rows: Int[Tensor, " minibatch"], x: OpenPeaks, part: Part | None = None) -> Minibatch:
+        """The mini-batch of these cells, given on the device, and of their open peaks."""
+        part = part or Part.whole_of(x)
+        return Minibatch(x, self.g[rows], self.c[rows[part.cell]], self.w[rows], self.has_rna[rows], part)
 
 
 def minibatch_loss(
@@ -111,13 +113,11 @@ def minibatch_loss(
     mean, std = part.gathered(posterior.mean, posterior.stddev)
     z = sample(posterior, noise, part)
     shown = x if peaks is None else x.only(peaks)
-    paired = cells.has_rna
-    g, w = cells.g[paired], cells.w[paired]
     summed = part.summed(vae.reconstruction_loss(z, cells.c, shown, peaks, weights.positive_weight))
     reconstruction = summed / part.n_cells * (x.n_peaks / shown.n_peaks)
     kl_prior = losses.kl_to_prior(mean, std).mean()
     kl_marginal = losses.kl_to_marginal(mean, std)
-    alignment = losses.local_loss(g, mean[paired], w if weights.weighted_cells else torch.ones_like(w))
+    alignment = losses.local_loss(cells.g, mean, _pair_weights(cells, weights.weighted_cells))
     loss = (
         weights.reconstruction * reconstruction
         + weights.prior * kl_prior
@@ -125,3 +125,10 @@ def minibatch_loss(
         + weights.alignment * alignment
     )
     return loss, [term.detach() for term in (reconstruction, kl_prior, kl_marginal, alignment)]
+
+
+def _pair_weights(cells: Minibatch, weighted: bool) -> Float[Tensor, " cells"]:
+    """What L_Local weighs cells by: 0 without RNA, else 1 or w, and all that makes it the mean over pairs of cells with RNA."""
+    paired = cells.has_rna.to(cells.w.dtype)
+    scale = len(paired) / paired.sum().clamp(min=1)
+    return paired * scale * (cells.w if weighted else 1)

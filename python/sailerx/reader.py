@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from sailerx import on_disk
+from sailerx import on_disk, padded
 from sailerx.in_memory import PeaksInMemory
 from sailerx.minibatch import OpenPeaks, SparseRows
 from sailerx.on_disk import PeaksOnDisk
+from sailerx.padded import PaddedRows
 
 _Item = TypeVar("_Item")
 
@@ -44,8 +45,14 @@ class _Streamed(ABC):
         """The open peaks of one mini-batch after the other; a group of them is held in memory, and the next read meanwhile."""
         for group in read_ahead(self._groups(batches)):
             while group:
-                rows = group.pop(0).to(self.device)
-                yield rows.take(torch.arange(len(rows.indptr) - 1, device=self.device))
+                yield self._whole(group.pop(0))
+
+    def _whole(self, rows: SparseRows) -> OpenPeaks:
+        """All cells of a mini-batch, on the device."""
+        every = torch.arange(len(rows.indptr) - 1)
+        if padded.wanted(self.device):
+            return next(PaddedRows.of(rows, self.device).minibatches([every]))
+        return rows.take(every)
 
     @abstractmethod
     def _groups(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[list[SparseRows]]:
@@ -60,7 +67,7 @@ class HostRows(_Streamed):
 
     def _groups(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[list[SparseRows]]:
         for rows in batches:
-            yield [SparseRows.of(PeaksInMemory.of(self.x[rows.cpu().numpy()]), torch.device("cpu"))]
+            yield [SparseRows.of(PeaksInMemory.of(self.x[rows.numpy()]))]
 
 
 @dataclass(frozen=True)

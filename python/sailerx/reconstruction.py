@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sailerx import tiles
 from sailerx.minibatch import OpenPeaks
-from sailerx.tiles import TiledNLL, Tiles
+from sailerx.tiles import TiledNLL, tiles_of
 
 #: logits (cells × peaks) that are worked on at a time; two such blocks of single precision fit into 2 MB of cache
 _LOGITS_AT_ONCE = 250_000
@@ -51,7 +51,7 @@ def reconstruction_loss(
     n_chroms = h.shape[1]
     loss: Tensor
     if tiles.wanted(h):
-        loss = TiledNLL.apply(h, weight, bias, x, Tiles.of(chrom_of, n_chroms), positive_weight)
+        loss = TiledNLL.apply(h, weight, bias, x, tiles_of(chrom_of, n_chroms), positive_weight)
         return loss
     sizes = torch.bincount(chrom_of, minlength=n_chroms).tolist()
     # inside the function itself autograd is off, whether or not a gradient will be asked for

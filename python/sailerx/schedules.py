@@ -6,19 +6,24 @@ The counter ``epoch`` is a real number: 3.5 is the middle of the fourth epoch. I
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
+
+from torch import Tensor
 
 from sailerx.config import Settings, known
+
+#: while steps are recorded (`sailerx.captured`), a number on the GPU
+Number: TypeAlias = float | Tensor
 
 
 class LossWeights(NamedTuple):
     """What each term of the loss is multiplied by at one moment."""
 
-    reconstruction: float  #: per cell, on the sum over peaks
+    reconstruction: Number  #: per cell, on the sum over peaks
     positive_weight: float  #: of open peaks within the reconstruction
-    prior: float  #: a, on KL[q(z|x) || N(0, I)]
-    marginal: float  #: a · lambda, on KL[q(z|x) || q(z)]
-    alignment: float  #: gamma, on the mean over pairs of L_Local
+    prior: Number  #: a, on KL[q(z|x) || N(0, I)]
+    marginal: Number  #: a · lambda, on KL[q(z|x) || q(z)]
+    alignment: Number  #: gamma, on the mean over pairs of L_Local
     weighted_cells: bool  #: whether L_Local uses the cells' weights w
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from sailerx.minibatch import OpenPeaks
 
@@ -63,9 +64,18 @@ class Tiles:
         return values.flatten(0, 1)[self.place]
 
     def open_at(self, x: OpenPeaks) -> Int[Tensor, " ones"]:
-        """Positions of open peaks in tiles × cells × width, flattened."""
-        width, place = self.peak.shape[1], self.place[x.peak]
-        return (place // width * x.n_cells + x.cell) * width + place % width
+        """Positions of open peaks in tiles × cells × width, flattened; of padding the position behind the last."""
+        width, place = self.peak.shape[1], self.place[x.peak.clamp(max=x.n_peaks - 1)]
+        position = (place // width * x.n_cells + x.cell) * width + place % width
+        return position.masked_fill(x.peak == x.n_peaks, self.peak.numel() * x.n_cells)
+
+    def places(
+        self, n_cells: int, dtype: torch.dtype
+    ) -> tuple[Num[Tensor, "tiles cells width"], Num[Tensor, " positions"]]:
+        """Memory for a number at each place of each cell, not set; and the same flattened, with one position more for padding."""
+        n_tiles, width = self.peak.shape
+        flat = torch.empty(n_tiles * n_cells * width + 1, dtype=dtype, device=self.peak.device)
+        return flat[:-1].view(n_tiles, n_cells, width), flat
 
     def by_chrom(
         self, values: Float[Tensor, "tiles cells hidden"], n_chroms: int
@@ -74,6 +84,18 @@ class Tiles:
         exact = torch.promote_types(values.dtype, torch.float32)
         total = torch.zeros(n_chroms, *values.shape[1:], dtype=exact, device=values.device)
         return total.index_add_(0, self.chrom, values.to(exact))
+
+
+#: tiles by the tensor that they are of, for as long as it lives
+_known = WeakTensorKeyDictionary()
+
+
+def tiles_of(chrom_of: Int[Tensor, " peaks"], n_chroms: int) -> Tiles:
+    """`Tiles.of`, once for a tensor: that of all peaks is the same in each step."""
+    if chrom_of not in _known:
+        _known[chrom_of] = Tiles.of(chrom_of, n_chroms)
+    found: Tiles = _known[chrom_of]
+    return found
 
 
 def wanted(tensor: Tensor) -> bool:
@@ -91,11 +113,10 @@ class TiledSumOfRows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, x: OpenPeaks, tiles: Tiles, n_chroms: int) -> Tensor:
-        n_tiles, width = tiles.peak.shape
-        dense = torch.zeros(n_tiles * x.n_cells * width, dtype=precision(weight), device=weight.device)
-        dense[tiles.open_at(x)] = 1
-        ctx.dense, ctx.tiles = dense.view(n_tiles, x.n_cells, width), tiles
-        summed = torch.bmm(ctx.dense, tiles.spread(weight.to(dense.dtype)))
+        ctx.dense, flat = tiles.places(x.n_cells, precision(weight))
+        flat.zero_().index_fill_(0, tiles.open_at(x), 1)
+        ctx.tiles = tiles
+        summed = torch.bmm(ctx.dense, tiles.spread(weight.to(ctx.dense.dtype)))
         return tiles.by_chrom(summed, n_chroms).transpose(0, 1).to(weight.dtype)
 
     @staticmethod
@@ -120,14 +141,16 @@ class TiledNLL(torch.autograd.Function):
         low = precision(h)
         h_of, weight_of = h.transpose(0, 1).to(low)[tiles.chrom], tiles.spread(weight.to(low))
         bias_of = tiles.spread(bias.to(low), empty=_NEVER)[:, None]
-        logits = torch.baddbmm(bias_of, h_of, weight_of.transpose(1, 2))
+        logits, flat = tiles.places(x.n_cells, low)
+        torch.baddbmm(bias_of, h_of, weight_of.transpose(1, 2), out=logits)
         open_at = tiles.open_at(x)
-        at_open = logits.view(-1)[open_at].to(h.dtype)
-        loss = F.softplus(logits.to(h.dtype)).sum()
-        loss = loss + ((positive_weight - 1) * F.softplus(-at_open) - at_open).sum()
+        there, at_open = open_at < logits.numel(), flat[open_at].to(h.dtype)
+        # each term is rounded to `low`, up as often as down; their sum is not
+        loss = F.softplus(logits).sum(dtype=h.dtype)
+        of_open = (positive_weight - 1) * F.softplus(-at_open) - at_open
+        loss = loss + torch.where(there, of_open, 0).sum()
         # d/dl = sigmoid(l) - x · (1 + (p - 1) · sigmoid(-l))
-        grad = torch.sigmoid(logits)
-        flat = grad.view(-1)
+        grad = logits.sigmoid_()
         flat[open_at] -= 1 + (positive_weight - 1) * (1 - flat[open_at])
         grad_h = tiles.by_chrom(torch.bmm(grad, weight_of), h.shape[1]).transpose(0, 1)
         grad_weight = tiles.gather(torch.bmm(grad.transpose(1, 2), h_of))

@@ -7,93 +7,24 @@ from functools import partial
 
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from sailerx.captured import steps_of
 from sailerx.checkpoint import Checkpoints
 from sailerx.config import Settings
 from sailerx.device import out_of_memory
 from sailerx.early_stopping import Watch, held_out
 from sailerx.errors import InputError
-from sailerx.lsi import lsi_weights
-from sailerx.minibatch import Sampler, SparseRows, random_peaks
+from sailerx.minibatch import Sampler, SparseRows
 from sailerx.model import VAE
 from sailerx.multiome import Multiome
-from sailerx.objective import TERMS, Minibatch, OnDevice, minibatch_loss
+from sailerx.objective import TERMS, OnDevice
+from sailerx.padded import PaddedRows
 from sailerx.progress import Progress
 from sailerx.ranks import ALONE, Ranks
-from sailerx.schedules import learning_rate, loss_weights
-
-#: a step that reconstructs fewer peaks than this learns too little from them
-FEWEST_PEAKS = 1000
-
-
-class Run:
-    """What changes while a model trains: network, optimiser, random numbers, history."""
-
-    def __init__(
-        self, data: Multiome, settings: Settings, seed: int, device: torch.device, ranks: Ranks = ALONE
-    ) -> None:
-        self.order = torch.Generator().manual_seed(seed)
-        self.vae = VAE.from_settings(data.blocks, data.c.shape[1], settings, self.order)
-        if settings.start_from_frequency:
-            self.vae.to_peaks.start_from(torch.from_numpy(data.frequency))
-        if settings.start_from_lsi and ranks.is_first:  # the others are given its state
-            directions = lsi_weights(data.x, settings.n_hidden, seed)
-            self.vae.from_peaks.start_from(torch.from_numpy(directions))
-        self.vae.to(device)
-        self.noise = torch.Generator(device).manual_seed(seed)
-        self.optimizer = torch.optim.Adam(
-            self.vae.parameters(),
-            settings.learning_rate,
-            eps=settings.adam_eps,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
-        self.history: list[dict[str, float]] = []
-        #: network at the lowest loss of the held-out cells
-        self.best: dict[str, Tensor] = {}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All of it but the history."""
-        moments = {
-            f"optimizer.{i}.{name}": value
-            for i, state in self.optimizer.state_dict()["state"].items()
-            for name, value in state.items()
-        }
-        network = {f"network.{name}": value for name, value in self.vae.state_dict().items()}
-        return {
-            **network,
-            **moments,
-            **{f"best.{name}": value for name, value in self.best.items()},
-            "random.order": self.order.get_state(),
-            "random.noise": self.noise.get_state(),
-        }
-
-    def records(self) -> list[dict[str, float]]:
-        """The history."""
-        return self.history
-
-    def go_on_from(self, tensors: dict[str, Tensor], records: list[dict[str, float]]) -> None:
-        """Take over what `tensors` and `records` gave."""
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            kind, rest = name.split(".", 1)
-            if kind == "optimizer":
-                i, moment = rest.split(".")
-                moments.setdefault(int(i), {})[moment] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        self.vae.load_state_dict(_under("network.", tensors))
-        self.best = _under("best.", tensors)
-        self.order.set_state(tensors["random.order"])
-        self.noise.set_state(tensors["random.noise"])
-        self.history = list(records)
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose name begins so, without that beginning."""
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+from sailerx.run import Run
+from sailerx.schedules import kl_annealing, learning_rate
 
 
 def sampler_of(data: Multiome, settings: Settings, seed: int, world_size: int = 1) -> Sampler:
@@ -153,21 +84,18 @@ def train(
     _start(run, checkpoints, ranks)
     cells = OnDevice.from_multiome(data, device, ranks)
     sampler = sampler_of(data, settings, seed, ranks.world_size)
-    share = max(settings.peak_share, FEWEST_PEAKS / data.n_peaks)
-    watch = Watch.over(data, cells, settings, share, seed)
+    steps = steps_of(run, cells, settings, ranks)
+    watch = Watch.over(data, cells, settings, steps.peak_share, seed)
     run.vae.train()
     for epoch in range(len(run.history), settings.n_epochs):
         if watch is not None and watch.says_stop(run.history):
             break
         start = time.perf_counter()
-        terms = torch.empty(sampler.n_steps, 1 + len(TERMS), device=device)
-        for step, minibatch in enumerate(cells.minibatches(sampler.epoch(run.order))):
-            now = epoch + step / sampler.n_steps
-            peaks = random_peaks(data.n_peaks, share, run.noise)
-            try:
-                terms[step] = _step(run, minibatch, now, peaks, settings, ranks)
-            except torch.OutOfMemoryError as error:
-                raise _too_large(run, cells, share, minibatch) from error
+        batches = list(sampler.epoch(run.order))
+        try:
+            terms = steps.epoch(epoch, batches)
+        except torch.OutOfMemoryError as error:
+            raise _too_large(run, cells, steps.peak_share, len(batches[0])) from error
         ranks.from_first(partial(_refuse_nan, terms, epoch))
         record = _record(terms.mean(0), epoch, settings, time.perf_counter() - start, sampler)
         run.history.append(record)
@@ -186,31 +114,10 @@ def train(
     return run.vae.eval(), pd.DataFrame(run.history)
 
 
-def _step(
-    run: Run,
-    minibatch: Minibatch,
-    now: float,
-    peaks: Int[Tensor, " some"] | None,
-    settings: Settings,
-    ranks: Ranks,
-) -> Float[Tensor, " terms"]:
-    """One step of the optimiser; its loss, and the terms of that."""
-    for group in run.optimizer.param_groups:
-        group["lr"] = learning_rate(now, settings)
-    weights = loss_weights(now, settings, minibatch.x.n_peaks)
-    loss, parts = minibatch_loss(run.vae, minibatch, weights, run.noise, peaks, settings.thinning)
-    run.optimizer.zero_grad()
-    loss.backward()
-    ranks.average_gradients(run.vae, peaks)
-    run.optimizer.step()
-    return torch.stack([loss.detach(), *parts])
-
-
-def _too_large(run: Run, cells: OnDevice, share: float, minibatch: Minibatch) -> InputError:
+def _too_large(run: Run, cells: OnDevice, peak_share: float, size: int) -> InputError:
     n_parameters = sum(parameter.numel() for parameter in run.vae.parameters())
-    n_bytes = 4 * len(cells.x.indices) if isinstance(cells.x, SparseRows) else 0
-    device = cells.w.device
-    return out_of_memory(device, n_parameters, n_bytes, minibatch.x.n_peaks, share, minibatch.x.n_cells)
+    n_bytes = 4 * len(cells.x.indices) if isinstance(cells.x, SparseRows | PaddedRows) else 0
+    return out_of_memory(cells.w.device, n_parameters, n_bytes, cells.x.n_peaks, peak_share, size)
 
 
 def _start(run: Run, checkpoints: Checkpoints | None, ranks: Ranks) -> None:
@@ -231,13 +138,12 @@ def _record(
     means: Tensor, epoch: int, settings: Settings, seconds: float, sampler: Sampler
 ) -> dict[str, float]:
     loss, *terms = means.tolist()
-    weights = loss_weights(epoch + 0.5, settings, 1)
     return {
         "epoch": epoch,
         "loss": loss,
         **dict(zip(TERMS, terms, strict=True)),
         "learning_rate": learning_rate(epoch + 0.5, settings),
-        "annealing": weights.prior,
+        "annealing": kl_annealing(epoch + 0.5, settings),
         "seconds": seconds,
         "cells_per_second": sampler.n_steps * sum(sampler.sizes) / seconds,
     }

@@ -1,0 +1,145 @@
+"""Steps from tables, as a GPU records and repeats them; here the CPU plays the GPU, and calls what that would repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+import sailerx
+from data import TINY, multiome, paired, tiny_settings, with_part
+from sailerx import captured, padded, tiles
+from sailerx.captured import CapturedSteps, steps_of
+from sailerx.multiome import Multiome
+from sailerx.objective import TERMS, OnDevice
+from sailerx.progress import Silent
+from sailerx.ranks import ALONE
+from sailerx.run import Run
+from sailerx.steps import Steps
+from sailerx.train import train
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From its call on, the CPU does what a GPU would."""
+
+    def switch() -> None:
+        monkeypatch.setattr(padded, "wanted", lambda _: True)
+        monkeypatch.setattr(tiles, "wanted", lambda _: True)
+
+    return switch
+
+
+def history(data: Multiome, preset: str = "default", **options: object) -> np.ndarray:
+    settings = tiny_settings(preset, **options)
+    _, found = train(data, settings, seed=0, device=CPU, progress=Silent(0))
+    return found[["loss", *TERMS, "learning_rate"]].to_numpy()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"peak_share": 0.5},
+        {"preset": "paper", "warmup_epochs": 2, "max_epochs": 3, "thinned_cells": 0.0},
+        {"minibatch_size": 7, "weight_decay": 0.1, "lr_schedule": "exponential", "lr_decay": 0.5},
+        {"held_out_share": 0.2},
+    ],
+)
+def test_a_run_from_tables_is_the_run_step_by_step(
+    as_on_gpu: Callable[[], None], monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
+) -> None:
+    monkeypatch.setattr("sailerx.steps.FEWEST_PEAKS", 1)
+    options = {"thinned_cells": 0.0, "max_epochs": 4} | options
+    expected = history(multiome(), **options)
+    as_on_gpu()
+    np.testing.assert_allclose(history(multiome(), **options), expected, rtol=2e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*trained without alignment:UserWarning")
+def test_a_hybrid_run_from_tables_is_the_run_step_by_step(as_on_gpu: Callable[[], None]) -> None:
+    mdata = paired()
+    data = multiome(with_part(mdata, rna=mdata["rna"][:40].copy()))
+    expected = history(data, thinned_cells=0.0)
+    as_on_gpu()
+    np.testing.assert_allclose(history(data, thinned_cells=0.0), expected, rtol=2e-4)
+
+
+def test_steps_are_recorded_where_data_are_on_a_gpu(as_on_gpu: Callable[[], None]) -> None:
+    data, settings = multiome(), tiny_settings()
+
+    def steps() -> Steps:
+        run = Run(data, settings, 0, CPU)
+        return steps_of(run, OnDevice.from_multiome(data, CPU), settings, ALONE)
+
+    assert type(steps()) is Steps
+    as_on_gpu()
+    assert type(steps()) is CapturedSteps
+
+
+def test_steps_are_recorded_once_for_each_phase_and_anew_for_longer_lists(
+    as_on_gpu: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU records is repeated with the same sizes and constants, so that these must not change."""
+    made: list[tuple[object, int]] = []
+
+    def record(body: Callable[[], None], _: torch.Generator) -> Callable[[], None]:
+        steps = body.__self__  # type: ignore[attr-defined]
+        found = steps.kind, steps.length
+        made.append(found)
+
+        def repeat() -> None:
+            assert (steps.kind, steps.length) == found
+            body()
+
+        return repeat
+
+    monkeypatch.setattr(captured, "recorded", record)
+    as_on_gpu()
+    history(multiome(), preset="paper", warmup_epochs=2, max_epochs=2, minibatch_size=6)
+    assert [kind for kind, _ in made] == [(20.0, False), (1.0, True)]
+    made.clear()
+    monkeypatch.setattr(captured, "_ROOM", -3)  # lists grow as mini-batches with more open peaks come
+    history(multiome(), minibatch_size=6, max_epochs=12)
+    lengths = [length for _, length in made]
+    assert len(lengths) > 1
+    assert lengths == sorted(set(lengths))
+
+
+def test_a_recorded_run_is_resumed_from_its_checkpoint(
+    as_on_gpu: Callable[[], None], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    as_on_gpu()
+    file = tmp_path_factory.mktemp("run") / "state.safetensors"
+    whole = sailerx.fit(paired(), progress="none", **TINY | {"max_epochs": 4})
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(epoch: int, _: object) -> None:
+        if epoch == 2:
+            raise StoppedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Silent, "update", lambda _, epoch, record: stop(epoch, record))
+        with pytest.raises(StoppedError):
+            sailerx.fit(
+                paired(),
+                progress="none",
+                checkpoint=file,
+                checkpoint_epochs=1,
+                **TINY | {"max_epochs": 4},
+            )
+    again = sailerx.fit(paired(), progress="none", checkpoint=file, **TINY | {"max_epochs": 4})
+    np.testing.assert_array_equal(again.embed(paired()), whole.embed(paired()))
+
+
+def test_without_a_gpu_a_recording_is_the_body_itself() -> None:
+    def body() -> None:
+        pass
+
+    assert captured.recorded(body, torch.Generator()) is body
