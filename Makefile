@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PYTHON_IN_VENV) -m pytest
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 DEMO_SCRIPT ?= rpkg/inst/scripts/demo.R
 DEMO_FOLDER ?= demo
-# For `make demo`: a file, and the columns of its metadata; cells with the label DROP are not scored.
+# For `make demo` and `make bench-gpu`: a file, and the columns of its metadata; cells with the label DROP are not scored.
 DATA ?=
 LABELS ?=
 BATCH ?=
@@ -23,13 +23,14 @@ DROP ?=
 REFERENCE ?=
 PEERS ?=
 BENCH_OUT ?= benchmarks/results/speed.csv
+GPU_OUT ?= benchmarks/results/gpu.csv
 
 # Folders are among the prerequisites so that a deleted file is noticed.
 in_wheel := $(shell find python bridge/sailerx_bridge bridge/format.json pyproject.toml README.md LICENSE \
 	-not -name '*.pyc' -not -name __pycache__ 2>/dev/null)
 in_r_package := $(shell find rpkg -not -name '*.whl' -not -path '*/_snaps/*' 2>/dev/null)
 
-.PHONY: help setup package demo docs test test-full bench lint format clean
+.PHONY: help setup package demo docs test test-full bench bench-gpu lint format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -68,6 +69,10 @@ test-full: setup  ## all checks, for a release (under 80 minutes)
 bench: setup  ## seconds and memory of an epoch; beside others: make bench REFERENCE=checkout PEERS=python
 	$(PYTHON_IN_VENV) benchmarks/speed.py --out $(BENCH_OUT) $(if $(REFERENCE),--reference "$(REFERENCE)") $(if $(PEERS),--peers-python "$(PEERS)")
 	$(PYTHON_IN_VENV) benchmarks/speed.py --table $(BENCH_OUT)
+
+bench-gpu: setup  ## whole runs on a GPU; with quality beside the CPU: make bench-gpu DATA=file.h5mu LABELS=cell_type DROP=label
+	$(PYTHON_IN_VENV) benchmarks/gpu.py --profile --out $(GPU_OUT) $(if $(DATA),--files "$(DATA)" --labels "$(LABELS)" $(if $(DROP),--drop "$(DROP)"))
+	$(PYTHON_IN_VENV) benchmarks/gpu.py --table $(GPU_OUT)
 
 lint: setup  ## layout, style and types of the Python code
 	$(PYTEST) tests/test_lint.py

@@ -294,6 +294,7 @@ def test_function_simulate_stays_callable_after_its_module_is_imported() -> None
 
 def test_every_name_of_the_package_is_there_and_others_are_not() -> None:
     assert all(hasattr(sailerx, name) for name in sailerx.__all__)
-    assert set(sailerx.__all__) <= set(dir(sailerx))
+    assert {*sailerx.__all__, "metrics", "plot"} <= set(dir(sailerx))
+    assert sailerx.metrics is importlib.import_module("sailerx.metrics")
     with pytest.raises(AttributeError, match="module 'sailerx' has no attribute 'nothing'"):
         sailerx.nothing  # noqa: B018

@@ -64,6 +64,30 @@ def test_vote_of_listed_neighbors_matches_a_classifier_on_the_embedding() -> Non
     assert scoring.vote(scoring.nearest(z, "euclidean"), labels) == pytest.approx(expected)
 
 
+def test_script_for_a_gpu_runs_on_a_cpu_too(tmp_path: Path) -> None:
+    out, data = tmp_path / "gpu.csv", write(paired(n_cells=60), tmp_path / "tiny.h5mu")
+    gpu = [sys.executable, str(ROOT / "benchmarks" / "gpu.py")]
+    options = ["--sizes", "50x300", "--files", data, "--seeds", 0, "--work", tmp_path / "work", "--out", out]
+    limits = ["--device", "cpu", "--epochs", 2, "--profile"]
+    answer = subprocess.run(
+        [*gpu, *map(str, [*options, *limits])], capture_output=True, text=True, timeout=900
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "Self CPU" in answer.stdout
+    with open(out, encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["data"], r["preset"]) for r in rows] == [
+        ("50 × 300, 5 %", "default"),
+        ("50 × 300, 5 %", "paper"),
+        ("tiny", "default"),
+    ]
+    assert [int(r["epochs"]) for r in rows] == [2, 12, 2]
+    assert 0 < float(rows[0]["share_of_limit"]) < 1
+    assert 0 <= float(rows[2]["nmi"]) <= 1
+    table = subprocess.run([*gpu, "--table", str(out)], capture_output=True, text=True, check=True).stdout
+    assert "| tiny | cpu | default |" in table
+
+
 def test_speed_of_both_presets_becomes_a_table(tmp_path: Path) -> None:
     out, data = tmp_path / "speed.csv", write(paired(n_cells=60), tmp_path / "tiny.h5mu")
     speed = [sys.executable, str(ROOT / "benchmarks" / "speed.py")]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sailerx.errors import InputError
 
 if TYPE_CHECKING:
+    from sailerx import metrics as metrics
+    from sailerx import plot as plot
     from sailerx.api import Model, check, fit, load
     from sailerx.config import Settings
     from sailerx.hybrid import combine
@@ -46,13 +48,16 @@ _HOME = {
     "simulate": "simulation",
     "simulate_to_file": "simulation",
 }
+_MODULES = ("metrics", "plot")
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"sailerx.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'sailerx' has no attribute {name!r}")
     return getattr(import_module(f"sailerx.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted({*globals(), *_HOME, *_MODULES})
