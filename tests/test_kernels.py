@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sailerx.kernels import different_rows, prelu, sum_of_rows
+from data import open_peaks
+from sailerx.kernels import different_rows, prelu, sum_of_open
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -28,18 +29,17 @@ def assert_same(ours: Tensor, theirs: Tensor, *inputs: Tensor) -> None:
 
 
 @pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
-def test_sum_of_rows_is_the_product_with_a_0_1_matrix(density: float) -> None:
+@pytest.mark.parametrize("sizes", [[11], [4, 7], [0, 5, 0, 6, 0]])
+def test_sum_of_open_is_the_product_with_a_0_1_matrix_of_each_chromosome(
+    density: float, sizes: list[int]
+) -> None:
     x = (torch.rand(6, 11, generator=torch.Generator().manual_seed(1)) < density).double()
     x[2] = 0
     weight = random(11, 4)
-    bag, row = x.nonzero().unbind(1)
-    assert_same(sum_of_rows(weight, row, bag, 6), x @ weight, weight)
-
-
-def test_sum_of_rows_counts_a_row_as_often_as_it_is_named() -> None:
-    weight, row, bag = random(5, 2), torch.tensor([4, 4, 0, 4]), torch.tensor([0, 0, 0, 2])
-    theirs = torch.stack([2 * weight[4] + weight[0], 0 * weight[0], weight[4]])
-    assert_same(sum_of_rows(weight, row, bag, 3), theirs, weight)
+    chrom_of = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    parts = zip(x.split(sizes, dim=1), weight.split(sizes), strict=True)
+    expected = torch.stack([x_k @ weight_k for x_k, weight_k in parts], dim=1)
+    assert_same(sum_of_open(weight, open_peaks(x), chrom_of, len(sizes)), expected, weight)
 
 
 @pytest.mark.parametrize("shape", [(7,), (7, 3)])

@@ -12,36 +12,38 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sailerx.minibatch import OpenPeaks
 
-def sum_of_rows(
-    weight: Float[Tensor, "rows width"],
-    row: Int[Tensor, " entries"],
-    bag: Int[Tensor, " entries"],
-    n_bags: int,
-) -> Float[Tensor, "bags width"]:
-    """For each bag the sum of its rows of ``weight``; entries are sorted by bag. A product with a sparse 0/1 matrix."""
-    summed: Tensor = _SumOfRows.apply(weight, row, bag, n_bags)
+
+def sum_of_open(
+    weight: Float[Tensor, "peaks width"], x: OpenPeaks, chrom_of: Int[Tensor, " peaks"], n_chroms: int
+) -> Float[Tensor, "cells chroms width"]:
+    """For each cell and chromosome the sum of its open peaks' rows of ``weight``; peaks are sorted by chromosome."""
+    summed: Tensor = _SumOfOpen.apply(weight, x, chrom_of, n_chroms)
     return summed
 
 
-class _SumOfRows(torch.autograd.Function):
+class _SumOfOpen(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, row: Tensor, bag: Tensor, n_bags: int) -> Tensor:
-        ctx.save_for_backward(row, bag)
-        ctx.n_rows = len(weight)
-        return _sum_of_rows(weight, row, bag, n_bags)
+    def forward(ctx: Any, weight: Tensor, x: OpenPeaks, chrom_of: Tensor, n_chroms: int) -> Tensor:
+        ctx.x, ctx.chrom_of = x, chrom_of
+        first = torch.searchsorted(chrom_of, torch.arange(n_chroms))
+        wanted = torch.arange(x.n_cells)[:, None] * x.n_peaks + first
+        begin = torch.searchsorted(x.cell * x.n_peaks + x.peak, wanted.flatten())
+        return _sums(weight.contiguous(), x.peak, begin).view(x.n_cells, n_chroms, -1)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        # the transposed product: for each row the sum of its bags' gradients
-        row, bag = ctx.saved_tensors
-        row, order = row.int().sort(stable=True)  # of half the width, numbers are sorted in half the time
-        return _sum_of_rows(grad_outputs[0], bag[order], row, ctx.n_rows), None, None, None
+        # for each peak the sum of the gradients of its chromosome in the cells that have it open
+        (grad,) = grad_outputs
+        cell, peak, begin = ctx.x.by_peak
+        row = cell * grad.shape[1] + ctx.chrom_of.int().index_select(0, peak)
+        return _sums(grad.flatten(0, 1), row, begin[:-1]), None, None, None
 
 
-def _sum_of_rows(weight: Tensor, row: Tensor, bag: Tensor, n_bags: int) -> Tensor:
-    begin = torch.searchsorted(bag, torch.arange(n_bags, dtype=bag.dtype, device=bag.device))
-    return F.embedding_bag(row, weight.contiguous(), begin, mode="sum")
+def _sums(values: Tensor, row: Tensor, begin: Tensor) -> Tensor:
+    """Sums of some rows of ``values``, a new one from each ``begin`` on. Numbers of half the width take less time."""
+    return F.embedding_bag(row.int(), values, begin.int(), mode="sum")
 
 
 def different_rows(weight: Float[Tensor, "rows ..."], row: Int[Tensor, " some"]) -> Float[Tensor, "some ..."]:

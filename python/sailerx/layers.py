@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sailerx import tiles
-from sailerx.kernels import different_rows, prelu, sum_of_rows
+from sailerx.kernels import different_rows, prelu, sum_of_open
 from sailerx.minibatch import OpenPeaks
 from sailerx.tiles import TiledSumOfRows, tiles_of
 
@@ -67,8 +67,7 @@ class PeaksToChromosomes(nn.Module):
         if tiles.wanted(self.weight):
             h = TiledSumOfRows.apply(self.weight, x, tiles_of(self.chrom_of, K), K)
         else:
-            bag = x.cell * K + self.chrom_of[x.peak]
-            h = sum_of_rows(self.weight, x.peak, bag, x.n_cells * K).view(x.n_cells, K, self.weight.shape[1])
+            h = sum_of_open(self.weight, x, self.chrom_of, K)
         if self.share:
             h = h * (1000 / x.depth.clamp(min=1))[:, None, None]
         return h + self.bias

@@ -85,7 +85,7 @@ class _LastLayerNLL(torch.autograd.Function):
             k, here = piece.chrom, slice(piece.start, piece.end)
             logits, grad = (b[: x.n_cells * piece.width].view(x.n_cells, piece.width) for b in buffers)
             torch.addmm(bias[here], by_chrom[k], weight[here].T, out=logits)
-            at_open = logits.view(-1)[open_at]
+            at_open = logits.view(-1).index_select(0, open_at)
             total = _softplus_and_sigmoid(logits, grad)
             if not total.isfinite():  # a logit too large for exp, which is rare
                 torch.addmm(bias[here], by_chrom[k], weight[here].T, out=logits)
@@ -97,13 +97,15 @@ class _LastLayerNLL(torch.autograd.Function):
                 torch.sum(grad, 0, out=grad_bias[here])
                 grad_h[k].addmm_(grad, weight[here])
         if wants_gradient:
-            ctx.save_for_backward(grad_h.transpose(0, 1), grad_weight, grad_bias)
+            ctx.gradients = grad_h.transpose(0, 1), grad_weight, grad_bias
         return loss
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        # the gradient of a scalar is known up to a factor before anything behind it is
-        return *(grad * grad_outputs[0] for grad in ctx.saved_tensors), None, None, None, None
+        # the gradient of a scalar is known up to a factor before anything behind it is; in place, and kept
+        # nowhere else, so that autograd does not copy it
+        gradients, ctx.gradients = ctx.gradients, None
+        return *(gradient.mul_(grad_outputs[0]) for gradient in gradients), None, None, None, None
 
 
 def _softplus_and_sigmoid(logits: Tensor, grad: Tensor) -> Float[Tensor, ""]:
@@ -126,7 +128,11 @@ def _of_open_peaks(
     """
     # d/dl = sigmoid(l) - x · (1 + (p - 1) · sigmoid(-l))
     flat = grad.view(-1)
-    flat[open_at] -= 1 + (positive_weight - 1) * (1 - flat[open_at])
+    if positive_weight == 1:
+        flat.index_add_(0, open_at, at_open.new_full((len(open_at),), -1))
+        return -at_open.sum()
+    closed = 1 - flat.index_select(0, open_at)
+    flat.index_add_(0, open_at, 1 + (positive_weight - 1) * closed, alpha=-1)
     return ((positive_weight - 1) * F.softplus(-at_open) - at_open).sum()
 
 
@@ -154,18 +160,10 @@ def _pieces(sizes: Sequence[int], n_cells: int) -> Iterator[_Piece]:
         first += size
 
 
-def _open_by_piece(x: OpenPeaks, pieces: list[_Piece]) -> tuple[Int[Tensor, " ones"], ...]:
+def _open_by_piece(x: OpenPeaks, pieces: list[_Piece]) -> Iterator[Int[Tensor, " ones"]]:
     """For each piece the open peaks' positions in its logits, counted row by row."""
-    starts, widths = (torch.tensor([getattr(piece, name) for piece in pieces]) for name in ("start", "width"))
-    width_of, start_of = (of_pieces.repeat_interleave(widths) for of_pieces in (widths, starts))
-    positions = x.cell * width_of[x.peak] + (x.peak - start_of[x.peak])
-    # the ones are sorted by cell, then by piece; gather them sorted by piece, then by cell
-    n_ones, n_pieces = len(x.peak), len(pieces)
-    begin = torch.searchsorted(
-        x.cell * x.n_peaks + x.peak, (torch.arange(x.n_cells)[:, None] * x.n_peaks + starts).flatten()
-    )
-    length = torch.diff(begin, append=torch.tensor([n_ones]))
-    length, begin = (n.view(x.n_cells, n_pieces).T.flatten() for n in (length, begin))
-    order = torch.repeat_interleave(begin - (length.cumsum(0) - length), length)
-    order += torch.arange(n_ones)
-    return positions[order].split(length.view(n_pieces, x.n_cells).sum(1).tolist())
+    cell, peak, begin = x.by_peak
+    starts = begin.tolist()
+    for piece in pieces:
+        here = slice(starts[piece.start], starts[piece.end])
+        yield cell[here] * piece.width + (peak[here] - piece.start)

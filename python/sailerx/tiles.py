@@ -2,7 +2,7 @@
 
 Chromosomes differ in their number of peaks, so that their products cannot be one. Cut into tiles of equal width, the last of
 each chromosome partly empty, they can. Products are in half precision (bfloat16) on a GPU, sums and weights in single.
-What is computed is the same as in `sailerx.kernels.sum_of_rows` and `sailerx.reconstruction`; tests hold them against each other.
+What is computed is the same as in `sailerx.kernels.sum_of_open` and `sailerx.reconstruction`; tests hold them against each other.
 """
 
 from __future__ import annotations
