@@ -42,6 +42,14 @@ def test_sum_of_open_is_the_product_with_a_0_1_matrix_of_each_chromosome(
     assert_same(sum_of_open(weight, open_peaks(x), chrom_of, len(sizes)), expected, weight)
 
 
+def test_sum_of_open_of_no_cells_is_empty() -> None:
+    weight, chrom_of = random(11, 4), torch.arange(11) // 6
+    summed = sum_of_open(weight, open_peaks(torch.zeros(0, 11)), chrom_of, 2)
+    assert summed.shape == (0, 2, 4)
+    (grad,) = torch.autograd.grad(summed.sum(), weight)
+    assert not grad.any()
+
+
 @pytest.mark.parametrize("shape", [(7,), (7, 3)])
 @pytest.mark.parametrize("rows", [[0, 3, 6], [5], [], list(range(7))])
 def test_different_rows_are_those_of_indexing(shape: tuple[int, ...], rows: list[int]) -> None:

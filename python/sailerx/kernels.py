@@ -30,7 +30,7 @@ class _SumOfOpen(torch.autograd.Function):
         first = torch.searchsorted(chrom_of, torch.arange(n_chroms))
         wanted = torch.arange(x.n_cells)[:, None] * x.n_peaks + first
         begin = torch.searchsorted(x.cell * x.n_peaks + x.peak, wanted.flatten())
-        return _sums(weight.contiguous(), x.peak, begin).view(x.n_cells, n_chroms, -1)
+        return _sums(weight.contiguous(), x.peak, begin).view(x.n_cells, n_chroms, weight.shape[1])
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
