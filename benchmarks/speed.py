@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from pages import parse
@@ -30,7 +31,7 @@ TITLES = {
 IN_PEERS = {"peakvi", "multivi"}
 
 
-def simulated(size: str, density: float, work: Path) -> Path:
+def simulated(size: str, density: float, work: Path, n_genes: int = 2000, **options: Any) -> Path:
     """The file of a size such as 2000x100000, made if it is not there."""
     from sailerx import simulate_to_file
 
@@ -38,7 +39,8 @@ def simulated(size: str, density: float, work: Path) -> Path:
     path = work / f"{size}-{density:g}.h5mu"
     if not path.exists():
         work.mkdir(parents=True, exist_ok=True)
-        simulate_to_file(path, cells, 2000, peaks, n_chroms=22, atac_depth=density * peaks, compression=None)
+        options |= {"n_chroms": 22, "atac_depth": density * peaks, "compression": None}
+        simulate_to_file(path, cells, n_genes, peaks, **options)
     return path
 
 

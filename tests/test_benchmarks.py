@@ -64,6 +64,31 @@ def test_vote_of_listed_neighbors_matches_a_classifier_on_the_embedding() -> Non
     assert scoring.vote(scoring.nearest(z, "euclidean"), labels) == pytest.approx(expected)
 
 
+def test_training_from_a_file_is_measured(tmp_path: Path) -> None:
+    out, backed = tmp_path / "backed.csv", [sys.executable, str(ROOT / "benchmarks" / "backed.py")]
+    options = [
+        "--sizes",
+        "600x900",
+        "--density",
+        0.05,
+        "--work",
+        tmp_path / "work",
+        "--out",
+        out,
+        "--threads",
+        1,
+    ]
+    answer = subprocess.run([*backed, *map(str, options)], capture_output=True, text=True, timeout=900)
+    assert answer.returncode == 0, answer.stderr
+    with open(out, encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["cells"], row["peaks"]) == ("600", "900")
+    assert 0.8 < float(row["open_peaks"]) / (0.05 * 600 * 900) < 1
+    assert float(row["reading_cells_per_second"]) > float(row["training_cells_per_second"]) > 0
+    table = subprocess.run([*backed, "--table", str(out)], capture_output=True, text=True, check=True).stdout
+    assert "| 600 | 900 |" in table
+
+
 def test_script_for_a_gpu_runs_on_a_cpu_too(tmp_path: Path) -> None:
     out, data = tmp_path / "gpu.csv", write(paired(n_cells=60), tmp_path / "tiny.h5mu")
     gpu = [sys.executable, str(ROOT / "benchmarks" / "gpu.py")]
