@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -143,3 +145,63 @@ def test_without_a_gpu_a_recording_is_the_body_itself() -> None:
         pass
 
     assert captured.recorded(body, torch.Generator()) is body
+
+
+class FakeGraph:
+    """Stands for `torch.cuda.CUDAGraph`."""
+
+    replays = 0
+
+    def register_generator_state(self, generator: torch.Generator) -> None:
+        assert generator.device.type == "cuda"
+
+    def replay(self) -> None:
+        self.replays += 1
+
+
+class FakeNoise:
+    device = torch.device("cuda")
+
+
+@contextmanager
+def recording(_: FakeGraph) -> Iterator[None]:
+    """As `torch.cuda.graph`, which has an error of its own where the body has one."""
+    try:
+        yield
+    finally:
+        if sys.exc_info()[0]:
+            raise RuntimeError("capture has ended in an error")
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+
+
+@pytest.mark.usefixtures("fake_cuda")
+def test_what_a_gpu_has_recorded_is_replayed() -> None:
+    times = []
+    repeat = captured.recorded(lambda: times.append(1), FakeNoise())  # type: ignore[arg-type]
+    repeat()
+    repeat()
+    assert len(times) == 1
+    assert repeat.__self__.replays == 2  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("fake_cuda")
+def test_what_a_gpu_cannot_record_is_called_and_the_user_told() -> None:
+    def body() -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    with pytest.warns(UserWarning, match="cannot record the steps of the training.*slower"):
+        assert captured.recorded(body, FakeNoise()) is body  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("fake_cuda")
+def test_memory_that_does_not_suffice_for_a_recording_is_said_as_ever() -> None:
+    def body() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        captured.recorded(body, FakeNoise())  # type: ignore[arg-type]

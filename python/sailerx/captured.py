@@ -136,11 +136,13 @@ def recorded(body: Callable[[], None], noise: torch.Generator) -> Callable[[], N
         graph.register_generator_state(noise)
         with torch.cuda.graph(graph):
             body()
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        # what ends a recording is the cause of another error at its end
+        causes = [error, error.__context__]
+        if memory := next((cause for cause in causes if isinstance(cause, torch.OutOfMemoryError)), None):
+            raise memory from None
         warnings.warn(
-            f"the GPU cannot record the steps of the training; each operation is launched alone, which is slower: {error}",
+            f"the GPU cannot record the steps of the training; each operation is launched alone, which is slower: {error.__context__ or error}",
             stacklevel=2,
         )
         return body
