@@ -142,7 +142,8 @@ def recorded(body: Callable[[], None], noise: torch.Generator) -> Callable[[], N
         if memory := next((cause for cause in causes if isinstance(cause, torch.OutOfMemoryError)), None):
             raise memory from None
         warnings.warn(
-            f"the GPU cannot record the steps of the training; each operation is launched alone, which is slower: {error.__context__ or error}",
+            "the GPU cannot record the steps of the training; each operation is launched alone, which is slower: "
+            f"{error.__context__ or error}",
             stacklevel=2,
         )
         return body
