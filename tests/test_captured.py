@@ -13,14 +13,17 @@ import torch
 import sailerx
 from data import TINY, multiome, paired, tiny_settings, with_part
 from sailerx import captured, padded, tiles
-from sailerx.captured import CapturedSteps, steps_of
+from sailerx.captured import CapturedSteps, Recorder, steps_of
+from sailerx.in_memory import PeaksInMemory
+from sailerx.minibatch import Sampler, SparseRows
 from sailerx.multiome import Multiome
 from sailerx.objective import TERMS, OnDevice
+from sailerx.padded import PaddedRows
 from sailerx.progress import Silent
 from sailerx.ranks import ALONE
 from sailerx.run import Run
 from sailerx.steps import Steps
-from sailerx.train import train
+from sailerx.train import sampler_of, train
 
 CPU = torch.device("cpu")
 
@@ -76,7 +79,9 @@ def test_steps_are_recorded_where_data_are_on_a_gpu(as_on_gpu: Callable[[], None
 
     def steps() -> Steps:
         run = Run(data, settings, 0, CPU)
-        return steps_of(run, OnDevice.from_multiome(data, CPU), settings, ALONE)
+        return steps_of(
+            run, OnDevice.from_multiome(data, CPU), sampler_of(data, settings, 0), settings, ALONE
+        )
 
     assert type(steps()) is Steps
     as_on_gpu()
@@ -89,7 +94,7 @@ def test_steps_are_recorded_once_for_each_phase_and_anew_for_longer_lists(
     """What a GPU records is repeated with the same sizes and constants, so that these must not change."""
     made: list[tuple[object, int]] = []
 
-    def record(body: Callable[[], None], _: torch.Generator) -> Callable[[], None]:
+    def record(_: Recorder, body: Callable[[], None], __: torch.Generator) -> Callable[[], None]:
         steps = body.__self__  # type: ignore[attr-defined]
         found = steps.kind, steps.length
         made.append(found)
@@ -100,7 +105,7 @@ def test_steps_are_recorded_once_for_each_phase_and_anew_for_longer_lists(
 
         return repeat
 
-    monkeypatch.setattr(captured, "recorded", record)
+    monkeypatch.setattr(Recorder, "record", record)
     as_on_gpu()
     history(multiome(), preset="paper", warmup_epochs=2, max_epochs=2, minibatch_size=6)
     assert [kind for kind, _ in made] == [(20.0, False), (1.0, True)]
@@ -140,68 +145,119 @@ def test_a_recorded_run_is_resumed_from_its_checkpoint(
     np.testing.assert_array_equal(again.embed(paired()), whole.embed(paired()))
 
 
-def test_without_a_gpu_a_recording_is_the_body_itself() -> None:
-    def body() -> None:
-        pass
+def test_lists_have_room_for_the_minibatches_of_hybrid_runs_too() -> None:
+    """Their cells are not drawn alike: those with RNA are more than their share."""
+    rng = np.random.default_rng(0)
+    depth = np.where(np.arange(2000) < 200, 400, 100) + rng.integers(0, 50, 2000)
+    indptr = np.concatenate([[0], depth.cumsum()])
+    indices = np.concatenate([np.arange(n, dtype=np.int32) for n in depth])
+    rows = PaddedRows.of(SparseRows.of(PeaksInMemory(indptr, indices, 450)), CPU)
+    sampler = Sampler.of(torch.arange(2000) < 200, 100, 0.5)
+    longest = max(rows.n_ones(batch) for batch in sampler.epoch(torch.Generator().manual_seed(0)))
+    assert longest < captured._usual_length(rows, sampler) < 1.2 * longest
 
-    assert captured.recorded(body, torch.Generator()) is body
+
+def test_without_a_gpu_nothing_is_recorded() -> None:
+    times: list[int] = []
+    recorder = Recorder(CPU)
+    assert recorder.record(lambda: times.append(1), torch.Generator()) is None
+    assert not times
+    recorder.beside(lambda: times.append(1))
+    assert times == [1]
+
+
+class FakeStream:
+    """Stands for `torch.cuda.Stream`."""
+
+    def __init__(self, device: object = None) -> None:
+        self.device, self.waited_for = device, []
+
+    def wait_stream(self, other: FakeStream) -> None:
+        self.waited_for.append(other)
 
 
 class FakeGraph:
     """Stands for `torch.cuda.CUDAGraph`."""
 
-    replays = 0
+    def __init__(self) -> None:
+        self.replays = 0
 
     def register_generator_state(self, generator: torch.Generator) -> None:
-        assert generator.device.type == "cuda"
+        pass
 
     def replay(self) -> None:
         self.replays += 1
 
 
-class FakeNoise:
-    device = torch.device("cuda")
+class FakeCuda:
+    """Stands for `torch.cuda`, as far as recording needs it."""
 
+    CUDAGraph, Stream = FakeGraph, FakeStream
 
-@contextmanager
-def recording(_: FakeGraph) -> Iterator[None]:
-    """As `torch.cuda.graph`, which has an error of its own where the body has one."""
-    try:
+    def __init__(self) -> None:
+        self.current = FakeStream()
+
+    def current_stream(self, _: object) -> FakeStream:
+        return self.current
+
+    def set_stream(self, stream: FakeStream) -> None:
+        self.current = stream
+
+    @contextmanager
+    def stream(self, stream: FakeStream) -> Iterator[None]:
+        before, self.current = self.current, stream
         yield
-    finally:
-        if sys.exc_info()[0]:
-            raise RuntimeError("capture has ended in an error")
+        self.current = before
+
+    @contextmanager
+    def graph(self, _: FakeGraph, stream: FakeStream) -> Iterator[None]:
+        """Where the body has an error, there is one of its own at the end, and the stream stays."""
+        before, self.current = self.current, stream
+        try:
+            yield
+        finally:
+            if sys.exc_info()[0]:
+                raise RuntimeError("capture has ended in an error")
+        self.current = before
 
 
 @pytest.fixture
-def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
-    monkeypatch.setattr(torch.cuda, "graph", recording)
+def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    fake = FakeCuda()
+    for name in ("CUDAGraph", "Stream", "current_stream", "set_stream", "stream", "graph"):
+        monkeypatch.setattr(torch.cuda, name, getattr(fake, name))
+    return fake
 
 
-@pytest.mark.usefixtures("fake_cuda")
-def test_what_a_gpu_has_recorded_is_replayed() -> None:
-    times = []
-    repeat = captured.recorded(lambda: times.append(1), FakeNoise())  # type: ignore[arg-type]
+def test_what_a_gpu_has_recorded_is_replayed(cuda: FakeCuda) -> None:
+    recorder, streams = Recorder(torch.device("cuda")), []
+    here = cuda.current
+    recorder.beside(lambda: streams.append(cuda.current))
+    repeat = recorder.record(lambda: streams.append(cuda.current), torch.Generator())
+    assert repeat is not None
     repeat()
     repeat()
-    assert len(times) == 1
+    assert streams == [recorder.stream, recorder.stream]
     assert repeat.__self__.replays == 2  # type: ignore[attr-defined]
+    assert recorder.stream.waited_for == [here]  # type: ignore[union-attr]
+    assert here.waited_for == [recorder.stream]
+    assert cuda.current is here
 
 
-@pytest.mark.usefixtures("fake_cuda")
-def test_what_a_gpu_cannot_record_is_called_and_the_user_told() -> None:
+def test_where_a_gpu_cannot_record_the_user_is_told_and_the_stream_is_as_before(cuda: FakeCuda) -> None:
     def body() -> None:
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    with pytest.warns(UserWarning, match="cannot record the steps of the training.*slower"):
-        assert captured.recorded(body, FakeNoise()) is body  # type: ignore[arg-type]
+    here = cuda.current
+    with pytest.warns(UserWarning, match="cannot record the steps of the training.*slower: operation not"):
+        assert Recorder(torch.device("cuda")).record(body, torch.Generator()) is None
+    assert cuda.current is here
 
 
-@pytest.mark.usefixtures("fake_cuda")
+@pytest.mark.usefixtures("cuda")
 def test_memory_that_does_not_suffice_for_a_recording_is_said_as_ever() -> None:
     def body() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(torch.OutOfMemoryError):
-        captured.recorded(body, FakeNoise())  # type: ignore[arg-type]
+        Recorder(torch.device("cuda")).record(body, torch.Generator())

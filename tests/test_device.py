@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,3 +98,18 @@ def test_a_step_that_does_not_fit_ends_training_with_that_message(monkeypatch: p
         InputError, match=f"a mini-batch of {size} cells × 90 peaks does not fit into the memory"
     ):
         sailerx.fit(paired(), progress="none", **TINY)
+
+
+def test_memory_that_pytorch_keeps_for_later_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, n_bytes in (("memory_reserved", 30), ("memory_allocated", 20)):
+        monkeypatch.setattr(torch.cuda, name, lambda _, n_bytes=n_bytes: n_bytes)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (5, 100))
+    assert device.memory(torch.device("cuda")) == (15, 100)
+
+
+def test_a_loaded_model_computes_where_it_is_told(tmp_path: Path) -> None:
+    sailerx.fit(paired(), progress="none", **TINY).save(tmp_path / "run")
+    assert next(sailerx.load(tmp_path / "run", device="cpu").vae.parameters()).device == CPU
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="PyTorch finds no CUDA device"):
+            sailerx.load(tmp_path / "run", device="cuda")

@@ -79,9 +79,9 @@ def test_padding_lies_behind_the_tiles() -> None:
     tiles = Tiles.of((torch.arange(17) >= 5).long(), 2, width=4)
     found = tiles.open_at(pad.take(rows, pad.n_ones(rows) + 2))
     values, flat = tiles.places(3, torch.float32)
-    assert (found[-2:] == values.numel()).all()
+    assert ((found[-2:] >= values.numel()) & (found[-2:] < len(flat))).all()
+    assert (found[:-2] < values.numel()).all()
     assert torch.equal(found[:-2], tiles.open_at(plain.take(rows)))
-    assert len(flat) == values.numel() + 1
 
 
 def test_rows_are_padded_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

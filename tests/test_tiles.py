@@ -22,8 +22,14 @@ def test_each_peak_has_one_place_in_a_tile_of_its_chromosome(sizes: list[int], w
     found = Tiles.of(chrom_of, len(sizes), width)
     flat = found.peak.flatten()
     assert sorted(flat[flat < len(chrom_of)].tolist()) == list(range(len(chrom_of)))
-    assert flat[found.place].tolist() == list(range(len(chrom_of)))
-    assert found.chrom[found.place // width].tolist() == chrom_of.tolist()
+    assert flat[found.place[:-1]].tolist() == list(range(len(chrom_of)))
+    assert found.chrom[found.place[:-1] // width].tolist() == chrom_of.tolist()
+    assert found.place[-1] == found.peak.numel()
+
+
+@pytest.mark.parametrize(("n_peaks", "width"), [(10, 64), (300, 64), (24 * 270, 256), (24 * 6000, 1024)])
+def test_tiles_are_as_wide_as_chromosomes_are_large(n_peaks: int, width: int) -> None:
+    assert Tiles.of(torch.arange(n_peaks) * 24 // n_peaks, 24).peak.shape[1] == width
 
 
 def test_values_come_back_from_their_places() -> None:

@@ -587,18 +587,20 @@ def _names(key: str | Sequence[str] | None) -> list[str]:
     return [] if key is None else [key] if isinstance(key, str) else list(key)
 
 
-def load(path: str | os.PathLike[str]) -> Model:
+def load(path: str | os.PathLike[str], *, device: str = "auto") -> Model:
     """Read a model that `Model.save` or the command line wrote.
 
     Parameters
     ----------
     path
         The model's folder.
+    device
+        Where it is to compute, as for `fit`.
 
     Raises
     ------
     InputError
-        If it is not a model, is damaged, or was written by a newer version.
+        If it is not a model, is damaged, or was written by a newer version; or there is no such device.
 
     Examples
     --------
@@ -610,7 +612,9 @@ def load(path: str | os.PathLike[str]) -> Model:
     ...     sailerx.load(f"{folder}/run").settings.n_latent
     50
     """
-    return Model(*store.load(path))
+    model = Model(*store.load(path))
+    model.vae.to(pick_device(device))
+    return model
 
 
 def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:

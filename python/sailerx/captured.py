@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sailerx.config import Settings
+from sailerx.minibatch import Sampler
 from sailerx.objective import TERMS, OnDevice
 from sailerx.padded import PaddedRows
 from sailerx.ranks import Ranks
@@ -29,26 +30,34 @@ _UNRECORDED = 3
 _ROOM = 6
 
 
-def steps_of(run: Run, cells: OnDevice, settings: Settings, ranks: Ranks) -> Steps:
+def steps_of(run: Run, cells: OnDevice, sampler: Sampler, settings: Settings, ranks: Ranks) -> Steps:
     """The steps of a run: recorded where one process has its data on a GPU."""
     if isinstance(cells.x, PaddedRows) and ranks.world_size == 1:
-        return CapturedSteps(run, cells, cells.x, settings, ranks)
+        return CapturedSteps(run, cells, cells.x, sampler, settings, ranks)
     return Steps(run, cells, settings, ranks)
 
 
 class CapturedSteps(Steps):
     """The steps of a run, recorded."""
 
-    def __init__(self, run: Run, cells: OnDevice, x: PaddedRows, settings: Settings, ranks: Ranks) -> None:
+    def __init__(
+        self, run: Run, cells: OnDevice, x: PaddedRows, sampler: Sampler, settings: Settings, ranks: Ranks
+    ) -> None:
         super().__init__(run, cells, settings, ranks)
         self.x, self.device = x, cells.w.device
+        self.recorder = Recorder(self.device)
         self.rate = torch.zeros((), device=self.device)
         for group in run.optimizer.param_groups:
             group["lr"], group["capturable"] = self.rate, True
         #: row of the tables that is next
         self.next = torch.zeros(1, dtype=torch.int64, device=self.device)
+        n_steps, size = sampler.n_steps, sum(sampler.sizes)
+        self.rows = torch.zeros(n_steps, size, dtype=torch.int64, device=self.device)
+        self.rates = torch.zeros(n_steps, device=self.device)
+        self.weights = torch.zeros(n_steps, len(LossWeights._fields) - 2, device=self.device)
+        self.terms = torch.zeros(n_steps, 1 + len(TERMS), device=self.device)
         #: entries of a mini-batch's list of open peaks
-        self.length = 0
+        self.length = _usual_length(x, sampler)
         self._forget()
 
     def epoch(self, epoch: int, batches: Sequence[Int[Tensor, " cells"]]) -> Float[Tensor, "steps terms"]:
@@ -65,20 +74,11 @@ class CapturedSteps(Steps):
         return self.terms.clone()
 
     def _make_room(self, batches: Sequence[Int[Tensor, " cells"]]) -> None:
-        """Tables for so many mini-batches; lists as long as the longest of them needs."""
-        n_steps, size = len(batches), len(batches[0])
+        """Longer lists where a mini-batch needs them."""
         longest = max(map(self.x.n_ones, batches))
-        if longest <= self.length:
-            return
-        self._forget()
-        # not the longest so far, so that a run that is resumed has lists as long, and with them the same random numbers
-        depth = self.x.depth.double()
-        expected = size * depth.mean() + _ROOM * math.sqrt(size) * depth.std(correction=0)
-        self.length = max(math.ceil(expected), longest)
-        self.rows = torch.zeros(n_steps, size, dtype=torch.int64, device=self.device)
-        self.rates = torch.zeros(n_steps, device=self.device)
-        self.weights = torch.zeros(n_steps, len(LossWeights._fields) - 2, device=self.device)
-        self.terms = torch.zeros(n_steps, 1 + len(TERMS), device=self.device)
+        if longest > self.length:
+            self._forget()
+            self.length = longest
 
     def _forget(self) -> None:
         #: what is not in the tables, the same for all steps of a recording: factor on open peaks, whether w counts
@@ -92,11 +92,12 @@ class CapturedSteps(Steps):
             self._forget()
             self.kind = kind
         if self.repeat is None and self.n_run == _UNRECORDED:
-            self.repeat = recorded(self._body, self.run.noise)
+            self.run.optimizer.zero_grad()  # the recording has gradients of its own
+            self.repeat = self.recorder.record(self._body, self.run.noise)
         if self.repeat is not None:
             self.repeat()
         else:
-            beside(self._body, self.device)
+            self.recorder.beside(self._body)
         self.n_run += 1
 
     def _body(self) -> None:
@@ -115,36 +116,54 @@ def _numbers(weights: LossWeights) -> tuple[Number, ...]:
     return weights.reconstruction, weights.prior, weights.marginal, weights.alignment
 
 
-def beside(body: Callable[[], None], device: torch.device) -> None:
-    """Run it on a stream of its own, as what is to be recorded has to be run before."""
-    if device.type != "cuda":
-        body()
-        return
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        body()
-    torch.cuda.current_stream(device).wait_stream(stream)
+def _usual_length(x: PaddedRows, sampler: Sampler) -> int:
+    """Open peaks that hardly any mini-batch exceeds.
+
+    Not the most that there were so far: a run that is resumed must have lists as long, and with them the same random numbers.
+    """
+    depths = [x.depth[kind].double() for kind in sampler.kinds]
+    expected = sum(size * depth.mean() for depth, size in zip(depths, sampler.sizes, strict=True))
+    var = sum(size * depth.var(correction=0) for depth, size in zip(depths, sampler.sizes, strict=True))
+    return math.ceil(expected + _ROOM * math.sqrt(var))
 
 
-def recorded(body: Callable[[], None], noise: torch.Generator) -> Callable[[], None]:
-    """What repeats this body, which draws from this generator; without a GPU, or where that cannot record it, the body itself."""
-    if noise.device.type != "cuda":
-        return body
-    graph = torch.cuda.CUDAGraph()
-    try:
-        graph.register_generator_state(noise)
-        with torch.cuda.graph(graph):
+class Recorder:
+    """Records what one device does. Without a GPU nothing is recorded."""
+
+    def __init__(self, device: torch.device) -> None:
+        #: one for all that is recorded and what runs before: each has memory of its own
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def beside(self, body: Callable[[], None]) -> None:
+        """Run it on the stream, as what is to be recorded has to be run before."""
+        if self.stream is None:
             body()
-    except RuntimeError as error:
-        # what ends a recording is the cause of another error at its end
-        causes = [error, error.__context__]
-        if memory := next((cause for cause in causes if isinstance(cause, torch.OutOfMemoryError)), None):
-            raise memory from None
-        warnings.warn(
-            "the GPU cannot record the steps of the training; each operation is launched alone, which is slower: "
-            f"{error.__context__ or error}",
-            stacklevel=2,
-        )
-        return body
-    return graph.replay
+            return
+        here = torch.cuda.current_stream(self.stream.device)
+        self.stream.wait_stream(here)
+        with torch.cuda.stream(self.stream):
+            body()
+        here.wait_stream(self.stream)
+
+    def record(self, body: Callable[[], None], noise: torch.Generator) -> Callable[[], None] | None:
+        """What repeats this body, which draws from this generator; None where it cannot be recorded."""
+        if self.stream is None:
+            return None
+        graph, here = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.stream.device)
+        try:
+            graph.register_generator_state(noise)
+            with torch.cuda.graph(graph, stream=self.stream):
+                body()
+        except RuntimeError as error:
+            torch.cuda.set_stream(here)  # which a recording that fails may leave
+            # what ends a recording is the cause of another error at its end
+            causes = [error, error.__context__]
+            if memory := next((cause for cause in causes if isinstance(cause, torch.OutOfMemoryError)), None):
+                raise memory from None
+            warnings.warn(
+                "the GPU cannot record the steps of the training; each operation is launched alone, which is slower: "
+                f"{error.__context__ or error}",
+                stacklevel=2,
+            )
+            return None
+        return graph.replay

@@ -14,11 +14,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import sailerx
 from sailerx.config import Settings, option_kinds
 from sailerx.errors import FirstProcessError, InputError, LaunchError, ProcessLostError
+
+if TYPE_CHECKING:
+    from sailerx.api import Model
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -128,32 +131,35 @@ def _maybe_file(path: str | None) -> AbstractContextManager[Path | None]:
     return store.new_file(path) if path else nullcontext()
 
 
-def _embed(model: str, input: str, output: str, posterior: bool, threads: int | None) -> None:
-    from sailerx import api, store
+def _load(model: str, device: str, threads: int | None) -> Model:
+    from sailerx import api
 
     _set_threads(threads)
+    return api.load(model, device=device)
+
+
+def _embed(model: str, input: str, output: str, posterior: bool, device: str, threads: int | None) -> None:
+    from sailerx import store
+
     with store.new_file(output) as path:
-        found = api.load(model).to_anndata(input, posterior=posterior)
+        found = _load(model, device, threads).to_anndata(input, posterior=posterior)
         found.write_h5ad(path)
 
 
 def _impute(
-    model: str, input: str, output: str, threads: int | None, batch: list[str], **choice: Any
+    model: str, input: str, output: str, device: str, threads: int | None, batch: list[str], **choice: Any
 ) -> None:
-    from sailerx import api
-
-    _set_threads(threads)
-    api.load(model).impute(input, out=output, batch=_levels(batch), **choice)
+    _load(model, device, threads).impute(input, out=output, batch=_levels(batch), **choice)
 
 
 def _differential(
-    model: str, input: str, output: str, threads: int | None, batch: list[str], **choice: Any
+    model: str, input: str, output: str, device: str, threads: int | None, batch: list[str], **choice: Any
 ) -> None:
-    from sailerx import api, store
+    from sailerx import store
 
-    _set_threads(threads)
     with store.new_file(output) as path:
-        table = api.load(model).differential_accessibility(input, batch=_levels(batch), **choice)
+        trained = _load(model, device, threads)
+        table = trained.differential_accessibility(input, batch=_levels(batch), **choice)
         table.to_csv(path, index_label="peak")
 
 
@@ -234,12 +240,10 @@ def _set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def _report(model: str, input: str, output: str, threads: int | None, **arguments: Any) -> None:
-    from sailerx import api
+def _report(model: str, input: str, output: str, device: str, threads: int | None, **arguments: Any) -> None:
     from sailerx.opening import read
 
-    _set_threads(threads)
-    api.load(model).report(read(input), output, title=Path(input).name, **arguments)
+    _load(model, device, threads).report(read(input), output, title=Path(input).name, **arguments)
 
 
 def _check(input: str, **arguments: Any) -> None:
@@ -304,9 +308,8 @@ def _add_fit(commands: Any) -> None:
     fit.add_argument("--overwrite", action="store_true", help="replace the model folder")
     _add_data_arguments(fit)
     fit.add_argument("--preset", default="default", choices=["default", "paper"])
-    fit.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     _add_device_numbers(fit)
-    _add_threads(fit)
+    _add_machine(fit)
     fit.add_argument("--progress", default="auto", choices=["auto", "bar", "lines", "none"])
     _add_checkpoint_arguments(fit)
     _add_settings(fit.add_argument_group("model options (defaults are the preset's)"))
@@ -319,7 +322,7 @@ def _add_embed(commands: Any) -> None:
     embed.add_argument(
         "--posterior", action="store_true", help="also obsm X_sailerx_mean and X_sailerx_std of q(z|x)"
     )
-    _add_threads(embed)
+    _add_machine(embed)
 
 
 def _add_impute(commands: Any) -> None:
@@ -337,7 +340,7 @@ def _add_impute(commands: Any) -> None:
     impute.add_argument("--threshold", type=float, help="keep probabilities above it, as a sparse matrix")
     impute.add_argument("--samples", type=int, help="average over posterior samples, with their deviation")
     impute.add_argument("--seed", type=int, default=0)
-    _add_threads(impute)
+    _add_machine(impute)
 
 
 def _add_differential(commands: Any) -> None:
@@ -350,7 +353,7 @@ def _add_differential(commands: Any) -> None:
     differential.add_argument("--group2", metavar="LEVEL", help="by default all other cells")
     differential.add_argument("--min-change", type=float, default=0.25, help="log2 fold change that counts")
     differential.add_argument("--fdr", type=float, default=0.05, help="expected share of false calls")
-    _add_threads(differential)
+    _add_machine(differential)
 
 
 def _add_check(commands: Any) -> None:
@@ -366,7 +369,7 @@ def _add_report(commands: Any) -> None:
     report.add_argument("-o", "--output", default="report.html", metavar="REPORT.html")
     report.add_argument("--labels", metavar="COLUMN", help="obs column of cell types, to colour and score by")
     report.add_argument("--drop", nargs="+", default=[], metavar="LABEL", help="labels that are not scored")
-    _add_threads(report)
+    _add_machine(report)
 
 
 def _add_demo(commands: Any) -> None:
@@ -449,6 +452,11 @@ def _add_neutral(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--batch", nargs="+", default=[], metavar="LEVEL", help="or COLUMN=LEVEL; default: the mean of all"
     )
+
+
+def _add_machine(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    _add_threads(command)
 
 
 def _add_threads(command: argparse.ArgumentParser) -> None:

@@ -37,7 +37,10 @@ def pick_device(name: str = "auto") -> torch.device:
 
 def memory(device: torch.device) -> tuple[int, int] | None:
     """Free and total bytes of a GPU; None for the CPU, whose memory the data are in already."""
-    return torch.cuda.mem_get_info(device) if device.type == "cuda" else None
+    if device.type != "cuda":
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device), total
 
 
 def holds(device: torch.device, n_bytes: int) -> bool:

@@ -320,8 +320,8 @@ class BatchNorm(nn.BatchNorm1d):
         own_mean = h.sum(dim=0) / max(1, own_n)
         own_squares = ((h - own_mean) ** 2).sum(dim=0)
         own = torch.cat([own_mean, own_squares, own_mean.new_full((1,), own_n)])
-        padded = own.new_zeros(self.ranks.world_size, len(own))
-        padded = padded.index_copy(0, torch.tensor([self.ranks.rank], device=own.device), own[None])
+        nothing = torch.zeros_like(own)
+        padded = torch.stack([own if i == self.ranks.rank else nothing for i in range(self.ranks.world_size)])
         of_ranks = _Add.apply(padded, self.ranks)  # ranks × (mean, sum of squares, n)
         means, squares, ns = of_ranks.split([self.num_features, self.num_features, 1], dim=1)
         # Chan et al. 1979: mean = sum_r n_r mean_r / n, squares = sum_r squares_r + n_r (mean_r - mean)^2

@@ -69,6 +69,8 @@ def prelu(
     h: Float[Tensor, "cells groups features"], slope: Float[Tensor, " slopes"]
 ) -> Float[Tensor, "cells groups features"]:
     """``h`` where it is positive, else ``slope`` × ``h``; a slope for each group, or one for all."""
+    if h.is_cuda:
+        return F.prelu(h, slope)
     activated: Tensor = _PReLU.apply(h, slope)
     return activated
 

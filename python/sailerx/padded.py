@@ -24,8 +24,9 @@ class PaddedPeaks(OpenPeaks):
     @property
     def depth(self) -> Int[Tensor, " cells"]:
         """Open peaks of each cell."""
-        n_open = torch.zeros(self.n_cells, dtype=torch.int64, device=self.cell.device)
-        return n_open.index_add_(0, self.cell, (self.peak < self.n_peaks).long())
+        ends = torch.searchsorted(self.cell, torch.arange(self.n_cells, device=self.cell.device), right=True)
+        n_so_far = torch.cat([ends.new_zeros(1), (self.peak < self.n_peaks).cumsum(0)])
+        return n_so_far[ends].diff(prepend=ends.new_zeros(1))
 
     def _where(self, there: Bool[Tensor, " ones"]) -> PaddedPeaks:
         return replace(self, peak=self.peak.masked_fill(~there, self.n_peaks))

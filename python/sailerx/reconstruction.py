@@ -50,12 +50,13 @@ def reconstruction_loss(
     """
     n_chroms = h.shape[1]
     loss: Tensor
-    if tiles.wanted(h):
-        loss = TiledNLL.apply(h, weight, bias, x, tiles_of(chrom_of, n_chroms), positive_weight)
-        return loss
-    sizes = torch.bincount(chrom_of, minlength=n_chroms).tolist()
     # inside the function itself autograd is off, whether or not a gradient will be asked for
     wants_gradient = torch.is_grad_enabled()
+    if tiles.wanted(h):
+        of = tiles_of(chrom_of, n_chroms)
+        loss = TiledNLL.apply(h, weight, bias, x, of, positive_weight, wants_gradient)
+        return loss
+    sizes = torch.bincount(chrom_of, minlength=n_chroms).tolist()
     loss = _LastLayerNLL.apply(h, weight, bias, sizes, x, positive_weight, wants_gradient)
     return loss
 

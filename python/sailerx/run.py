@@ -71,7 +71,10 @@ class Run:
         self.vae.load_state_dict(_under("network.", tensors))
         self.best = _under("best.", tensors)
         self.order.set_state(tensors["random.order"])
-        self.noise.set_state(tensors["random.noise"])
+        if len(tensors["random.noise"]) == len(self.noise.get_state()):
+            self.noise.set_state(tensors["random.noise"])
+        else:  # it was drawn on another kind of device, whose random numbers are others
+            self.noise.manual_seed(self.noise.initial_seed() + len(records))
         self.history = list(records)
 
 

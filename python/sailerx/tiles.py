@@ -18,7 +18,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from sailerx.minibatch import OpenPeaks
 
-#: peaks of a tile
+#: peaks of a tile, where chromosomes have as many
 WIDTH = 1024
 #: bias of an empty place: its probability is 0, and so are its loss and its gradient
 _NEVER = -1e4
@@ -32,13 +32,14 @@ class Tiles:
     chrom: Int[Tensor, " tiles"]
     #: peak of each place; the number of peaks where the place is empty
     peak: Int[Tensor, "tiles width"]
-    #: place of each peak
-    place: Int[Tensor, " peaks"]
+    #: place of each peak; for padding the first one behind the last
+    place: Int[Tensor, " peaks_plus_1"]
 
     @classmethod
     def of(cls, chrom_of: Int[Tensor, " peaks"], n_chroms: int, width: int | None = None) -> Tiles:
         """Tiles of peaks that are sorted by chromosome. There may be empty ones at the end."""
-        width, device, n_peaks = width or WIDTH, chrom_of.device, len(chrom_of)
+        device, n_peaks = chrom_of.device, len(chrom_of)
+        width = width or min(WIDTH, max(64, 1 << (n_peaks // n_chroms).bit_length() >> 1))
         n_tiles = n_peaks // width + n_chroms  # at least as many as are needed
         size = torch.zeros(n_chroms, dtype=torch.int64, device=device).index_add_(
             0, chrom_of, torch.ones_like(chrom_of)
@@ -50,6 +51,7 @@ class Tiles:
         peak = torch.full((n_tiles * width,), n_peaks, device=device)
         peak[place] = torch.arange(n_peaks, device=device)
         chrom = torch.searchsorted(tiles_up_to, torch.arange(n_tiles, device=device), right=True)
+        place = torch.cat([place, place.new_full((1,), n_tiles * width)])
         return cls(chrom.clamp(max=n_chroms - 1), peak.view(n_tiles, width), place)
 
     def spread(
@@ -61,21 +63,21 @@ class Tiles:
 
     def gather(self, values: Float[Tensor, "tiles width ..."]) -> Float[Tensor, "peaks ..."]:
         """Back from `spread`."""
-        return values.flatten(0, 1)[self.place]
+        return values.flatten(0, 1)[self.place[:-1]]
 
     def open_at(self, x: OpenPeaks) -> Int[Tensor, " ones"]:
-        """Positions of open peaks in tiles × cells × width, flattened; of padding the position behind the last."""
-        width, place = self.peak.shape[1], self.place[x.peak.clamp(max=x.n_peaks - 1)]
-        position = (place // width * x.n_cells + x.cell) * width + place % width
-        return position.masked_fill(x.peak == x.n_peaks, self.peak.numel() * x.n_cells)
+        """Positions of open peaks in tiles × cells × width, flattened; of padding in one tile more."""
+        width = self.peak.shape[1]
+        first = self.place // width * (x.n_cells * width) + self.place % width
+        return first.index_select(0, x.peak) + x.cell * width
 
     def places(
         self, n_cells: int, dtype: torch.dtype
     ) -> tuple[Num[Tensor, "tiles cells width"], Num[Tensor, " positions"]]:
-        """Memory for a number at each place of each cell, not set; and the same flattened, with one position more for padding."""
+        """Memory for a number at each place of each cell, not set; and the same flattened, with one tile more for padding."""
         n_tiles, width = self.peak.shape
-        flat = torch.empty(n_tiles * n_cells * width + 1, dtype=dtype, device=self.peak.device)
-        return flat[:-1].view(n_tiles, n_cells, width), flat
+        with_padding = torch.empty(n_tiles + 1, n_cells, width, dtype=dtype, device=self.peak.device)
+        return with_padding[:-1], with_padding.view(-1)
 
     def by_chrom(
         self, values: Float[Tensor, "tiles cells hidden"], n_chroms: int
@@ -136,7 +138,14 @@ class TiledNLL(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, h: Tensor, weight: Tensor, bias: Tensor, x: OpenPeaks, tiles: Tiles, positive_weight: float
+        ctx: Any,
+        h: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        x: OpenPeaks,
+        tiles: Tiles,
+        positive_weight: float,
+        wants_gradient: bool,
     ) -> Tensor:
         low = precision(h)
         h_of, weight_of = h.transpose(0, 1).to(low)[tiles.chrom], tiles.spread(weight.to(low))
@@ -144,14 +153,19 @@ class TiledNLL(torch.autograd.Function):
         logits, flat = tiles.places(x.n_cells, low)
         torch.baddbmm(bias_of, h_of, weight_of.transpose(1, 2), out=logits)
         open_at = tiles.open_at(x)
-        there, at_open = open_at < logits.numel(), flat[open_at].to(h.dtype)
+        there, at_open = x.peak < x.n_peaks, flat.index_select(0, open_at).to(h.dtype)
         # each term is rounded to `low`, up as often as down; their sum is not
         loss = F.softplus(logits).sum(dtype=h.dtype)
-        of_open = (positive_weight - 1) * F.softplus(-at_open) - at_open
+        of_open = -at_open
+        if positive_weight != 1:
+            of_open = of_open + (positive_weight - 1) * F.softplus(-at_open)
         loss = loss + torch.where(there, of_open, 0).sum()
-        # d/dl = sigmoid(l) - x · (1 + (p - 1) · sigmoid(-l))
+        if not wants_gradient:
+            return loss
+        # d/dl = sigmoid(l) where a peak is closed, -p · sigmoid(-l) where it is open
         grad = logits.sigmoid_()
-        flat[open_at] -= 1 + (positive_weight - 1) * (1 - flat[open_at])
+        closed = 1 - flat.index_select(0, open_at)
+        flat.index_copy_(0, open_at, -positive_weight * closed)
         grad_h = tiles.by_chrom(torch.bmm(grad, weight_of), h.shape[1]).transpose(0, 1)
         grad_weight = tiles.gather(torch.bmm(grad.transpose(1, 2), h_of))
         grad_bias = tiles.gather(grad.sum(1, dtype=h.dtype))
@@ -160,4 +174,4 @@ class TiledNLL(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        return *(grad * grad_outputs[0] for grad in ctx.saved_tensors), None, None, None
+        return *(grad * grad_outputs[0] for grad in ctx.saved_tensors), None, None, None, None

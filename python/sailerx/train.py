@@ -84,7 +84,7 @@ def train(
     _start(run, checkpoints, ranks)
     cells = OnDevice.from_multiome(data, device, ranks)
     sampler = sampler_of(data, settings, seed, ranks.world_size)
-    steps = steps_of(run, cells, settings, ranks)
+    steps = steps_of(run, cells, sampler, settings, ranks)
     watch = Watch.over(data, cells, settings, steps.peak_share, seed)
     run.vae.train()
     for epoch in range(len(run.history), settings.n_epochs):
@@ -109,6 +109,7 @@ def train(
         progress.update(epoch + 1, record)
     progress.close()
     ranks.leave(run.vae)
+    run.optimizer.zero_grad()  # gradients are not kept with the network
     if watch is not None:
         run.vae.load_state_dict(run.best)
     return run.vae.eval(), pd.DataFrame(run.history)
