@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -130,8 +132,17 @@ def fail() -> None:
     raise ValueError("of the first")
 
 
+def note_threads(path: Path) -> None:
+    """The names of the threads that this process still has."""
+    of_process = Path("/proc/self/task")
+    path.write_text("".join((thread / "comm").read_text() for thread in of_process.iterdir()))
+
+
 def main(path: str, folder: str) -> None:
     """Everything, in the same order in each process."""
+    atexit.register(
+        note_threads, Path(folder) / f"{os.environ['RANK']}.txt"
+    )  # called last, being registered first
     on_disk.CELLS_PER_BLOCK = 4
     ranks = distributed.join(CPU, 2, 1)
     found = {

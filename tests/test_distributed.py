@@ -50,7 +50,8 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     path = write(paired(), folder / "in.h5mu")
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     said_by(python(*torchrun, str(TESTS / "on_ranks.py"), str(path), str(folder)))
-    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
+    found = [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
+    return [of_rank | {"threads": (folder / f"{rank}.txt").read_text()} for rank, of_rank in enumerate(found)]
 
 
 @pytest.fixture
@@ -210,6 +211,12 @@ def fit_command(folder: Path, *more: str) -> list[str]:
         *checkpoint,
         *more,
     ]
+
+
+def test_threads_have_ended_before_python_shuts_down(ranks: list[dict[str, Any]]) -> None:
+    for found in ranks:
+        assert "python" in found["threads"]
+        assert "gloo" not in found["threads"]
 
 
 def test_command_starts_the_processes_and_the_first_one_writes(file: Path) -> None:

@@ -8,6 +8,8 @@ rounding. See docs/distributed.md.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import logging
 import os
 import re
@@ -124,10 +126,12 @@ class Processes(Ranks):
             strategy=DDPStrategy(timeout=_STEP_TIMEOUT),
             plugins=[environment],
         )
+        if not dist.is_initialized():
+            _for_objects.cache_clear()
+            atexit.register(_leave)
         with _ended_by_others(environment.global_rank()):
             fabric.launch()
-            #: for objects, and for waiting long
-            self.objects = dist.new_group(backend="gloo", timeout=_START_TIMEOUT)
+            _for_objects()
         super().__init__(fabric.device)
         self.rank, self.world_size = fabric.global_rank, fabric.world_size
 
@@ -142,7 +146,7 @@ class Processes(Ranks):
                 error = stopped
         sent: list[Any] = [made, error and f"{type(error).__name__}: {error}"]
         with _ended_by_others(self.rank):
-            dist.broadcast_object_list(sent, src=0, group=self.objects)
+            dist.broadcast_object_list(sent, src=0, group=_for_objects())
         if error:
             raise error
         if sent[1]:
@@ -204,6 +208,19 @@ class Processes(Ranks):
         parts = mean.split([part.numel() for part in sent])
         for gradient, rows, own, part in zip(gradients, some, sent, parts, strict=True):
             gradient[rows] = part.view_as(own)
+
+
+@functools.cache
+def _for_objects() -> Any:
+    """The processes as a group that sends objects, and waits long for them."""
+    return dist.new_group(backend="gloo", timeout=_START_TIMEOUT)
+
+
+def _leave() -> None:
+    """End the threads of torch.distributed. One that still needs Python while that shuts down would abort the process."""
+    _for_objects.cache_clear()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _environment() -> ClusterEnvironment:
