@@ -98,8 +98,7 @@ def reference(mdata: mudata.MuData, seed: int, checkout: Path) -> Result:
     torch.manual_seed(seed)
     np.random.seed(seed)
     g = rna_pca(mdata, seed)[0]
-    embedding, _ = published.train(mdata, g, checkout, published.EPOCHS, warm_up=True)
-    return embedding, {"epochs": published.EPOCHS}
+    return published.embed(mdata, g, checkout), {"epochs": published.EPOCHS}
 
 
 OURS = {

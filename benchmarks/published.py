@@ -10,6 +10,8 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,30 @@ import scipy.sparse as sp
 EPOCHS = 400
 
 
-def train(
-    mdata: mudata.MuData, g: np.ndarray, checkout: Path, epochs: int, *, device: str = "cpu", warm_up: bool
-) -> tuple[np.ndarray, list[float]]:
-    """Embedding of the cells after so many epochs, taught by `g` (cells × dimensions), and seconds of each of them."""
+def embed(mdata: mudata.MuData, g: np.ndarray, checkout: Path) -> np.ndarray:
+    """Embedding of the cells after all epochs, taught by `g` (cells × dimensions)."""
+    with _solver(mdata, g, checkout, EPOCHS, "cpu") as (solver, _):
+        solver.warm_up()
+        solver.train()
+        z: np.ndarray = solver.encode_latent().cpu().numpy()
+        return z
+
+
+def seconds_of_epochs(
+    mdata: mudata.MuData, g: np.ndarray, checkout: Path, epochs: int, device: str
+) -> list[float]:
+    """What each of so many epochs of the main phase takes."""
+    with _solver(mdata, g, checkout, epochs, device) as (solver, clock):
+        clock.start()
+        solver.train()
+        return clock.seconds
+
+
+@contextmanager
+def _solver(
+    mdata: mudata.MuData, g: np.ndarray, checkout: Path, epochs: int, device: str
+) -> Iterator[tuple[Any, _Clock]]:
+    """The published trainer with its own constants, and the clock that it moves after each epoch."""
     import torch
 
     np.float, np.bool = float, bool  # type: ignore[attr-defined]
@@ -62,11 +84,7 @@ def train(
                 )
             )
             Path("models/bench").mkdir(parents=True)
-            if warm_up:
-                solver.warm_up()
-            clock.start()
-            solver.train()
-            return solver.encode_latent().cpu().numpy(), clock.seconds
+            yield solver, clock
         finally:
             os.chdir(before)
 
