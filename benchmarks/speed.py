@@ -68,10 +68,10 @@ def run(given: argparse.Namespace, method: str, data: Path) -> dict[str, float]:
 def table(rows: pd.DataFrame) -> str:
     """Markdown: medians over rounds, and the ratio of the times to the reference's, round by round."""
     lines = [
-        "| data | device | method | seconds per epoch | reference / it | peak MB | GPU MB |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+        "| data | device | threads | method | seconds per epoch | reference / it | peak MB | GPU MB |",
+        "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: |",
     ]
-    for (data, device), of_data in rows.groupby(["data", "device"], sort=False):
+    for (data, device, threads), of_data in rows.groupby(["data", "device", "threads"], sort=False):
         times = of_data.pivot(index="round", columns="method", values="seconds_per_epoch")
         for method, title in TITLES.items():
             found = of_data[of_data["method"] == method]
@@ -80,9 +80,8 @@ def table(rows: pd.DataFrame) -> str:
                 ratio = f"{(times['reference'] / times[method]).median():.1f}" if known else ""
                 gpu = f"{found['gpu_mb'].median():,.0f}" if device == "cuda" else ""
                 seconds, peak = found["seconds_per_epoch"].median(), found["peak_mb"].median()
-                lines.append(
-                    f"| {data} | {device} | {title} | {seconds:.2f} | {ratio} | {peak:,.0f} | {gpu} |"
-                )
+                about = f"| {data} | {device} | {threads} | {title} "
+                lines.append(f"{about}| {seconds:.2f} | {ratio} | {peak:,.0f} | {gpu} |")
     return "\n".join(lines)
 
 
@@ -124,7 +123,7 @@ def main() -> None:
                 print(row, file=sys.stderr, flush=True)
                 old = pd.read_csv(given.out) if given.out.exists() else pd.DataFrame()
                 together = pd.concat([old, pd.DataFrame([row])])
-                key = ["data", "device", "method", "round"]
+                key = ["data", "device", "threads", "method", "round"]
                 together.drop_duplicates(key, keep="last").to_csv(given.out, index=False)
 
 
