@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pages import parse
+from pages import markdown, parse
 
 HERE = Path(__file__).resolve().parent
 TITLES = {
@@ -66,11 +66,9 @@ def run(given: argparse.Namespace, method: str, data: Path) -> dict[str, float]:
 
 
 def table(rows: pd.DataFrame) -> str:
-    """Markdown: medians over rounds, and the ratio of the times to the reference's, round by round."""
-    lines = [
-        "| data | device | threads | method | seconds per epoch | reference / it | peak MB | GPU MB |",
-        "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: |",
-    ]
+    """Markdown: medians over rounds, and the ratio of the times to the reference's, round by round; no empty columns."""
+    head = ["data", "device", "threads", "method", "seconds per epoch", "reference / it", "peak MB", "GPU MB"]
+    lines = [["---" if name in ("data", "device", "method") else "---:" for name in head]]
     for (data, device, threads), of_data in rows.groupby(["data", "device", "threads"], sort=False):
         times = of_data.pivot(index="round", columns="method", values="seconds_per_epoch")
         for method, title in TITLES.items():
@@ -80,9 +78,10 @@ def table(rows: pd.DataFrame) -> str:
                 ratio = f"{(times['reference'] / times[method]).median():.1f}" if known else ""
                 gpu = f"{found['gpu_mb'].median():,.0f}" if device == "cuda" else ""
                 seconds, peak = found["seconds_per_epoch"].median(), found["peak_mb"].median()
-                about = f"| {data} | {device} | {threads} | {title} "
-                lines.append(f"{about}| {seconds:.2f} | {ratio} | {peak:,.0f} | {gpu} |")
-    return "\n".join(lines)
+                what = [data, device, str(threads), title]
+                lines.append([*what, f"{seconds:.2f}", ratio, f"{peak:,.0f}", gpu])
+    kept = [i for i in range(len(head)) if any(line[i] for line in lines[1:])]
+    return markdown([line[i] for i in kept] for line in [head, *lines])
 
 
 def main() -> None:
