@@ -129,4 +129,5 @@ def test_speed_of_both_presets_becomes_a_table(tmp_path: Path) -> None:
     ]
     assert all(float(r["seconds_per_epoch"]) > 0 and float(r["peak_mb"]) > 100 for r in rows)
     table = subprocess.run([*speed, "--table", str(out)], capture_output=True, text=True, check=True).stdout
-    assert "| tiny | cpu | **sailerx, default preset** |" in table
+    assert "| tiny | cpu | 1 | **sailerx, default preset** |" in table
+    assert "reference" not in table  # nor any other empty column
