@@ -140,9 +140,8 @@ def note_threads(path: Path) -> None:
 
 def main(path: str, folder: str) -> None:
     """Everything, in the same order in each process."""
-    atexit.register(
-        note_threads, Path(folder) / f"{os.environ['RANK']}.txt"
-    )  # called last, being registered first
+    # what is registered first is called last
+    atexit.register(note_threads, Path(folder) / f"{os.environ['RANK']}.txt")
     on_disk.CELLS_PER_BLOCK = 4
     ranks = distributed.join(CPU, 2, 1)
     found = {
