@@ -21,6 +21,8 @@ import scipy.sparse as sp
 
 #: epochs of the main phase by its own schedule; 10 of warming up come first
 EPOCHS = 400
+#: cells of which a copy is in memory
+CELLS_AT_ONCE = 2000
 
 
 def embed(mdata: mudata.MuData, g: np.ndarray, checkout: Path) -> np.ndarray:
@@ -111,23 +113,39 @@ class _Clock:
 
 
 def _write(mdata: mudata.MuData, g: np.ndarray, path: Path) -> None:
-    """The file that it reads."""
+    """The file that it reads, written some cells at a time: beside it, large data would not fit into memory."""
     import h5py
 
     from sailerx.peaks import peak_table
 
-    atac: Any = mdata["atac"]
-    chrom = peak_table(atac.var)["chrom"].to_numpy(dtype=str)
+    x: Any = mdata["atac"].X
+    chrom = peak_table(mdata["atac"].var)["chrom"].to_numpy(dtype=str)
     order = np.argsort(chrom, kind="stable")
-    x = sp.csr_matrix(atac.X)[:, order]
-    x.sort_indices()
     path.parent.mkdir(parents=True)
     with h5py.File(path, "w") as file:
         file["pca/data"] = g
         group = file.create_group("atac")
-        for name in ("data", "indices", "indptr"):
-            group[name] = getattr(x, name)
+        data, indices = (
+            group.create_dataset(name, (0,), dtype, maxshape=(None,), chunks=(2**20,))
+            for name, dtype in (("data", x.dtype), ("indices", np.int32))
+        )
+        indptr = np.zeros(len(g) + 1, np.int64)
+        for start in range(0, len(g), CELLS_AT_ONCE):
+            part = sp.csr_matrix(x[start : start + CELLS_AT_ONCE])[:, order]
+            part.sort_indices()
+            first, last = indptr[start] + part.indptr[[0, -1]]
+            for stored, values in ((data, part.data), (indices, part.indices)):
+                stored.resize((last,))
+                stored[first:last] = values
+            indptr[start + 1 : start + 1 + part.shape[0]] = first + part.indptr[1:]
+        group["indptr"] = indptr
         group.attrs["shape"] = x.shape
         group["chrom_size"] = np.unique(chrom, return_counts=True)[1]
-        file["cells/labels"] = np.full(mdata.n_obs, b"none")
-        file["cells/rna_depth"] = np.asarray(mdata["rna"].X.sum(axis=1)).ravel()
+        file["cells/labels"] = np.full(len(g), b"none")
+        file["cells/rna_depth"] = _depth(mdata["rna"].X)
+
+
+def _depth(x: Any) -> np.ndarray:
+    """Molecules of each cell."""
+    parts = [x[start : start + CELLS_AT_ONCE].sum(axis=1) for start in range(0, x.shape[0], CELLS_AT_ONCE)]
+    return np.concatenate([np.asarray(part).ravel() for part in parts])

@@ -6,9 +6,14 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import h5py
+import mudata
 import numpy as np
+import published
 import pytest
+import scipy.sparse as sp
 import scoring
 
 from data import paired, write
@@ -131,3 +136,24 @@ def test_speed_of_both_presets_becomes_a_table(tmp_path: Path) -> None:
     table = subprocess.run([*speed, "--table", str(out)], capture_output=True, text=True, check=True).stdout
     assert "| tiny | cpu | 1 | **sailerx, default preset** |" in table
     assert "reference" not in table  # nor any other empty column
+
+
+@pytest.mark.parametrize("backed", [False, "r"])
+def test_the_published_implementation_is_given_the_same_data_sorted_by_chromosome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backed: Any
+) -> None:
+    monkeypatch.setattr(published, "CELLS_AT_ONCE", 7)
+    data = paired(n_cells=60)
+    file = write(data, tmp_path / "tiny.h5mu")
+    with mudata.set_options(pull_on_update=False):
+        read = mudata.read_h5mu(file, backed=backed)
+    published._write(read, np.zeros((60, 3)), tmp_path / "data" / "it.h5")
+    chrom = data["atac"].var["chrom"].to_numpy(dtype=str)
+    order = np.argsort(chrom, kind="stable")
+    with h5py.File(tmp_path / "data" / "it.h5") as written:
+        x = written["atac"]
+        parts = (x["data"][:], x["indices"][:], x["indptr"][:])
+        found = sp.csr_matrix(parts, x.attrs["shape"])
+        np.testing.assert_array_equal(found.toarray(), data["atac"].X.toarray()[:, order])
+        assert x["chrom_size"][:].tolist() == np.unique(chrom, return_counts=True)[1].tolist()
+        np.testing.assert_array_equal(written["cells/rna_depth"][:], np.ravel(data["rna"].X.sum(axis=1)))
