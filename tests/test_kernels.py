@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data import open_peaks
+from sailerx import kernels
 from sailerx.kernels import different_rows, prelu, sum_of_open
 
 
@@ -28,11 +29,13 @@ def assert_same(ours: Tensor, theirs: Tensor, *inputs: Tensor) -> None:
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 1000])
 @pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("sizes", [[11], [4, 7], [0, 5, 0, 6, 0]])
 def test_sum_of_open_is_the_product_with_a_0_1_matrix_of_each_chromosome(
-    density: float, sizes: list[int]
+    density: float, sizes: list[int], at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(kernels, "_ROWS_AT_ONCE", at_once)
     x = (torch.rand(6, 11, generator=torch.Generator().manual_seed(1)) < density).double()
     x[2] = 0
     weight = random(11, 4)

@@ -53,16 +53,6 @@ def test_open_peaks_are_sorted_by_cell_and_peak_even_if_the_matrix_is_not() -> N
     np.testing.assert_array_equal(taken.dense().numpy(), x[[5, 2, 11]].toarray())
 
 
-@pytest.mark.parametrize("density", [0.0, 0.2, 1.0])
-def test_open_peaks_are_listed_by_peak_as_scipy_does(density: float) -> None:
-    x = matrix(density=density)
-    cell, peak, begin = rows_of(x).take(torch.arange(30)).by_peak
-    expected = x.tocsc()
-    np.testing.assert_array_equal(cell, expected.indices)
-    np.testing.assert_array_equal(peak, np.repeat(np.arange(17), np.diff(expected.indptr)))
-    np.testing.assert_array_equal(begin, expected.indptr)
-
-
 @pytest.mark.parametrize(("cells", "kept"), [(0.0, 0.5), (1.0, 0.5), (0.3, 0.0), (0.3, 1.0), (0.5, 0.8)])
 def test_thinning_takes_a_share_of_the_peaks_from_a_share_of_the_cells(cells: float, kept: float) -> None:
     x = matrix(400, 300)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -34,15 +35,19 @@ def x() -> Tensor:
     return x
 
 
-@pytest.fixture(params=["1", "2", "all", "tiles of 3", "tiles of 20"])
-def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["1", "2", "all", "by two threads", "tiles of 3", "tiles of 20"])
+def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every peak for itself, two at a time, all of a chromosome; and as on a GPU."""
+    before = torch.get_num_threads()
     if request.param.startswith("tiles"):
         monkeypatch.setattr(tiles, "wanted", lambda _: True)
         monkeypatch.setattr(tiles, "WIDTH", int(request.param.split()[-1]))
     else:
-        logits = {"1": 6, "2": 12, "all": 250_000}[request.param]
+        torch.set_num_threads(2 if request.param == "by two threads" else 1)
+        logits = {"1": 6, "2": 12}.get(request.param, 250_000)
         monkeypatch.setattr(reconstruction, "_LOGITS_AT_ONCE", logits)
+    yield
+    torch.set_num_threads(before)
 
 
 def plain_logits(layer: dict[str, Tensor]) -> Tensor:

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sailerx import on_disk
 from sailerx.in_memory import PeaksInMemory
-
-
-class ByPeak(NamedTuple):
-    """Ones sorted by peak and then by cell; numbers of 4 bytes."""
-
-    cell: Int[Tensor, " ones"]
-    peak: Int[Tensor, " ones"]
-    #: where those of each peak begin
-    begin: Int[Tensor, " peaks_plus_1"]
 
 
 @dataclass(frozen=True)
@@ -41,10 +29,10 @@ class OpenPeaks:
     @property
     def depth(self) -> Int[Tensor, " cells"]:
         """Open peaks of each cell."""
-        return self._begin.diff()
+        return self.begin.diff()
 
     @property
-    def _begin(self) -> Int[Tensor, " cells_plus_1"]:
+    def begin(self) -> Int[Tensor, " cells_plus_1"]:
         """Where those of each cell begin."""
         return torch.searchsorted(self.cell, torch.arange(self.n_cells + 1))
 
@@ -72,14 +60,6 @@ class OpenPeaks:
         """Some of the ones."""
         which = torch.from_numpy(np.flatnonzero(there))
         return replace(self, cell=self.cell.index_select(0, which), peak=self.peak.index_select(0, which))
-
-    @cached_property
-    def by_peak(self) -> ByPeak:
-        """The same sorted by peak and then by cell; on a CPU."""
-        parts = np.ones(len(self.peak), np.uint8), self.peak.int().numpy(), self._begin.int().numpy()
-        x = sp.csr_matrix(parts, shape=(self.n_cells, self.n_peaks)).tocsc()
-        peak = np.arange(self.n_peaks, dtype=np.int32).repeat(np.diff(x.indptr))
-        return ByPeak(torch.from_numpy(x.indices), torch.from_numpy(peak), torch.from_numpy(x.indptr))
 
     def dense(self) -> Float[Tensor, "cells peaks"]:
         """The same as a matrix of 0. and 1."""

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from sailerx import tiles
+from sailerx.compiled import last_layer_nll
 from sailerx.minibatch import OpenPeaks
+from sailerx.pieces import by_chromosome, open_by_piece, pieces
+from sailerx.threads import share_out
 from sailerx.tiles import TiledNLL, tiles_of
 
 #: logits (cells × peaks) that are worked on at a time; two such blocks of single precision fit into 2 MB of cache
@@ -73,33 +75,34 @@ class _LastLayerNLL(torch.autograd.Function):
         positive_weight: float,
         wants_gradient: bool,
     ) -> Tensor:
-        pieces = list(_pieces(sizes, x.n_cells))
-        loss = h.new_zeros(())
-        buffers = h.new_empty(2, x.n_cells * max(piece.width for piece in pieces))
+        cut = list(pieces(sizes, _LOGITS_AT_ONCE // max(1, x.n_cells)))
         by_chrom = h.transpose(0, 1).contiguous()
         grad_h, grad_weight, grad_bias = (
             torch.zeros_like(by_chrom),
             torch.empty_like(weight),
-            torch.empty_like(bias),
+            torch.zeros_like(bias),
         )
-        for piece, open_at in zip(pieces, _open_by_piece(x, pieces), strict=True):
-            k, here = piece.chrom, slice(piece.start, piece.end)
-            logits, grad = (b[: x.n_cells * piece.width].view(x.n_cells, piece.width) for b in buffers)
-            torch.addmm(bias[here], by_chrom[k], weight[here].T, out=logits)
-            at_open = logits.view(-1).index_select(0, open_at)
-            total = _softplus_and_sigmoid(logits, grad)
-            if not total.isfinite():  # a logit too large for exp, which is rare
+        peak, open_in = x.peak.numpy(), open_by_piece(x, cut)
+        losses = [0.0] * len(cut)
+
+        def work(chroms: Iterator[list[int]]) -> None:
+            buffer = h.new_empty(x.n_cells * max(piece.width for piece in cut))
+            for i in chain.from_iterable(chroms):
+                k, here = cut[i].chrom, slice(cut[i].start, cut[i].end)
+                logits = buffer[: x.n_cells * cut[i].width].view(x.n_cells, cut[i].width)
                 torch.addmm(bias[here], by_chrom[k], weight[here].T, out=logits)
-                total = F.softplus(logits).sum()
-                torch.sigmoid(logits, out=grad)
-            loss += total + _of_open_peaks(at_open, open_at, positive_weight, grad)
-            if wants_gradient:
-                torch.mm(grad.T, by_chrom[k], out=grad_weight[here])
-                torch.sum(grad, 0, out=grad_bias[here])
-                grad_h[k].addmm_(grad, weight[here])
+                open_here = peak, open_in[i], open_in[i + 1], cut[i].start
+                losses[i] = last_layer_nll(
+                    logits.numpy(), *open_here, positive_weight, grad_bias[here].numpy()
+                )
+                if wants_gradient:
+                    torch.mm(logits.T, by_chrom[k], out=grad_weight[here])
+                    grad_h[k].addmm_(logits, weight[here])
+
+        share_out(by_chromosome(cut), work)
         if wants_gradient:
             ctx.gradients = grad_h.transpose(0, 1), grad_weight, grad_bias
-        return loss
+        return h.new_tensor(math.fsum(losses))
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -107,64 +110,3 @@ class _LastLayerNLL(torch.autograd.Function):
         # nowhere else, so that autograd does not copy it
         gradients, ctx.gradients = ctx.gradients, None
         return *(gradient.mul_(grad_outputs[0]) for gradient in gradients), None, None, None, None
-
-
-def _softplus_and_sigmoid(logits: Tensor, grad: Tensor) -> Float[Tensor, ""]:
-    """Sum of softplus(l), the loss of closed peaks; its gradient sigmoid(l) is written into ``grad``, logits are overwritten.
-
-    One exponential serves both. In single precision log(1 + e) is as exact as the sum needs.
-    """
-    torch.exp(logits, out=grad)
-    torch.add(grad, 1, out=logits)
-    grad.div_(logits)
-    return logits.log_().sum()
-
-
-def _of_open_peaks(
-    at_open: Tensor, open_at: Tensor, positive_weight: float, grad: Tensor
-) -> Float[Tensor, ""]:
-    """What open peaks add to the loss; their part of the gradient is added to ``grad``.
-
-    -log p = softplus(l) - x · l, and with weight p on open peaks + (p - 1) · x · softplus(-l).
-    """
-    # d/dl = sigmoid(l) - x · (1 + (p - 1) · sigmoid(-l))
-    flat = grad.view(-1)
-    if positive_weight == 1:
-        flat.index_add_(0, open_at, at_open.new_full((len(open_at),), -1))
-        return -at_open.sum()
-    closed = 1 - flat.index_select(0, open_at)
-    flat.index_add_(0, open_at, 1 + (positive_weight - 1) * closed, alpha=-1)
-    return ((positive_weight - 1) * F.softplus(-at_open) - at_open).sum()
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """Neighbouring peaks of one chromosome, from start to end (exclusive)."""
-
-    chrom: int
-    start: int
-    end: int
-
-    @property
-    def width(self) -> int:
-        return self.end - self.start
-
-
-def _pieces(sizes: Sequence[int], n_cells: int) -> Iterator[_Piece]:
-    """Chromosomes, cut where their logits would be too many at once."""
-    first = 0
-    for k, size in enumerate(sizes):
-        n_pieces = max(1, math.ceil(size * n_cells / _LOGITS_AT_ONCE))
-        width = max(1, math.ceil(size / n_pieces))
-        for start in range(first, first + size, width):
-            yield _Piece(k, start, min(start + width, first + size))
-        first += size
-
-
-def _open_by_piece(x: OpenPeaks, pieces: list[_Piece]) -> Iterator[Int[Tensor, " ones"]]:
-    """For each piece the open peaks' positions in its logits, counted row by row."""
-    cell, peak, begin = x.by_peak
-    starts = begin.tolist()
-    for piece in pieces:
-        here = slice(starts[piece.start], starts[piece.end])
-        yield cell[here] * piece.width + (peak[here] - piece.start)

@@ -1,0 +1,52 @@
+"""Tasks shared out among threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from sailerx.threads import share_out
+
+
+@pytest.fixture(params=[1, 2, 3])
+def n_threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("n_tasks", [0, 1, 2, 50])
+def test_each_task_is_done_once_and_the_number_of_threads_stays(n_threads: int, n_tasks: int) -> None:
+    done = []
+    share_out(range(n_tasks), lambda tasks: done.extend(tasks))
+    assert sorted(done) == list(range(n_tasks))
+    assert torch.get_num_threads() == n_threads
+
+
+def test_as_many_threads_work_at_a_time_each_with_one_and_without_gradients(n_threads: int) -> None:
+    together = threading.Barrier(n_threads, timeout=60)
+    inside = []
+
+    def work(tasks: Iterator[int]) -> None:
+        for _ in tasks:
+            together.wait()
+            inside.append((torch.get_num_threads(), (torch.ones(1, requires_grad=True) * 2).requires_grad))
+
+    with torch.no_grad():
+        share_out(range(n_threads), work)
+    assert inside == n_threads * [(1, False)]
+
+
+def test_an_error_in_any_thread_is_raised_once_all_have_ended(n_threads: int) -> None:
+    def work(tasks: Iterator[int]) -> None:
+        for task in tasks:
+            if task == 7:
+                raise ValueError("the eighth")
+
+    with pytest.raises(ValueError, match="the eighth"):
+        share_out(range(20), work)
+    assert torch.get_num_threads() == n_threads
