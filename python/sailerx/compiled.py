@@ -182,3 +182,22 @@ def add_to_rows(
             row = rows[peak[one]]
             for i in range(len(total)):
                 row[i] += total[i]
+
+
+@_compiled
+def prelu_gradient(
+    h: np.ndarray, slope: np.ndarray, grad: np.ndarray, grad_h: np.ndarray, grad_slope: np.ndarray
+) -> None:
+    """Gradients of h where it is positive, else slope × h, for h of cells × groups × features; with a slope for each group, or one.
+
+    ``grad_h`` is overwritten, ``grad_slope`` is added to.
+    """
+    for cell in range(len(h)):
+        for group in range(h.shape[1]):
+            k = group if len(slope) > 1 else 0
+            own, upstream, out = h[cell, group], grad[cell, group], grad_h[cell, group]
+            a, total = slope[k], slope[k] * 0
+            for i in range(len(own)):
+                total += min(own[i], 0) * upstream[i]
+                out[i] = upstream[i] if own[i] > 0 else a * upstream[i]
+            grad_slope[k] += total

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sailerx.compiled import add_rows, add_to_rows
+from sailerx.compiled import add_rows, add_to_rows, prelu_gradient
 from sailerx.minibatch import OpenPeaks
 from sailerx.pieces import by_chromosome, open_by_piece, pieces
 from sailerx.threads import share_out
@@ -100,8 +100,7 @@ class _PReLU(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
         h, slope = ctx.saved_tensors
         (grad,) = grad_outputs
-        # each step is one pass that the processor does on many numbers at once; a choice by `where` is not
-        by_group = h.clamp(max=0).mul_(grad).sum(dim=0).sum(dim=1)
-        factor = (h > 0).to(grad.dtype)
-        factor.mul_((1 - slope)[:, None]).add_(slope[:, None])
-        return factor.mul_(grad), by_group if len(slope) > 1 else by_group.sum().view(1)
+        grad_h, grad_slope = torch.empty(h.shape, dtype=h.dtype), torch.zeros_like(slope)
+        arrays = (t.contiguous().numpy() for t in (h, slope, grad))
+        prelu_gradient(*arrays, grad_h.numpy(), grad_slope.numpy())
+        return grad_h, grad_slope
