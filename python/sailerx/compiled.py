@@ -71,14 +71,12 @@ def _exp_in_single_precision(x: float) -> float:
 
 def _exp(x: float) -> float:
     """exp(x) for -87 <= x <= 0, in the precision of x."""
-    raise NotImplementedError
+    return math.exp(x)
 
 
 @overload(_exp)
 def _exp_of(x):
-    if x == numba.float32:
-        return lambda x: _exp_in_single_precision(x)
-    return lambda x: math.exp(x)
+    return (lambda x: _exp_in_single_precision(x)) if x == numba.float32 else (lambda x: math.exp(x))
 
 
 @_compiled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-_PACKAGES = ("sailerx", "torch", "numpy", "scipy", "scikit-learn", "anndata", "mudata", "h5py")
+_PACKAGES = ("sailerx", "torch", "numba", "numpy", "scipy", "scikit-learn", "anndata", "mudata", "h5py")
 
 
 def versions() -> dict[str, str]:
