@@ -5,6 +5,7 @@ Nothing heavy is imported until it is used.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from sailerx.simulation import simulate, simulate_to_file
 
 __version__ = "0.1.0"
+
+# PyTorch on Linux then takes memory in large pages. Gradients of a network on 130,000 peaks or more come anew from the system in each
+# step, which in small pages costs a sixth of the step. PyTorch looks at this once, when it first needs memory.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __all__ = [
     "InputError",
