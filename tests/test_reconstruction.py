@@ -13,6 +13,7 @@ from torch.distributions import Bernoulli
 
 from data import open_peaks
 from sailerx import reconstruction, tiles
+from sailerx.kernels import sum_of_open
 from sailerx.reconstruction import reconstruction_loss
 
 SIZES = [5, 1, 0, 7]  # peaks of each chromosome; one has none, as it happens when some are drawn
@@ -105,3 +106,22 @@ def test_loss_stays_finite_at_huge_logits_in_single_precision() -> None:
         h, weight, bias, torch.zeros(4).long(), open_peaks(torch.tensor([[1.0, 0.0, 1.0, 0.0]]))
     )
     assert loss.item() == pytest.approx(1e4 + 1e4 + math.log(2) + 88, rel=1e-6)
+
+
+def test_loss_and_gradients_are_the_same_to_the_bit_by_any_number_of_threads() -> None:
+    g = torch.Generator().manual_seed(4)
+    chrom_of = torch.arange(3000) // 600
+    layer = {"h": (70, 5, 64), "weight": (3000, 64), "bias": (3000,)}
+    x = open_peaks((torch.rand(70, 3000, generator=g) < 0.1).float())
+    tensors = {name: torch.randn(shape, generator=g).requires_grad_() for name, shape in layer.items()}
+    before, found = torch.get_num_threads(), []
+    for n_threads in (1, 2, 5):
+        torch.set_num_threads(n_threads)
+        loss = reconstruction_loss(**tensors, chrom_of=chrom_of, x=x)
+        summed = sum_of_open(tensors["weight"], x, chrom_of, 5)
+        gradients = torch.autograd.grad(loss + (summed * tensors["h"]).sum(), list(tensors.values()))
+        found.append([loss, summed, *gradients])
+    torch.set_num_threads(before)
+    for again in found[1:]:
+        for a, b in zip(found[0], again, strict=True):
+            assert torch.equal(a, b)
