@@ -23,7 +23,7 @@ from sailerx.pieces import by_chromosome, open_by_piece, pieces
 from sailerx.threads import share_out
 from sailerx.tiles import TiledNLL, tiles_of
 
-#: logits (cells × peaks) that are worked on at a time; two such blocks of single precision fit into 2 MB of cache
+#: logits (cells × peaks) that are worked on at a time: in single precision they take 1 MB of cache
 _LOGITS_AT_ONCE = 250_000
 
 
