@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 from collections.abc import Iterator
 
@@ -50,3 +51,16 @@ def test_an_error_in_any_thread_is_raised_once_all_have_ended(n_threads: int) ->
     with pytest.raises(ValueError, match="the eighth"):
         share_out(range(20), work)
     assert torch.get_num_threads() == n_threads
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own(n_threads: int) -> None:
+    share_out(range(10), list)
+    process = multiprocessing.get_context("fork").Process(target=share_out, args=(range(10), list))
+    process.start()
+    process.join(60)
+    alive = process.is_alive()
+    process.kill()
+    assert not alive
+    assert process.exitcode == 0

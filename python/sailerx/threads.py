@@ -5,6 +5,7 @@ Many operations of moderate size, one after the other, keep several processors b
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
@@ -44,3 +45,7 @@ def share_out(tasks: Sequence[_Task], work: Callable[[Iterator[_Task]], None]) -
 @cache
 def _pool(n_threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n_threads)
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has the pool, but not its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
