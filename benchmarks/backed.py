@@ -35,10 +35,10 @@ def reading(path: Path) -> dict[str, float]:
     import torch
 
     from sailerx.config import make_settings
-    from sailerx.multiome import Multiome
-    from sailerx.objective import OnDevice
-    from sailerx.opening import opened
-    from sailerx.train import sampler_of
+    from sailerx.data.multiome import Multiome
+    from sailerx.data.reading import opened
+    from sailerx.minibatches.loader import OnDevice
+    from sailerx.training.loop import sampler_of
 
     settings = make_settings("default")
     with opened(path) as found:

@@ -26,7 +26,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import sailerx
 from sailerx import metrics
-from sailerx.lsi import lsi
+from sailerx.data.lsi import lsi
 
 METHODS = {
     "lsi": "ATAC LSI of all cells, components 2 to 21",

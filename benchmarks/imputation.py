@@ -35,7 +35,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import sailerx
 from sailerx import metrics
-from sailerx.reference import rna_pca
+from sailerx.data.rna_pca import rna_pca
 
 HERE = Path(__file__).resolve().parent
 REMOVED = 0.25  # of the open peaks

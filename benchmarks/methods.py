@@ -39,7 +39,7 @@ def held_out(n_cells: int, seed: int) -> np.ndarray:
 
 
 def rna_pca(mdata: mudata.MuData, seed: int) -> Result:
-    from sailerx.reference import rna_pca
+    from sailerx.data.rna_pca import rna_pca
 
     return rna_pca(sp.csr_matrix(mdata["rna"].X), seed), {}
 
@@ -82,9 +82,9 @@ def unseen(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
 
 def blocks(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
     """The default preset trained from the file, a tenth of the cells in memory at a time, of random blocks of 256."""
-    from sailerx import on_disk
+    from sailerx.data import accessibility
 
-    on_disk.ONES_PER_BUFFER = -(-sp.csr_matrix(mdata["atac"].X).nnz // N_BUFFERS)
+    accessibility.ONES_PER_BUFFER = -(-sp.csr_matrix(mdata["atac"].X).nnz // N_BUFFERS)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cells.h5mu"
         mdata.write(path)
@@ -127,16 +127,16 @@ def _fit(train: mudata.MuData | Path, cells: mudata.MuData | Path, seed: int, **
 
 
 def _lsi(mdata: mudata.MuData, n_components: int, seed: int) -> np.ndarray:
-    from sailerx.lsi import lsi
+    from sailerx.data.lsi import lsi
 
     return lsi(sp.csr_matrix(mdata["atac"].X), n_components, seed)
 
 
 def import_for(method: str, threads: int) -> None:
     """Import what a method needs before its time is taken."""
-    needs = {name: modules for name, (_, modules) in PEERS.items()} | {"rna_pca": ["sailerx.reference"]}
-    needs |= dict.fromkeys(("lsi_20", "lsi_49"), ["sailerx.lsi"]) | dict.fromkeys(OURS, ["sailerx.api"])
-    needs["reference"] = ["torch", "sailerx.reference"]
+    needs = {name: modules for name, (_, modules) in PEERS.items()} | {"rna_pca": ["sailerx.data.rna_pca"]}
+    needs |= dict.fromkeys(("lsi_20", "lsi_49"), ["sailerx.data.lsi"]) | dict.fromkeys(OURS, ["sailerx.api"])
+    needs["reference"] = ["torch", "sailerx.data.rna_pca"]
     for module in needs[method]:
         importlib.import_module(module)
     if method in (*OURS, "reference", "peakvi", "multivi"):

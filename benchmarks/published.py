@@ -116,7 +116,7 @@ def _write(mdata: mudata.MuData, g: np.ndarray, path: Path) -> None:
     """The file that it reads, written some cells at a time: beside it, large data would not fit into memory."""
     import h5py
 
-    from sailerx.peaks import peak_table
+    from sailerx.data.peaks import peak_table
 
     x: Any = mdata["atac"].X
     chrom = peak_table(mdata["atac"].var)["chrom"].to_numpy(dtype=str)

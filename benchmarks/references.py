@@ -68,7 +68,7 @@ def rows(given: argparse.Namespace, name: str, seed: int) -> list[dict[str, obje
 
     mdata = sailerx.read(given.data)
     if name == "own":
-        from sailerx.reference import rna_pca
+        from sailerx.data.rna_pca import rna_pca
 
         g, key = rna_pca(mdata["rna"].X, seed), None
     else:

@@ -27,7 +27,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
 
 from sailerx import metrics
-from sailerx.prediction import gain_of_neighbors, split_counts
+from sailerx.evaluate.prediction import gain_of_neighbors, split_counts
 
 MODALITIES = ("rna", "atac")
 NEIGHBORS = 100

@@ -106,8 +106,8 @@ def references(data: Any, halves: dict[str, Any], simulated: Any) -> list[dict[s
     """What RNA alone and ATAC alone reach."""
     from sklearn.preprocessing import normalize
 
-    from sailerx.lsi import lsi
-    from sailerx.reference import rna_pca
+    from sailerx.data.lsi import lsi
+    from sailerx.data.rna_pca import rna_pca
 
     makers = {
         "RNA PCA (the reference)": lambda m: normalize(rna_pca(m["rna"].X)),

@@ -43,7 +43,7 @@ import pytest  # noqa: E402
 from browser import Tab, find_browser, open_browser  # noqa: E402
 
 # Shapes in the numerical core are checked while testing; its callers have validated their input before.
-SHAPE_CHECKED = ["sailerx.layers", "sailerx.losses", "sailerx.model", "sailerx.schedules"]
+SHAPE_CHECKED = [f"sailerx.network.{name}" for name in ("layers", "losses", "vae", "schedules")]
 jaxtyping.install_import_hook(SHAPE_CHECKED, "beartype.beartype")
 
 # `make test` is the same every time; `make test-full` (--hypothesis-profile=full) looks further.

@@ -16,11 +16,10 @@ from torch import Tensor
 
 import sailerx
 from sailerx.config import Settings, make_settings
-from sailerx.in_memory import PeaksInMemory
-from sailerx.minibatch import OpenPeaks, SparseRows
-from sailerx.multiome import Multiome
-from sailerx.objective import Minibatch, OnDevice
-from sailerx.on_disk import Accessibility
+from sailerx.data.accessibility import Accessibility, PeaksInMemory
+from sailerx.data.multiome import Multiome
+from sailerx.kernels.open_peaks import OpenPeaks, SparseRows
+from sailerx.minibatches.loader import Minibatch, OnDevice
 
 #: options of a run that takes a moment
 TINY: dict[str, Any] = {

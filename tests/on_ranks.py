@@ -14,20 +14,22 @@ import numpy as np
 import torch
 
 import sailerx
-import sailerx.train
+import sailerx.training.loop
 from data import TINY, minibatch_of, multiome, paired, tiny_settings, with_part
-from sailerx import distributed, on_disk
-from sailerx.early_stopping import Watch
-from sailerx.minibatch import random_peaks
-from sailerx.model import VAE
-from sailerx.multiome import Multiome
-from sailerx.objective import OnDevice, minibatch_loss
-from sailerx.on_disk import PeaksOnDisk
-from sailerx.progress import Silent
-from sailerx.ranks import ALONE, Ranks
-from sailerx.run import Run
-from sailerx.schedules import LossWeights
-from sailerx.train import train
+from sailerx.data import accessibility, csr_on_disk
+from sailerx.data.accessibility import PeaksOnDisk
+from sailerx.data.multiome import Multiome
+from sailerx.minibatches.loader import OnDevice
+from sailerx.minibatches.sampler import random_peaks
+from sailerx.network.objective import minibatch_loss
+from sailerx.network.schedules import LossWeights
+from sailerx.network.vae import VAE
+from sailerx.training.distributed.processes import processes_of_run
+from sailerx.training.distributed.ranks import ALONE, Ranks
+from sailerx.training.early_stopping import Watch
+from sailerx.training.loop import train
+from sailerx.training.progress import Silent
+from sailerx.training.state import TrainingState
 
 CPU = torch.device("cpu")
 #: options of the runs that are compared
@@ -55,10 +57,10 @@ def hybrid() -> Multiome:
 def step(data: Multiome, rows: torch.Tensor, ranks: Ranks = ALONE) -> dict[str, Any]:
     """Loss, gradient and running statistics of one step on these cells."""
     vae = VAE(data.blocks, data.c.shape[1], 5, 8, 4, torch.Generator().manual_seed(0))
-    ranks.join(vae)
+    ranks.synchronise_batch_norm(vae)
     noise = torch.Generator().manual_seed(1)
     peaks = random_peaks(data.n_peaks, 0.5, noise)
-    cells = OnDevice.from_multiome(data, CPU, ranks)
+    cells = OnDevice.from_multiome(data, CPU, ranks.read(data.x), ranks.shard(data.depth, CPU))
     weights = LossWeights(1.0, 1.0, 0.5, 0.3, 100.0, True)
     loss, terms = minibatch_loss(vae, minibatch_of(cells, rows), weights, noise, peaks, (0.5, 0.5))
     loss.backward()
@@ -66,7 +68,7 @@ def step(data: Multiome, rows: torch.Tensor, ranks: Ranks = ALONE) -> dict[str, 
     watch = Watch.over(data, cells, tiny_settings(held_out_share=0.4), 0.5, 0)
     assert watch is not None
     held_out = watch.loss(vae)
-    ranks.leave(vae)
+    ranks.restore_batch_norm(vae)
     return {
         "loss": loss.detach(),
         "terms": torch.stack(terms),
@@ -84,10 +86,10 @@ def steps(ranks: Ranks = ALONE) -> dict[str, Any]:
 
 def epochs(ranks: Ranks) -> list[dict[str, torch.Tensor]]:
     """The network after each epoch."""
-    runs: list[Run] = []
+    runs: list[TrainingState] = []
     seen: list[dict[str, torch.Tensor]] = []
 
-    class Kept(Run):
+    class Kept(TrainingState):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             runs.append(self)
@@ -96,9 +98,9 @@ def epochs(ranks: Ranks) -> list[dict[str, torch.Tensor]]:
         def update(self, epoch: int, record: Any) -> None:
             seen.append({name: tensor.clone() for name, tensor in runs[0].vae.state_dict().items()})
 
-    sailerx.train.Run = Kept  # type: ignore[misc]
+    sailerx.training.loop.TrainingState = Kept  # type: ignore[misc]
     train(multiome(), tiny_settings(max_epochs=3), seed=0, device=CPU, progress=Listener(0), ranks=ranks)
-    sailerx.train.Run = Run  # type: ignore[misc]
+    sailerx.training.loop.TrainingState = TrainingState  # type: ignore[misc]
     return seen
 
 
@@ -142,19 +144,19 @@ def main(path: str, folder: str) -> None:
     """Everything, in the same order in each process."""
     # what is registered first is called last
     atexit.register(note_threads, Path(folder) / f"{os.environ['RANK']}.txt")
-    on_disk.CELLS_PER_BLOCK = 4
-    ranks = distributed.join(CPU, 2, 1)
+    csr_on_disk.CELLS_PER_CHUNK = 4
+    ranks = processes_of_run(CPU, 2, 1)
     found = {
         "steps": steps(ranks),
         "epochs": epochs(ranks),
         "in memory": fitted(path),
         "backed": fitted(path, backed=True),
     }
-    on_disk.ONES_PER_BUFFER = 400
+    accessibility.ONES_PER_BUFFER = 400
     found["buffers"] = fitted(path, backed=True, held_out_share=0.0)
     diverge = {"learning_rate": 1e6, "max_epochs": 60}
     found["errors"] = {
-        "number": error_of(lambda: distributed.join(CPU, 3, 1)),
+        "number": error_of(lambda: processes_of_run(CPU, 3, 1)),
         "data": error_of(lambda: sailerx.fit(paired(), devices=2)),
         "nan": error_of(lambda: fitted(path, **diverge)),
         "first": error_of(lambda: ranks.from_first(fail)),

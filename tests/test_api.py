@@ -287,7 +287,7 @@ def test_check_refuses_what_fit_would() -> None:
 
 
 def test_function_simulate_stays_callable_after_its_module_is_imported() -> None:
-    importlib.import_module("sailerx.simulation")
+    importlib.import_module("sailerx.simulation.recipe")
     for _ in range(2):
         assert sailerx.simulate(n_cells=5, n_genes=10, n_peaks=20, n_types=2).n_obs == 5
 

@@ -16,22 +16,24 @@ import torch
 
 import sailerx
 from data import TINY, TINY_FLAGS, dense, multiome, paired, together, with_atac, with_part, write
-from sailerx import InputError, on_disk
-from sailerx.checkpoint import fingerprint
+from sailerx import InputError
 from sailerx.cli import main
-from sailerx.minibatch import Sampler
-from sailerx.multiome import Multiome
-from sailerx.on_disk import PeaksOnDisk, RowsOnDisk
-from sailerx.reader import FileRows, read_ahead
+from sailerx.data import accessibility, csr_on_disk
+from sailerx.data.accessibility import PeaksOnDisk
+from sailerx.data.csr_on_disk import CsrOnDisk
+from sailerx.data.multiome import Multiome
+from sailerx.minibatches.sampler import Sampler
+from sailerx.minibatches.streaming import FileRows, read_ahead
+from sailerx.training.checkpoint import fingerprint
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several buffers of several blocks in 60 cells."""
-    monkeypatch.setattr(on_disk, "CELLS_PER_BLOCK", 4)
-    monkeypatch.setattr(on_disk, "ONES_PER_BUFFER", 400)
+    monkeypatch.setattr(csr_on_disk, "CELLS_PER_CHUNK", 4)
+    monkeypatch.setattr(accessibility, "ONES_PER_BUFFER", 400)
 
 
 def hybrid() -> mudata.MuData:
@@ -87,7 +89,7 @@ def fit(path: Path, **options: Any) -> sailerx.Model:
 # The data
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.filterwarnings("ignore:20 of 60 cells of 'atac' have no 'rna'")
 @pytest.mark.parametrize("make", [paired, hybrid, shuffled_peaks, loose, in_layer])
 def test_data_from_a_file_are_those_in_memory(make: Callable[[], mudata.MuData], tmp_path: Path) -> None:
@@ -96,7 +98,7 @@ def test_data_from_a_file_are_those_in_memory(make: Callable[[], mudata.MuData],
     for part in ("depth", "n_open", "frequency", "g", "w", "c", "has_rna", "rna_depth"):
         np.testing.assert_array_equal(getattr(here, part), getattr(there, part))
     assert here.blocks == there.blocks
-    assert here.cells.equals(there.cells)
+    assert here.barcodes.equals(there.barcodes)
     assert here.peaks.equals(there.peaks)
     order = np.random.default_rng(1).permutation(60)
     np.testing.assert_array_equal(dense(here.x)[order], there.x[order].toarray())
@@ -104,7 +106,7 @@ def test_data_from_a_file_are_those_in_memory(make: Callable[[], mudata.MuData],
     np.testing.assert_array_equal(taken.numpy(), dense(here.x)[order])
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_chunks")
 def test_named_reference_and_depth_column_are_read(tmp_path: Path) -> None:
     mdata = paired()
     mdata["rna"].obsm["X_given"] = np.random.default_rng(0).normal(size=(60, 7)) + 1
@@ -130,7 +132,7 @@ def test_positions_beyond_31_bits_are_read(tmp_path: Path) -> None:
         for name, dtype in (("data", np.float32), ("indices", np.int32)):  # never written: takes no room
             file.create_dataset(name, (n + 3,), dtype, chunks=(2**20,))
             file[name][n:] = [1, 4, 6]
-        x = RowsOnDisk(file, np.array([0, n, n + 2, n + 3]), (3, 10))
+        x = CsrOnDisk(file, np.array([0, n, n + 2, n + 3]), (3, 10))
         last = PeaksOnDisk(x, True, np.array([n, 2, 1]), np.ones(10), np.arange(10, dtype=np.int32)).read(
             1, 3
         )
@@ -138,7 +140,7 @@ def test_positions_beyond_31_bits_are_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(last.indptr, [0, 2, 3])
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize(
     ("spoil", "found"),
     [
@@ -178,7 +180,7 @@ def test_data_in_memory_cannot_be_backed() -> None:
 
 @pytest.mark.parametrize("n_buffers", [1, 2, 5])
 def test_epoch_by_blocks_holds_different_cells(n_buffers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_disk, "CELLS_PER_BLOCK", 4)
+    monkeypatch.setattr(csr_on_disk, "CELLS_PER_CHUNK", 4)
     sampler = Sampler.of(torch.ones(103, dtype=torch.bool), 10, 0.5, n_buffers=n_buffers)
     generator, seen = torch.Generator().manual_seed(0), set()
     for _ in range(8):
@@ -189,7 +191,7 @@ def test_epoch_by_blocks_holds_different_cells(n_buffers: int, monkeypatch: pyte
 
 
 def test_cells_of_a_block_are_in_one_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_disk, "CELLS_PER_BLOCK", 4)
+    monkeypatch.setattr(csr_on_disk, "CELLS_PER_CHUNK", 4)
     sampler = Sampler.of(torch.ones(80, dtype=torch.bool), 10, 0.5, n_buffers=4)
     generator, together = torch.Generator().manual_seed(0), []
     for _ in range(2):
@@ -199,7 +201,7 @@ def test_cells_of_a_block_are_in_one_buffer(monkeypatch: pytest.MonkeyPatch) -> 
     assert together[0] != together[1]
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_chunks")
 def test_hybrid_epoch_by_blocks_shows_every_cell() -> None:
     has_rna = torch.arange(60) < 40
     sampler = Sampler.of(has_rna, 10, 0.5, n_buffers=3)
@@ -208,11 +210,11 @@ def test_hybrid_epoch_by_blocks_shows_every_cell() -> None:
     assert {int(has_rna[batch].sum()) for batch in batches} == {sampler.sizes[0]}
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_chunks")
 def test_blocks_are_read_once_in_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, read = both(paired(), tmp_path)[1], []
-    original = PeaksOnDisk.block
-    monkeypatch.setattr(PeaksOnDisk, "block", lambda x, i: (read.append(i), original(x, i))[1])
+    original = PeaksOnDisk.chunk
+    monkeypatch.setattr(PeaksOnDisk, "chunk", lambda x, i: (read.append(i), original(x, i))[1])
     assert data.n_buffers > 2
     sampler = Sampler.of(torch.ones(60, dtype=torch.bool), 7, 0.5, n_buffers=data.n_buffers)
     batches = list(sampler.epoch(torch.Generator().manual_seed(0)))
@@ -249,7 +251,7 @@ def test_run_in_one_buffer_is_the_run_in_memory(make: Callable[[], mudata.MuData
     assert (here.record["backed"], there.record["backed"]) == (False, True)
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.filterwarnings("ignore:20 of 60 cells of 'atac' have no 'rna'")
 @pytest.mark.parametrize("make", [paired, hybrid])
 def test_runs_by_blocks_are_bit_identical(make: Callable[[], mudata.MuData], tmp_path: Path) -> None:
@@ -260,7 +262,7 @@ def test_runs_by_blocks_are_bit_identical(make: Callable[[], mudata.MuData], tmp
     assert not np.array_equal(first, fit(path, backed=False).embed(path))
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_chunks")
 def test_stopped_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     path, state = write(paired(), tmp_path / "in.h5mu"), tmp_path / "state"
     first = fit(path, checkpoint=state)
@@ -276,7 +278,7 @@ def test_checkpoint_knows_the_data_wherever_they_are(tmp_path: Path) -> None:
     assert fingerprint(here, tiny_settings(), 0) == fingerprint(there, tiny_settings(), 0)
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_chunks")
 def test_embedding_from_a_file_matches_peaks(tmp_path: Path) -> None:
     model = fit(write(paired(), tmp_path / "in.h5mu"))
     other = shuffled_peaks()["atac"]
@@ -292,7 +294,7 @@ def test_embedding_from_a_file_matches_peaks(tmp_path: Path) -> None:
     assert mean.shape == std.shape == (60, 5)
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_chunks")
 def test_command_trains_from_the_file(tmp_path: Path) -> None:
     path = write(paired(), tmp_path / "in.h5mu")
     command = ["fit", str(path), "-o", str(tmp_path / "run"), "--backed", "--progress", "none", *TINY_FLAGS]
@@ -303,7 +305,7 @@ def test_command_trains_from_the_file(tmp_path: Path) -> None:
     assert sailerx.check(path, backed=True) == sailerx.check(path)
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_chunks")
 def test_every_verb_takes_a_path_and_closes_the_file(tmp_path: Path) -> None:
     mdata = paired()
     mdata["atac"].obs["group"] = ["a", "b"] * 30

@@ -12,18 +12,19 @@ import torch
 
 import sailerx
 from data import TINY, multiome, paired, tiny_settings, with_part
-from sailerx import captured, padded, tiles
-from sailerx.captured import CapturedSteps, Recorder, steps_of
-from sailerx.in_memory import PeaksInMemory
-from sailerx.minibatch import Sampler, SparseRows
-from sailerx.multiome import Multiome
-from sailerx.objective import TERMS, OnDevice
-from sailerx.padded import PaddedRows
-from sailerx.progress import Silent
-from sailerx.ranks import ALONE
-from sailerx.run import Run
-from sailerx.steps import Steps
-from sailerx.train import sampler_of, train
+from sailerx.data.accessibility import PeaksInMemory
+from sailerx.data.multiome import Multiome
+from sailerx.kernels import cpu, gpu, peak_layers
+from sailerx.kernels.open_peaks import PaddedRows, SparseRows
+from sailerx.minibatches.loader import OnDevice
+from sailerx.minibatches.sampler import Sampler
+from sailerx.network.objective import TERMS
+from sailerx.training import cuda_graph
+from sailerx.training.cuda_graph import CapturedEpochs, GraphStream, captured_epochs
+from sailerx.training.distributed.ranks import ALONE
+from sailerx.training.loop import sampler_of, train
+from sailerx.training.progress import Silent
+from sailerx.training.state import TrainingState
 
 CPU = torch.device("cpu")
 
@@ -33,8 +34,8 @@ def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From its call on, the CPU does what a GPU would."""
 
     def switch() -> None:
-        monkeypatch.setattr(padded, "wanted", lambda _: True)
-        monkeypatch.setattr(tiles, "wanted", lambda _: True)
+        monkeypatch.setattr(peak_layers, "kernels_for", lambda _: gpu)
+        monkeypatch.setattr(gpu, "permutation", cpu.permutation)  # so that the same peaks are drawn
 
     return switch
 
@@ -58,7 +59,7 @@ def history(data: Multiome, preset: str = "default", **options: object) -> np.nd
 def test_a_run_from_tables_is_the_run_step_by_step(
     as_on_gpu: Callable[[], None], monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
 ) -> None:
-    monkeypatch.setattr("sailerx.steps.FEWEST_PEAKS", 1)
+    monkeypatch.setattr("sailerx.training.loop.FEWEST_PEAKS", 1)
     options = {"thinned_cells": 0.0, "max_epochs": 4} | options
     expected = history(multiome(), **options)
     as_on_gpu()
@@ -77,15 +78,15 @@ def test_a_hybrid_run_from_tables_is_the_run_step_by_step(as_on_gpu: Callable[[]
 def test_steps_are_recorded_where_data_are_on_a_gpu(as_on_gpu: Callable[[], None]) -> None:
     data, settings = multiome(), tiny_settings()
 
-    def steps() -> Steps:
-        run = Run(data, settings, 0, CPU)
-        return steps_of(
-            run, OnDevice.from_multiome(data, CPU), sampler_of(data, settings, 0), settings, ALONE
+    def epochs() -> CapturedEpochs | None:
+        state, sampler = TrainingState(data, settings, 0, CPU), sampler_of(data, settings, 0)
+        return captured_epochs(
+            state, OnDevice.from_multiome(data, CPU), sampler, lambda *_: torch.zeros(5), ALONE
         )
 
-    assert type(steps()) is Steps
+    assert epochs() is None
     as_on_gpu()
-    assert type(steps()) is CapturedSteps
+    assert isinstance(epochs(), CapturedEpochs)
 
 
 def test_steps_are_recorded_once_for_each_phase_and_anew_for_longer_lists(
@@ -94,23 +95,23 @@ def test_steps_are_recorded_once_for_each_phase_and_anew_for_longer_lists(
     """What a GPU records is repeated with the same sizes and constants, so that these must not change."""
     made: list[tuple[object, int]] = []
 
-    def record(_: Recorder, body: Callable[[], None], __: torch.Generator) -> Callable[[], None]:
+    def capture(_: GraphStream, body: Callable[[], None], __: torch.Generator) -> Callable[[], None]:
         steps = body.__self__  # type: ignore[attr-defined]
-        found = steps.kind, steps.length
+        found = steps.constants, steps.length
         made.append(found)
 
         def repeat() -> None:
-            assert (steps.kind, steps.length) == found
+            assert (steps.constants, steps.length) == found
             body()
 
         return repeat
 
-    monkeypatch.setattr(Recorder, "record", record)
+    monkeypatch.setattr(GraphStream, "capture", capture)
     as_on_gpu()
     history(multiome(), preset="paper", warmup_epochs=2, max_epochs=2, minibatch_size=6)
-    assert [kind for kind, _ in made] == [(20.0, False), (1.0, True)]
+    assert [constants for constants, _ in made] == [(20.0, False), (1.0, True)]
     made.clear()
-    monkeypatch.setattr(captured, "_ROOM", -3)  # lists grow as mini-batches with more open peaks come
+    monkeypatch.setattr(cuda_graph, "_ROOM", -3)  # lists grow as mini-batches with more open peaks come
     history(multiome(), minibatch_size=6, max_epochs=12)
     lengths = [length for _, length in made]
     assert len(lengths) > 1
@@ -154,15 +155,15 @@ def test_lists_have_room_for_the_minibatches_of_hybrid_runs_too() -> None:
     rows = PaddedRows.of(SparseRows.of(PeaksInMemory(indptr, indices, 450)), CPU)
     sampler = Sampler.of(torch.arange(2000) < 200, 100, 0.5)
     longest = max(rows.n_ones(batch) for batch in sampler.epoch(torch.Generator().manual_seed(0)))
-    assert longest < captured._usual_length(rows, sampler) < 1.2 * longest
+    assert longest < cuda_graph._usual_length(rows, sampler) < 1.2 * longest
 
 
 def test_without_a_gpu_nothing_is_recorded() -> None:
     times: list[int] = []
-    recorder = Recorder(CPU)
-    assert recorder.record(lambda: times.append(1), torch.Generator()) is None
+    stream = GraphStream(CPU)
+    assert stream.capture(lambda: times.append(1), torch.Generator()) is None
     assert not times
-    recorder.beside(lambda: times.append(1))
+    stream.run(lambda: times.append(1))
     assert times == [1]
 
 
@@ -230,17 +231,17 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
 
 
 def test_what_a_gpu_has_recorded_is_replayed(cuda: FakeCuda) -> None:
-    recorder, streams = Recorder(torch.device("cuda")), []
+    graph_stream, streams = GraphStream(torch.device("cuda")), []
     here = cuda.current
-    recorder.beside(lambda: streams.append(cuda.current))
-    repeat = recorder.record(lambda: streams.append(cuda.current), torch.Generator())
+    graph_stream.run(lambda: streams.append(cuda.current))
+    repeat = graph_stream.capture(lambda: streams.append(cuda.current), torch.Generator())
     assert repeat is not None
     repeat()
     repeat()
-    assert streams == [recorder.stream, recorder.stream]
+    assert streams == [graph_stream.stream, graph_stream.stream]
     assert repeat.__self__.replays == 2  # type: ignore[attr-defined]
-    assert recorder.stream.waited_for == [here]  # type: ignore[union-attr]
-    assert here.waited_for == [recorder.stream]
+    assert graph_stream.stream.waited_for == [here]  # type: ignore[union-attr]
+    assert here.waited_for == [graph_stream.stream]
     assert cuda.current is here
 
 
@@ -249,8 +250,10 @@ def test_where_a_gpu_cannot_record_the_user_is_told_and_the_stream_is_as_before(
         raise RuntimeError("operation not permitted when stream is capturing")
 
     here = cuda.current
-    with pytest.warns(UserWarning, match="cannot record the steps of the training.*slower: operation not"):
-        assert Recorder(torch.device("cuda")).record(body, torch.Generator()) is None
+    with pytest.warns(
+        UserWarning, match="cannot capture the training step as a CUDA graph.*slower: operation not"
+    ):
+        assert GraphStream(torch.device("cuda")).capture(body, torch.Generator()) is None
     assert cuda.current is here
 
 
@@ -260,4 +263,4 @@ def test_memory_that_does_not_suffice_for_a_recording_is_said_as_ever() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(torch.OutOfMemoryError):
-        Recorder(torch.device("cuda")).record(body, torch.Generator())
+        GraphStream(torch.device("cuda")).capture(body, torch.Generator())

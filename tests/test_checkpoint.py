@@ -18,11 +18,11 @@ from safetensors.torch import save_file
 
 import sailerx
 from data import TINY, as_flags, multiome, paired, tiny_settings, write
-from sailerx.checkpoint import Checkpoints, fingerprint
-from sailerx.objective import TERMS
-from sailerx.progress import Silent
-from sailerx.run import Run
-from sailerx.train import train
+from sailerx.network.objective import TERMS
+from sailerx.training.checkpoint import Checkpoints, fingerprint
+from sailerx.training.loop import train
+from sailerx.training.progress import Silent
+from sailerx.training.state import TrainingState
 
 TERM_COLUMNS = ["epoch", "loss", *TERMS, "learning_rate", "annealing"]
 
@@ -209,9 +209,9 @@ def epochs_in(path: Path) -> int:
 
 def test_checkpoint_from_another_kind_of_device_goes_on_with_other_random_numbers() -> None:
     """A GPU's state of random numbers is of another size."""
-    run, settings = Run(multiome(), tiny_settings(), 0, torch.device("cpu")), tiny_settings()
+    run, settings = TrainingState(multiome(), tiny_settings(), 0, torch.device("cpu")), tiny_settings()
     tensors = run.tensors() | {"random.noise": torch.zeros(16, dtype=torch.uint8)}
-    other = Run(multiome(), settings, 0, torch.device("cpu"))
-    other.go_on_from(tensors, [{"epoch": 0}])
+    other = TrainingState(multiome(), settings, 0, torch.device("cpu"))
+    other.load(tensors, [{"epoch": 0}])
     assert torch.equal(other.vae.mean_head.weight, run.vae.mean_head.weight)
     assert not torch.equal(other.noise.get_state(), run.noise.get_state())

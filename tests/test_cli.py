@@ -22,7 +22,7 @@ from mudata import MuData
 import sailerx
 from data import TINY, TINY_FLAGS, files_below, paired, with_atac, with_part, write
 from sailerx.cli import main
-from sailerx.contract import format_schema
+from sailerx.data.contract import format_schema
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -12,7 +12,7 @@ import pytest
 import scipy.special
 
 import sailerx
-from sailerx.compiled import add_rows, add_to_rows, first_open, last_layer_nll
+from sailerx.kernels.numba_loops import add_rows, add_to_rows, first_open, logits_nll
 
 
 def nll(logits: np.ndarray, open_peaks: np.ndarray, positive_weight: float = 1.0) -> tuple[float, np.ndarray]:
@@ -20,7 +20,7 @@ def nll(logits: np.ndarray, open_peaks: np.ndarray, positive_weight: float = 1.0
     begin = np.r_[0, open_peaks.sum(axis=1).cumsum()]
     grad_bias = np.zeros(logits.shape[1], logits.dtype)
     peak = 5 + np.nonzero(open_peaks)[1]
-    return last_layer_nll(logits, peak, begin[:-1], begin[1:], 5, positive_weight, grad_bias), grad_bias
+    return logits_nll(logits, peak, begin[:-1], begin[1:], 5, positive_weight, grad_bias), grad_bias
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
@@ -72,12 +72,12 @@ def test_sums_of_rows_and_their_gradient_are_products_with_the_0_1_matrix() -> N
 def test_without_a_folder_to_keep_them_in_they_are_compiled_all_the_same(tmp_path: Path) -> None:
     package = tmp_path / "sailerx"
     package.mkdir()
-    source = Path(sailerx.__file__).parent / "compiled.py"
-    (package / "compiled.py").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    source = Path(sailerx.__file__).parent / "kernels" / "numba_loops.py"
+    (package / "numba_loops.py").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
     (package / "__init__.py").touch()
     script = (
         "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n"
-        "import numpy as np; from sailerx.compiled import first_open\n"
+        "import numpy as np; from sailerx.numba_loops import first_open\n"
         "print(first_open(np.array([1, 4]), np.array([0, 2]), np.array([2])))"
     )
     answer = subprocess.run(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sailerx import InputError
-from sailerx.confounders import Confounders
+from sailerx.data.confounders import Confounders
 
 DEPTH = np.array([10.0, 20.0, 40.0, 80.0])
 

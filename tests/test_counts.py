@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from data import dense
 from sailerx import InputError
-from sailerx.counts import binary_accessibility, pick_counts, to_csr, why_not_counts
+from sailerx.data.counts import binary_accessibility, pick_counts, to_csr, why_not_counts
 
 X = np.array([[0, 2, 1], [1, 0, 0], [0, 0, 3]], dtype=np.float32)
 

@@ -11,10 +11,12 @@ import torch
 
 import sailerx
 from data import TINY, multiome, paired
-from sailerx import InputError, device, objective, steps
-from sailerx.minibatch import SparseRows
-from sailerx.objective import rows_of
-from sailerx.reader import HostRows
+from sailerx import InputError, device
+from sailerx.kernels.open_peaks import SparseRows
+from sailerx.minibatches import loader
+from sailerx.minibatches.loader import rows_of
+from sailerx.minibatches.streaming import HostRows
+from sailerx.training import loop
 
 CPU = torch.device("cpu")
 
@@ -59,7 +61,7 @@ def test_open_peaks_that_a_gpu_does_not_hold_stay_in_the_hosts_memory(
 @pytest.mark.filterwarnings("ignore:the open peaks")
 def test_training_from_the_hosts_memory_gives_the_same_model(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = sailerx.fit(paired(), progress="none", **TINY)
-    monkeypatch.setattr(objective, "holds", lambda *_: False)
+    monkeypatch.setattr(loader, "holds", lambda *_: False)
     found = sailerx.fit(paired(), progress="none", **TINY)
     np.testing.assert_array_equal(found.embed(paired()), expected.embed(paired()))
 
@@ -91,7 +93,7 @@ def test_a_step_that_does_not_fit_ends_training_with_that_message(monkeypatch: p
     def too_large(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(steps, "minibatch_loss", too_large)
+    monkeypatch.setattr(loop, "minibatch_loss", too_large)
     with_memory(monkeypatch, 10**9, 10**9)
     size = TINY.get("minibatch_size", 60)
     with pytest.raises(

@@ -15,9 +15,10 @@ from scipy.stats import binom
 
 import sailerx
 from data import TINY, paired, write
-from sailerx import InputError, differential
+from sailerx import InputError
 from sailerx.cli import main
-from sailerx.simulation import expected_share
+from sailerx.results import differential
+from sailerx.simulation.in_memory import expected_share
 
 SMALL: dict[str, Any] = {"n_latent": 10, "n_hidden": 16, "n_chrom": 8, "minibatch_size": 200}
 PAIRS = [("A1", "B1"), ("A1", "A2"), ("A2", "B2"), ("B1", None)]

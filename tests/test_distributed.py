@@ -21,8 +21,8 @@ from data import TINY_FLAGS, paired, write
 from on_ranks import OPTIONS, ROWS
 from sailerx import InputError, metrics
 from sailerx.cli import main
-from sailerx.minibatch import Sampler
-from sailerx.objective import TERMS
+from sailerx.minibatches.sampler import Sampler
+from sailerx.network.objective import TERMS
 
 pytest.importorskip("lightning_fabric", reason="lightning-fabric is not installed; `make setup` installs it")
 CPU = torch.device("cpu")
@@ -133,7 +133,7 @@ def test_each_rank_reads_its_own_shard(ranks: list[dict[str, Any]], run: str) ->
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_buffers_hold_as_many_blocks_of_each_rank(world_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sailerx.on_disk.CELLS_PER_BLOCK", 4)
+    monkeypatch.setattr("sailerx.data.csr_on_disk.CELLS_PER_CHUNK", 4)
     whole = torch.ones(240, dtype=torch.bool)
     sampler = Sampler.of(whole, 10, 0.5, n_buffers=5, world_size=world_size)
     order = torch.cat(list(sampler.epoch(torch.Generator().manual_seed(0))))

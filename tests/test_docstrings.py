@@ -18,7 +18,7 @@ OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 def examples() -> Iterator[doctest.DocTest]:
     finder = doctest.DocTestFinder()
-    for info in pkgutil.iter_modules(sailerx.__path__, "sailerx."):
+    for info in pkgutil.walk_packages(sailerx.__path__, "sailerx."):
         if info.name != "sailerx.__main__":
             yield from (found for found in finder.find(importlib.import_module(info.name)) if found.examples)
 

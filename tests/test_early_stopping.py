@@ -11,11 +11,12 @@ import torch
 
 import sailerx
 from data import TINY, minibatch_of, multiome, paired, tiny_settings
-from sailerx.early_stopping import Watch, held_out
-from sailerx.minibatch import Sampler
-from sailerx.model import VAE
-from sailerx.objective import OnDevice, minibatch_loss
-from sailerx.schedules import LossWeights, loss_weights
+from sailerx.minibatches.loader import OnDevice
+from sailerx.minibatches.sampler import Sampler
+from sailerx.network.objective import minibatch_loss
+from sailerx.network.schedules import LossWeights, loss_weights
+from sailerx.network.vae import VAE
+from sailerx.training.early_stopping import Watch, held_out
 
 CPU = torch.device("cpu")
 #: learns fast, then too much: 45 cells are few

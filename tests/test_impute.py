@@ -21,13 +21,15 @@ from cost import peak_mb
 
 import sailerx
 from data import TINY, files_below, paired, with_part, write
-from sailerx import InputError, choosing, impute, infer, sinks
+from sailerx import InputError
 from sailerx.cli import main
 from sailerx.config import make_settings
-from sailerx.confounders import Confounders
-from sailerx.counts import to_csr
-from sailerx.in_memory import PeaksInMemory
-from sailerx.model import VAE
+from sailerx.data.accessibility import PeaksInMemory
+from sailerx.data.confounders import Confounders
+from sailerx.data.counts import to_csr
+from sailerx.files import result_writer
+from sailerx.network.vae import VAE
+from sailerx.results import embed, impute, selection
 from test_stream import STABLE
 
 MDATA = paired()
@@ -49,7 +51,7 @@ def decoded(model: sailerx.Model, depth: float, batch: Sequence[float]) -> np.nd
     standard = (np.log(depth) - model.confounders.depth.mean) / model.confounders.depth.std
     c = torch.tensor([[standard, *batch]], dtype=torch.float32)
     with torch.no_grad():
-        mean = torch.from_numpy(infer.posterior(model.vae, x)[0])
+        mean = torch.from_numpy(embed.posterior(model.vae, x)[0])
         return torch.sigmoid(model.vae.decode(mean, c.expand(60, -1))).numpy()
 
 
@@ -74,9 +76,9 @@ def test_levels_are_chosen_by_column_where_there_are_several(model: sailerx.Mode
     by_name = model.impute(MDATA, batch={"batch": "batch3"}).X
     np.testing.assert_array_equal(by_name, model.impute(MDATA, batch="batch3").X)
     two = sailerx.fit(MDATA, batch_key=["batch", "lineage"], progress="none", **TINY)
-    open_lineage = choosing.neutral_confounders(two.confounders, None, "batch1")
+    open_lineage = selection.neutral_confounders(two.confounders, None, "batch1")
     np.testing.assert_array_equal(open_lineage, np.float32([0, 1, 0, 0, 0.5, 0.5]))
-    both = choosing.neutral_confounders(two.confounders, None, {"batch": "batch2", "lineage": "B"})
+    both = selection.neutral_confounders(two.confounders, None, {"batch": "batch2", "lineage": "B"})
     np.testing.assert_array_equal(both, np.float32([0, 0, 1, 0, 0, 1]))
     assert not np.allclose(two.impute(MDATA, batch={"lineage": "A"}).X, two.impute(MDATA, batch="B").X)
 
@@ -84,7 +86,7 @@ def test_levels_are_chosen_by_column_where_there_are_several(model: sailerx.Mode
 def test_continuous_confounders_are_at_their_mean() -> None:
     obs = pd.DataFrame({"pct": [1.0, 2.0, 6.0]})
     confounders = Confounders.learn(np.array([10.0, 20.0, 40.0]), obs, [], ["pct"])
-    np.testing.assert_allclose(choosing.neutral_confounders(confounders, 20.0, None), [0, 0], atol=1e-6)
+    np.testing.assert_allclose(selection.neutral_confounders(confounders, 20.0, None), [0, 0], atol=1e-6)
 
 
 def test_imputing_needs_no_batch_column(model: sailerx.Model, whole: np.ndarray) -> None:
@@ -96,7 +98,7 @@ def test_imputing_needs_no_batch_column(model: sailerx.Model, whole: np.ndarray)
 def test_samples_are_drawn_from_the_posterior_by_the_seed(model: sailerx.Model) -> None:
     result = model.impute(MDATA, batch="batch1", samples=4, seed=3)
     x = PeaksInMemory.of(to_csr(MDATA["atac"][:, model.peaks.index].X))
-    mean, std = infer.posterior(model.vae, x)
+    mean, std = embed.posterior(model.vae, x)
     z = mean[:, None] + std[:, None] * np.random.default_rng(3).standard_normal((60, 4, 5), np.float32)
     c = torch.tensor([[0.0, 1, 0, 0]]).expand(60, -1)
     with torch.no_grad():
@@ -492,7 +494,7 @@ def test_a_whole_data_set_is_streamed_in_less_than_one_and_a_half_gigabytes(tmp_
 def test_chunks_on_disk_are_about_a_megabyte(tmp_path: Path) -> None:
     frame = ad.AnnData(obs=pd.DataFrame(index=[f"c{i}" for i in range(100)]), var=big_peaks(5000))
     blocks = ((np.full((50, 5000), i, np.float32),) for i in range(2))
-    sinks.write(tmp_path / "x.h5ad", blocks, frame)
+    result_writer.write(tmp_path / "x.h5ad", blocks, frame)
     with h5py.File(tmp_path / "x.h5ad") as file:
         assert 0.2e6 < 4 * np.prod(file["X"].chunks) < 2e6
         np.testing.assert_array_equal(file["X"][:, 0], np.repeat([0, 1], 50))

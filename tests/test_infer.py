@@ -9,10 +9,10 @@ import scipy.sparse as sp
 import torch
 
 from data import dense, multiome, unit_rows
-from sailerx import infer
-from sailerx.in_memory import PeaksInMemory
-from sailerx.model import VAE
-from sailerx.peaks import peak_table
+from sailerx.data.accessibility import PeaksInMemory
+from sailerx.data.peaks import columns_in_order, peak_table
+from sailerx.network.vae import VAE
+from sailerx.results import embed
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def vae() -> VAE:
 
 def test_embedding_is_the_posterior_mean_at_unit_length(vae: VAE) -> None:
     x = multiome().x
-    mean, std = infer.posterior(vae, x)
-    z = infer.embed(vae, x)
+    mean, std = embed.posterior(vae, x)
+    z = embed.embed(vae, x)
     np.testing.assert_allclose(z, mean / np.linalg.norm(mean, axis=1, keepdims=True), rtol=1e-6)
     assert unit_rows(z)
     assert z.dtype == np.float32
@@ -33,7 +33,7 @@ def test_embedding_is_the_posterior_mean_at_unit_length(vae: VAE) -> None:
 
 def test_euclidean_neighbours_of_the_embedding_are_cosine_neighbours_of_the_mean(vae: VAE) -> None:
     x = multiome().x
-    mean, z = infer.posterior(vae, x)[0], infer.embed(vae, x)
+    mean, z = embed.posterior(vae, x)[0], embed.embed(vae, x)
     unit = mean / np.linalg.norm(mean, axis=1, keepdims=True)
     by_cosine = np.argsort(-(unit @ unit[0]), kind="stable")
     by_distance = np.argsort(((z - z[0]) ** 2).sum(axis=1), kind="stable")
@@ -42,12 +42,12 @@ def test_euclidean_neighbours_of_the_embedding_are_cosine_neighbours_of_the_mean
 
 def test_a_cells_embedding_hangs_on_no_other_cell(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
     x = multiome().x
-    whole = infer.embed(vae, x)
+    whole = embed.embed(vae, x)
     np.testing.assert_allclose(
-        infer.embed(vae, PeaksInMemory.of(x[np.arange(5, 8)])), whole[5:8], rtol=1e-4, atol=1e-6
+        embed.embed(vae, PeaksInMemory.of(x[np.arange(5, 8)])), whole[5:8], rtol=1e-4, atol=1e-6
     )
-    monkeypatch.setattr(infer, "_CELLS_AT_ONCE", 7)
-    np.testing.assert_allclose(infer.embed(vae, x), whole, rtol=1e-4, atol=1e-6)
+    monkeypatch.setattr(embed, "_CELLS_AT_ONCE", 7)
+    np.testing.assert_allclose(embed.embed(vae, x), whole, rtol=1e-4, atol=1e-6)
 
 
 def peaks(*names: str) -> pd.DataFrame:
@@ -60,22 +60,27 @@ OPEN = np.array([[1, 0, 1], [0, 1, 1]])
 X = PeaksInMemory.of(sp.csr_matrix(OPEN))
 
 
+def in_known_order(here: pd.DataFrame, known: pd.DataFrame) -> tuple[PeaksInMemory, int]:
+    columns = columns_in_order(here, known)
+    return X.with_peaks(columns), int((columns < 0).sum())
+
+
 def test_peaks_are_matched_by_coordinates_whatever_their_order_and_names() -> None:
     known, here = peaks("chr1:5-9", "chr2:1-2", "chr3:7-8"), peaks("chr3-7-8", "chr1-5-9", "chr2_1_2")
-    matched, missing = infer.in_known_order(X, here, known)
+    matched, missing = in_known_order(here, known)
     np.testing.assert_array_equal(dense(matched), OPEN[:, [1, 2, 0]])
     assert missing == 0
 
 
 def test_missing_peaks_are_closed_and_unknown_ones_left_out() -> None:
     known, here = peaks("chr1:5-9", "chr9:1-2"), peaks("chr3:7-8", "chr1:5-9", "chr2:1-2")
-    matched, missing = infer.in_known_order(X, here, known)
+    matched, missing = in_known_order(here, known)
     np.testing.assert_array_equal(dense(matched), [[0, 0], [1, 0]])
     assert missing == 1
 
 
 def test_peaks_without_coordinates_are_matched_by_name() -> None:
     known, here = pd.DataFrame(index=["b", "a"]), pd.DataFrame(index=["a", "x", "b"])
-    matched, missing = infer.in_known_order(X, here, known)
+    matched, missing = in_known_order(here, known)
     np.testing.assert_array_equal(dense(matched), [[1, 1], [1, 0]])
     assert missing == 0

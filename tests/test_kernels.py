@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data import open_peaks
-from sailerx import kernels
-from sailerx.kernels import different_rows, prelu, sum_of_open
+from sailerx.kernels import cpu
+from sailerx.kernels.peak_layers import prelu, sum_of_open
+from sailerx.network.layers import different_rows
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -35,7 +36,7 @@ def assert_same(ours: Tensor, theirs: Tensor, *inputs: Tensor) -> None:
 def test_sum_of_open_is_the_product_with_a_0_1_matrix_of_each_chromosome(
     density: float, sizes: list[int], at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "_ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr(cpu, "_ROWS_PER_PIECE", at_once)
     x = (torch.rand(6, 11, generator=torch.Generator().manual_seed(1)) < density).double()
     x[2] = 0
     weight = random(11, 4)

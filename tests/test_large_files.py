@@ -15,9 +15,9 @@ import torch
 
 import sailerx
 from data import tiny_settings
-from sailerx.multiome import Multiome
-from sailerx.objective import rows_of
-from sailerx.stream import atomic_h5mu, finish_h5mu, write_anndata, write_array, write_frame
+from sailerx.data.multiome import Multiome
+from sailerx.files.h5mu_writer import atomic_h5mu, finish_h5mu, write_anndata, write_array, write_frame
+from sailerx.minibatches.loader import rows_of
 
 pytestmark = pytest.mark.full
 
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.full
 RUN = """
 import sys, sailerx
 from cost import peak_mb
-from sailerx import on_disk
-on_disk.ONES_PER_BUFFER = 2**22  # both files fill several buffers
+from sailerx.data import accessibility
+accessibility.ONES_PER_BUFFER = 2**22  # both files fill several buffers
 sizes = {"max_epochs": 1, "n_hidden": 8, "n_chrom": 4}
 model = sailerx.fit(sys.argv[1], backed=sys.argv[2] == "backed", rna_embedding="X_given", progress="none", **sizes)
 model.embed(sys.argv[1])

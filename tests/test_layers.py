@@ -9,8 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from data import open_peaks
-from sailerx import tiles
-from sailerx.layers import ChromosomesToPeaks, NormActivation, PeaksToChromosomes, WithinChromosomes, linear
+from sailerx.kernels import gpu, peak_layers
+from sailerx.network.layers import (
+    ChromosomesToPeaks,
+    NormActivation,
+    PeaksToChromosomes,
+    WithinChromosomes,
+    linear,
+)
 
 BLOCKS = ((0, 5), (5, 6), (6, 13))
 
@@ -38,8 +44,8 @@ def x() -> Tensor:
 def tile_width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a CPU; as on a GPU, with tiles narrower and wider than a chromosome."""
     if request.param:
-        monkeypatch.setattr(tiles, "wanted", lambda _: True)
-        monkeypatch.setattr(tiles, "WIDTH", request.param)
+        monkeypatch.setattr(peak_layers, "kernels_for", lambda _: gpu)
+        monkeypatch.setattr(gpu, "WIDTH", request.param)
 
 
 @pytest.mark.usefixtures("tile_width")

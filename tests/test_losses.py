@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from sailerx import losses
+from sailerx.network import losses
 
 
 @pytest.fixture

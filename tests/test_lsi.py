@@ -7,8 +7,8 @@ import pytest
 import scipy.sparse as sp
 
 from sailerx import InputError
-from sailerx.in_memory import PeaksInMemory
-from sailerx.lsi import lsi, lsi_weights, tfidf
+from sailerx.data.accessibility import PeaksInMemory
+from sailerx.data.lsi import lsi, lsi_weights, tfidf
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_weights_take_a_cell_with_one_open_peak_to_its_component(counts):
 
 def test_weights_of_many_cells_come_from_some_of_them(counts, monkeypatch):
     x = sp.csr_matrix((counts > 0).astype(np.float32))
-    monkeypatch.setattr("sailerx.lsi._ENOUGH_CELLS", 40)
+    monkeypatch.setattr("sailerx.data.lsi._ENOUGH_CELLS", 40)
     first, second, other = (lsi_weights(PeaksInMemory.of(x), 3, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, second)
     assert not np.allclose(np.abs(first), np.abs(other), rtol=0.1)

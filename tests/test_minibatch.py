@@ -9,9 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailerx.counts import to_csr
-from sailerx.in_memory import PeaksInMemory
-from sailerx.minibatch import Sampler, SparseRows, random_peaks
+from sailerx.data.accessibility import PeaksInMemory
+from sailerx.data.counts import to_csr
+from sailerx.kernels.open_peaks import SparseRows
+from sailerx.minibatches.sampler import Sampler, random_peaks, thinned
 
 
 def matrix(n_cells: int = 30, n_peaks: int = 17, density: float = 0.2, seed: int = 0) -> sp.csr_matrix:
@@ -57,7 +58,7 @@ def test_open_peaks_are_sorted_by_cell_and_peak_even_if_the_matrix_is_not() -> N
 def test_thinning_takes_a_share_of_the_peaks_from_a_share_of_the_cells(cells: float, kept: float) -> None:
     x = matrix(400, 300)
     whole = rows_of(x).take(torch.arange(400))
-    thin = whole.thinned(cells, kept, generator()).dense().numpy()
+    thin = thinned(whole, cells, kept, generator()).dense().numpy()
     assert not (thin > x.toarray()).any()
     left = thin.sum(axis=1) / np.diff(x.indptr)
     touched = left < 1

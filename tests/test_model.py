@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from data import open_peaks
-from sailerx.model import VAE, sample
+from sailerx.network.vae import VAE, sample
 
 BLOCKS = ((0, 40), (40, 70), (70, 90))
 

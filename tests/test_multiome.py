@@ -14,8 +14,8 @@ from sklearn.preprocessing import normalize
 
 from data import dense, multiome, paired, tiny_settings, together, unit_rows, with_atac, with_part
 from sailerx import InputError
-from sailerx.multiome import alignment_weights
-from sailerx.reference import rna_pca
+from sailerx.data.alignment_weights import alignment_weights
+from sailerx.data.rna_pca import rna_pca
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_open_peaks_are_taken_in_the_order_of_the_blocks(mdata: mudata.MuData) -
     data, a = multiome(mdata), mdata["atac"]
     expected = (a[:, data.peaks.index].X > 0).toarray()
     np.testing.assert_array_equal(dense(data.x), expected)
-    assert data.cells.equals(a.obs_names)
+    assert data.barcodes.equals(a.obs_names)
     assert [set(data.peaks["chrom"].iloc[a:b]) for a, b in data.blocks] == [{"chr1"}, {"chr2"}, {"chr3"}]
 
 

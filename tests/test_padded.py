@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data import multiome
-from sailerx import padded
-from sailerx.in_memory import PeaksInMemory
-from sailerx.minibatch import OpenPeaks, SparseRows, _shuffled_on_gpu
-from sailerx.objective import rows_of
-from sailerx.padded import PaddedPeaks, PaddedRows
-from sailerx.reader import HostRows
-from sailerx.tiles import Tiles
+from sailerx.data.accessibility import PeaksInMemory
+from sailerx.kernels import gpu, peak_layers
+from sailerx.kernels.gpu import Tiles, permutation
+from sailerx.kernels.open_peaks import OpenPeaks, PaddedPeaks, PaddedRows, SparseRows
+from sailerx.minibatches.loader import rows_of
+from sailerx.minibatches.sampler import thinned
+from sailerx.minibatches.streaming import HostRows
 
 CPU = torch.device("cpu")
 
@@ -66,7 +66,7 @@ def test_thinned_cells_are_those_of_the_list_without_padding() -> None:
     plain, pad = both(n_cells=400, n_peaks=300)
     rows = torch.arange(400)
     expected, found = (
-        x.thinned(0.4, 0.3, torch.Generator().manual_seed(0))
+        thinned(x, 0.4, 0.3, torch.Generator().manual_seed(0))
         for x in (plain.take(rows), pad.take(rows, pad.n_ones(rows)))
     )
     assert isinstance(found, PaddedPeaks)
@@ -88,7 +88,7 @@ def test_rows_are_padded_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -
     x = multiome().x
     batches = torch.randperm(60, generator=torch.Generator().manual_seed(0)).split(7)
     expected = list(rows_of(x, CPU).minibatches(batches))
-    monkeypatch.setattr(padded, "wanted", lambda _: True)
+    monkeypatch.setattr(peak_layers, "kernels_for", lambda _: gpu)
     assert isinstance(rows_of(x, CPU), PaddedRows)
     for rows in (rows_of(x, CPU), HostRows(x, CPU)):
         for ours, theirs in zip(rows.minibatches(batches), expected, strict=True):
@@ -98,7 +98,7 @@ def test_rows_are_padded_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -
 
 def test_gpus_order_is_a_permutation_and_each_as_likely() -> None:
     g = torch.Generator().manual_seed(0)
-    orders = [_shuffled_on_gpu(4, g).tolist() for _ in range(4800)]
+    orders = [permutation(4, g).tolist() for _ in range(4800)]
     assert all(sorted(order) == [0, 1, 2, 3] for order in orders)
     times = np.unique(orders, axis=0, return_counts=True)[1]
     assert len(times) == 24

@@ -33,12 +33,13 @@ import torch
 from torch import Tensor
 
 from data import minibatch_of
-from sailerx import objective
 from sailerx.config import PAPER
-from sailerx.in_memory import PeaksInMemory
-from sailerx.minibatch import SparseRows
-from sailerx.model import VAE
-from sailerx.schedules import loss_weights
+from sailerx.data.accessibility import PeaksInMemory
+from sailerx.kernels.open_peaks import SparseRows
+from sailerx.minibatches.loader import OnDevice
+from sailerx.network import objective
+from sailerx.network.schedules import loss_weights
+from sailerx.network.vae import VAE
 
 FROZEN = Path(__file__).parent / "fixtures" / "paper_preset.json"
 M, N_LATENT, N_HIDDEN, N_CHROM, N_REFERENCE = 200, 5, 8, 4, 7
@@ -160,7 +161,7 @@ def loss_of(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[
         objective, "sample", lambda posterior, *_: posterior.mean + posterior.stddev * given["noise"]
     )
     x = SparseRows.of(PeaksInMemory.of(sp.csr_matrix(given["x"].numpy())))
-    cells = objective.OnDevice(x, given["g"], given["c"], given["w"], torch.ones(M, dtype=torch.bool))
+    cells = OnDevice(x, given["g"], given["c"], given["w"], torch.ones(M, dtype=torch.bool))
 
     def loss(phase: str) -> tuple[Tensor, list[Tensor]]:
         settings = replace(SETTINGS, gamma=0.0) if phase.endswith("no alignment") else SETTINGS

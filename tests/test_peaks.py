@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from data import named_peaks
 from sailerx import InputError
-from sailerx.peaks import blocks_by_chromosome, peak_table
+from sailerx.data.peaks import blocks_by_chromosome, peak_table
 
 AWKWARD = [
     ("chr1-KI270706v1-random-100-149", "chr1-KI270706v1-random"),

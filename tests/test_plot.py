@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from sailerx import InputError, plot
+from sailerx.evaluate import figures, umap_plots
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_missing_categories_are_named(cells):
 
 
 def test_up_to_26_categories_have_colours_of_their_own():
-    assert all(len(set(plot._palette(n))) == n for n in range(1, 27))
+    assert all(len(set(umap_plots._palette(n))) == n for n in range(1, 27))
 
 
 def test_of_too_many_categories_the_rarest_are_one():
@@ -97,7 +98,7 @@ def test_of_too_many_categories_the_rarest_are_one():
     assert "5 others" not in [text.get_text() for text in axes.texts]
     colours = {to_hex(c, keep_alpha=False).upper() for c in axes.collections[0].get_facecolors()}
     assert len(colours) == 26
-    assert plot.OTHERS in colours
+    assert figures.OTHERS in colours
 
 
 def test_cells_without_a_number_are_drawn_in_grey(cells):
@@ -107,7 +108,7 @@ def test_cells_without_a_number_are_drawn_in_grey(cells):
     obs.loc[:9, "x"] = np.nan
     unknown, known = plot.umap_panels(z, obs, ["x"], layout=z[:, :2], log=["x"]).axes[0].collections
     np.testing.assert_array_equal(unknown.get_offsets(), z[:10, :2])
-    assert to_hex(unknown.get_facecolors()[0]).upper() == plot.MISSING
+    assert to_hex(unknown.get_facecolors()[0]).upper() == figures.MISSING
     np.testing.assert_array_equal(known.get_array(), obs["x"][10:])
     assert type(known.norm).__name__ == "LogNorm"
 

@@ -7,8 +7,8 @@ import pytest
 import scipy.sparse as sp
 
 import sailerx
+from sailerx.evaluate.prediction import SHRINKAGE, gain_of_neighbors
 from sailerx.metrics import predictive_gain, split_counts
-from sailerx.prediction import SHRINKAGE, gain_of_neighbors
 
 RNG = np.random.default_rng(0)
 COUNTS = sp.csr_matrix(RNG.poisson(0.6, (40, 25)).astype(np.float32))

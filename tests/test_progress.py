@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from sailerx.progress import Bar, Lines, Silent, make_progress
+from sailerx.training.progress import Bar, Lines, Silent, make_progress
 
 RECORD = {"cells_per_second": 12_345.6, "loss": 321.0, "reconstruction": 300.0, "alignment": 0.0125}
 

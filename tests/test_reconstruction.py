@@ -12,9 +12,8 @@ from torch import Tensor
 from torch.distributions import Bernoulli
 
 from data import open_peaks
-from sailerx import reconstruction, tiles
-from sailerx.kernels import sum_of_open
-from sailerx.reconstruction import reconstruction_loss
+from sailerx.kernels import cpu, gpu, peak_layers
+from sailerx.kernels.peak_layers import peaks_nll, sum_of_open
 
 SIZES = [5, 1, 0, 7]  # peaks of each chromosome; one has none, as it happens when some are drawn
 CHROM_OF = torch.repeat_interleave(torch.arange(4), torch.tensor(SIZES))
@@ -41,12 +40,12 @@ def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Every peak for itself, two at a time, all of a chromosome; and as on a GPU."""
     before = torch.get_num_threads()
     if request.param.startswith("tiles"):
-        monkeypatch.setattr(tiles, "wanted", lambda _: True)
-        monkeypatch.setattr(tiles, "WIDTH", int(request.param.split()[-1]))
+        monkeypatch.setattr(peak_layers, "kernels_for", lambda _: gpu)
+        monkeypatch.setattr(gpu, "WIDTH", int(request.param.split()[-1]))
     else:
         torch.set_num_threads(2 if request.param == "by two threads" else 1)
         logits = {"1": 6, "2": 12}.get(request.param, 250_000)
-        monkeypatch.setattr(reconstruction, "_LOGITS_AT_ONCE", logits)
+        monkeypatch.setattr(cpu, "_LOGITS_PER_PIECE", logits)
     yield
     torch.set_num_threads(before)
 
@@ -62,7 +61,7 @@ def plain_logits(layer: dict[str, Tensor]) -> Tensor:
 def test_loss_is_the_bernoulli_likelihood(layer: dict[str, Tensor], x: Tensor, scale: float) -> None:
     layer["h"] *= scale  # at 100 some logits are beyond what exp can take in single precision
     expected = -Bernoulli(logits=plain_logits(layer)).log_prob(x).sum()
-    ours = reconstruction_loss(**layer, chrom_of=CHROM_OF, x=open_peaks(x))
+    ours = peaks_nll(**layer, chrom_of=CHROM_OF, x=open_peaks(x))
     torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -75,7 +74,7 @@ def test_loss_and_gradients_match_autograd_with_a_weight_on_open_peaks(
     layer["h"] *= scale
     ours = {name: t.clone().requires_grad_() for name, t in layer.items()}
     theirs = {name: t.clone().requires_grad_() for name, t in layer.items()}
-    loss = reconstruction_loss(**ours, chrom_of=CHROM_OF, x=open_peaks(x), positive_weight=positive_weight)
+    loss = peaks_nll(**ours, chrom_of=CHROM_OF, x=open_peaks(x), positive_weight=positive_weight)
     weight = torch.tensor(positive_weight, dtype=torch.float64)
     expected = F.binary_cross_entropy_with_logits(plain_logits(theirs), x, pos_weight=weight, reduction="sum")
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
@@ -87,24 +86,22 @@ def test_loss_and_gradients_match_autograd_with_a_weight_on_open_peaks(
 
 def test_loss_is_the_same_where_no_gradient_is_asked_for(layer: dict[str, Tensor], x: Tensor) -> None:
     with torch.no_grad():
-        alone = reconstruction_loss(**layer, chrom_of=CHROM_OF, x=open_peaks(x))
+        alone = peaks_nll(**layer, chrom_of=CHROM_OF, x=open_peaks(x))
     layer["h"].requires_grad_()
-    assert alone.item() == reconstruction_loss(**layer, chrom_of=CHROM_OF, x=open_peaks(x)).item()
+    assert alone.item() == peaks_nll(**layer, chrom_of=CHROM_OF, x=open_peaks(x)).item()
 
 
 @pytest.mark.parametrize("kind", ["none open", "all open"])
 def test_loss_of_cells_with_no_or_every_peak(layer: dict[str, Tensor], kind: str) -> None:
     x = torch.full((6, sum(SIZES)), float(kind == "all open"), dtype=torch.float64)
     expected = -Bernoulli(logits=plain_logits(layer)).log_prob(x).sum()
-    torch.testing.assert_close(reconstruction_loss(**layer, chrom_of=CHROM_OF, x=open_peaks(x)), expected)
+    torch.testing.assert_close(peaks_nll(**layer, chrom_of=CHROM_OF, x=open_peaks(x)), expected)
 
 
 def test_loss_stays_finite_at_huge_logits_in_single_precision() -> None:
     bias = torch.tensor([-1e4, 1e4, 0.0, 88.0])
     h, weight = torch.zeros(1, 1, 2), torch.zeros(4, 2)
-    loss = reconstruction_loss(
-        h, weight, bias, torch.zeros(4).long(), open_peaks(torch.tensor([[1.0, 0.0, 1.0, 0.0]]))
-    )
+    loss = peaks_nll(h, weight, bias, torch.zeros(4).long(), open_peaks(torch.tensor([[1.0, 0.0, 1.0, 0.0]])))
     assert loss.item() == pytest.approx(1e4 + 1e4 + math.log(2) + 88, rel=1e-6)
 
 
@@ -117,7 +114,7 @@ def test_loss_and_gradients_are_the_same_to_the_bit_by_any_number_of_threads() -
     before, found = torch.get_num_threads(), []
     for n_threads in (1, 2, 5):
         torch.set_num_threads(n_threads)
-        loss = reconstruction_loss(**tensors, chrom_of=chrom_of, x=x)
+        loss = peaks_nll(**tensors, chrom_of=chrom_of, x=x)
         summed = sum_of_open(tensors["weight"], x, chrom_of, 5)
         gradients = torch.autograd.grad(loss + (summed * tensors["h"]).sum(), list(tensors.values()))
         found.append([loss, summed, *gradients])

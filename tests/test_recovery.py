@@ -11,7 +11,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 import sailerx
 from data import paired
-from sailerx.lsi import lsi
+from sailerx.data.lsi import lsi
 from sailerx.metrics import batch_leakage, depth_leakage, knn_accuracy
 
 

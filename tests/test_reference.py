@@ -10,7 +10,8 @@ from sklearn.preprocessing import StandardScaler
 
 from data import paired
 from sailerx import InputError
-from sailerx.reference import highly_variable, leading, rna_pca, shrunk
+from sailerx.data.rna_pca import highly_variable, rna_pca, shrunk
+from sailerx.data.rna_reference import leading
 
 
 def counts(n_genes: int = 120) -> sp.csr_matrix:

@@ -15,8 +15,10 @@ import pytest
 import sailerx
 from browser import Tab
 from data import TINY, files_below, paired, with_part, write
-from sailerx import InputError, metrics, overview, page, plot
+from sailerx import InputError, metrics
 from sailerx.cli import main
+from sailerx.evaluate import figures, report_data, umap_plots
+from sailerx.evaluate import html as html_page
 
 ROOT = Path(__file__).resolve().parent.parent
 ODD = '<b>"odd" & ü</b>'
@@ -90,8 +92,8 @@ def html(written: tuple[Path, Path]) -> Html:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two dimensions of the embedding instead of a UMAP, and empty pictures: both take their time."""
-    monkeypatch.setattr(plot, "umap_layout", lambda z, **_: np.asarray(z)[:, :2])
-    monkeypatch.setattr(plot, "to_svg", lambda figure: "<svg/>")
+    monkeypatch.setattr(umap_plots, "umap_layout", lambda z, **_: np.asarray(z)[:, :2])
+    monkeypatch.setattr(figures, "to_svg", lambda figure: "<svg/>")
 
 
 # In a browser
@@ -242,9 +244,9 @@ def test_other_data_than_the_models_are_pointed_out(
 # What is computed
 
 
-def look(folder: Path, **options: object) -> overview.Overview:
+def look(folder: Path, **options: object) -> report_data.ReportData:
     mdata = sailerx.read(folder / "in.h5mu")
-    return overview.Overview.of(sailerx.load(folder / "run"), mdata, **options)  # type: ignore[arg-type]
+    return report_data.ReportData.of(sailerx.load(folder / "run"), mdata, **options)  # type: ignore[arg-type]
 
 
 def test_cells_without_rna_have_no_agreement_and_no_weight(written: tuple[Path, Path], quick: None) -> None:
@@ -257,12 +259,12 @@ def test_cells_without_rna_have_no_agreement_and_no_weight(written: tuple[Path, 
 
 
 def test_of_too_many_cells_some_are_shown(written: tuple[Path, Path], quick: None, monkeypatch) -> None:
-    monkeypatch.setattr(overview, "MOST_CELLS", 90)
+    monkeypatch.setattr(report_data, "MOST_CELLS", 90)
     seen = look(written[0], labels="cell_type")
     assert {len(part) for part in (seen.layout, seen.obs, seen.agreement, seen.weight)} == {90}
     assert seen.data.n_cells == 150
     labels = sailerx.read(written[0] / "in.h5mu")["atac"].obs["cell_type"]
-    assert list(seen.obs["cell_type"]) == list(labels[seen.data.cells[seen.obs.index]])
+    assert list(seen.obs["cell_type"]) == list(labels[seen.data.barcodes[seen.obs.index]])
 
 
 def test_dropped_labels_are_coloured_but_not_scored(written: tuple[Path, Path], quick: None) -> None:
@@ -335,7 +337,7 @@ def test_an_error_keeps_the_earlier_page(written, tmp_path: Path, quick: None, m
     def full(*_: object, **__: object) -> str:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(page, "page", full)
+    monkeypatch.setattr(html_page, "page", full)
     with pytest.raises(OSError, match="No space"):
         sailerx.load(folder / "run").report(sailerx.read(folder / "in.h5mu"), tmp_path / "p.html")
     assert files_below(tmp_path) == {"p.html"}
@@ -348,4 +350,4 @@ def test_an_error_keeps_the_earlier_page(written, tmp_path: Path, quick: None, m
 def test_wheel_holds_the_page_that_is_filled_in() -> None:
     wheel = pytest.importorskip("hatchling.builders.wheel")
     inside = {file.distribution_path for file in wheel.WheelBuilder(str(ROOT)).recurse_included_files()}
-    assert "sailerx/report.html" in inside
+    assert "sailerx/evaluate/report.html" in inside

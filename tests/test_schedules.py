@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sailerx.config import PAPER, Settings
-from sailerx.schedules import kl_annealing, learning_rate, loss_weights
+from sailerx.network.schedules import kl_annealing, learning_rate, loss_weights
 
 
 def test_paper_annealing_rises_over_half_of_each_cycle_and_starts_again() -> None:

@@ -12,9 +12,12 @@ import pandas as pd
 import pytest
 
 import sailerx
-from sailerx import contract, metrics, peaks, simulation
-from sailerx.lsi import lsi
-from sailerx.reference import rna_pca
+from sailerx import metrics
+from sailerx.data import contract, peaks
+from sailerx.data.lsi import lsi
+from sailerx.data.rna_pca import rna_pca
+from sailerx.simulation.draw import CELLS_PER_CHUNK
+from sailerx.simulation.in_memory import expected_share
 
 SMALL = {"n_cells": 60, "n_genes": 40, "n_peaks": 90, "n_types": 3, "n_chroms": 3, "n_contigs": 0}
 
@@ -73,9 +76,7 @@ def _deviations(adata, tilt: dict[str, str | None], modality: str) -> np.ndarray
     values = []
     for batch, tilted_by in tilt.items():
         cells = adata[adata.obs["batch"] == batch]
-        expected = cells.obs[f"true_{modality}_depth"].to_numpy() @ simulation.expected_share(
-            cells, tilted_by
-        )
+        expected = cells.obs[f"true_{modality}_depth"].to_numpy() @ expected_share(cells, tilted_by)
         found = np.asarray(cells.X.sum(axis=0)).ravel()
         values.append(((found - expected) / np.sqrt(expected))[expected >= 5])
     return np.concatenate(values)
@@ -93,7 +94,7 @@ def test_depth_follows_the_true_depth_and_hangs_on_cell_type(default):
 def test_expected_shares_sum_to_one_and_a_pure_cell_has_the_profile_of_its_type():
     adata = sailerx.simulate(**SMALL)["atac"][:4].copy()
     adata.obs[["transition", "ambient", "program1", "program2", "program3"]] = 0.0
-    share = simulation.expected_share(adata)
+    share = expected_share(adata)
     truth = adata.uns["truth"]
     kinds = [list(truth["component"]).index(kind) for kind in adata.obs["cell_type"]]
     np.testing.assert_allclose(share.sum(axis=1), 1, rtol=1e-5)
@@ -137,7 +138,7 @@ def test_impossible_sizes_are_refused(wrong, message):
 
 
 def test_a_streamed_file_holds_what_memory_holds(tmp_path: Path):
-    sizes = SMALL | {"n_cells": simulation.CELLS_PER_CHUNK + 100}
+    sizes = SMALL | {"n_cells": CELLS_PER_CHUNK + 100}
     sailerx.simulate_to_file(tmp_path / "stream.h5mu", **sizes)
     contract.check_file(tmp_path / "stream.h5mu")
     here = sailerx.simulate(**sizes)
@@ -164,7 +165,7 @@ def test_row_positions_on_disk_are_64_bit(tmp_path: Path):
 def test_memory_of_streaming_does_not_grow_with_cells(tmp_path: Path):
     def peak(n_chunks: int) -> int:
         tracemalloc.start()
-        n_cells = n_chunks * simulation.CELLS_PER_CHUNK
+        n_cells = n_chunks * CELLS_PER_CHUNK
         sailerx.simulate_to_file(tmp_path / "x.h5mu", n_cells, 200, 3000, 6)
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -15,7 +15,9 @@ import pytest
 
 import sailerx
 from data import TINY, files_below, paired
-from sailerx import InputError, store
+from sailerx import InputError
+from sailerx.files.atomic import new_file, new_folder
+from sailerx.results import trained
 
 MDATA = paired()
 
@@ -106,13 +108,13 @@ def fail_within(place: AbstractContextManager[Path]) -> None:
 
 
 def test_error_while_writing_leaves_nothing_behind(tmp_path: Path) -> None:
-    fail_within(store.new_folder(tmp_path / "new" / "deep"))
+    fail_within(new_folder(tmp_path / "new" / "deep"))
     assert files_below(tmp_path) == set()
 
 
 def test_error_while_replacing_leaves_the_old_model(model: sailerx.Model, saved: Path) -> None:
     before = {path.name: path.read_bytes() for path in saved.iterdir()}
-    fail_within(store.new_folder(saved, overwrite=True))
+    fail_within(new_folder(saved, overwrite=True))
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
     assert len(list(saved.parent.iterdir())) == 1
 
@@ -123,16 +125,18 @@ def test_full_disk_leaves_nothing_behind(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store, "save_file", full)  # a real full disk: test_cli.py, where mounting is allowed
+    monkeypatch.setattr(
+        trained, "save_file", full
+    )  # a real full disk: test_cli.py, where mounting is allowed
     with pytest.raises(OSError, match="No space left on device"):
         model.save(tmp_path / "run")
     assert files_below(tmp_path) == set()
 
 
 def test_new_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    fail_within(store.new_file(tmp_path / "a.txt"))
+    fail_within(new_file(tmp_path / "a.txt"))
     assert files_below(tmp_path) == set()
-    with store.new_file(tmp_path / "a.txt") as path:
+    with new_file(tmp_path / "a.txt") as path:
         path.write_text("whole", encoding="utf-8")
         assert not (tmp_path / "a.txt").exists()
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "whole"
@@ -142,10 +146,10 @@ def test_new_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_new_file_needs_its_folder(tmp_path: Path) -> None:
     with (
         pytest.raises(InputError, match="the folder of .* must exist"),
-        store.new_file(tmp_path / "no" / "a.txt"),
+        new_file(tmp_path / "no" / "a.txt"),
     ):
         pass
-    with pytest.raises(InputError, match="must be a file, but is a folder"), store.new_file(tmp_path):
+    with pytest.raises(InputError, match="must be a file, but is a folder"), new_file(tmp_path):
         pass
 
 

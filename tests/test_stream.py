@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from sailerx import stream
+from sailerx.files import h5mu_writer
 
 STABLE = {
     ("MuData", "0.1.0"),
@@ -26,14 +26,14 @@ STABLE = {
 
 
 def test_only_the_old_stable_encodings_are_written(tmp_path: Path):
-    with stream.atomic_h5mu(tmp_path / "x.h5mu") as file:
-        group = stream.write_anndata(
+    with h5mu_writer.atomic_h5mu(tmp_path / "x.h5mu") as file:
+        group = h5mu_writer.write_anndata(
             file.require_group("mod"), "rna", _frame(4), {"u": {"é": np.array(["ü"])}}
         )
-        stream.CsrWriter(group, "X", (4, 4), None).append(sp.eye(4, format="csr"))
+        h5mu_writer.CsrWriter(group, "X", (4, 4), None).append(sp.eye(4, format="csr"))
         for parent in (file, group):
-            stream.write_frame(parent, "obs", _frame(4))
-        stream.finish_h5mu(file, 4, {"rna": _frame(4).index})
+            h5mu_writer.write_frame(parent, "obs", _frame(4))
+        h5mu_writer.finish_h5mu(file, 4, {"rna": _frame(4).index})
     found = set()
     with h5py.File(tmp_path / "x.h5mu") as file:
         file.visititems(
@@ -46,7 +46,7 @@ def test_a_matrix_written_in_pieces_is_read_whole(tmp_path: Path):
     pieces = [sp.random(n, 30, 0.2, "csr", np.float32, rng=n) for n in (5, 1, 7)]
     pieces.insert(1, sp.csr_matrix((2, 30), dtype=np.float32))
     with h5py.File(tmp_path / "x.h5", "w") as file:
-        writer = stream.CsrWriter(file, "X", (15, 30), "gzip")
+        writer = h5mu_writer.CsrWriter(file, "X", (15, 30), "gzip")
         for piece in pieces:
             writer.append(piece)
         read = ad.io.read_elem(file["X"])
@@ -56,7 +56,7 @@ def test_a_matrix_written_in_pieces_is_read_whole(tmp_path: Path):
 def test_a_table_written_in_pieces_is_read_whole(tmp_path: Path):
     frame = _frame(9)
     with h5py.File(tmp_path / "x.h5", "w") as file:
-        writer = stream.FrameWriter(file, "obs", frame, 9)
+        writer = h5mu_writer.FrameWriter(file, "obs", frame, 9)
         for start in (0, 4, 8):
             writer.append(frame.iloc[start : start + 4])
         read = ad.io.read_elem(file["obs"])
@@ -65,7 +65,7 @@ def test_a_table_written_in_pieces_is_read_whole(tmp_path: Path):
 
 def test_an_error_leaves_no_file(tmp_path: Path):
     def fail() -> None:
-        with stream.atomic_h5mu(tmp_path / "x.h5mu") as file:
+        with h5mu_writer.atomic_h5mu(tmp_path / "x.h5mu") as file:
             file["a"] = 1
             raise RuntimeError("stop")
 

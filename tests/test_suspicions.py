@@ -12,7 +12,7 @@ from mudata import MuData
 
 import sailerx
 from data import multiome, paired, with_atac
-from sailerx import suspicions as suspect
+from sailerx.data import quality_warnings as suspect
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def dense_enough() -> MuData:
 def test_plain_data_raise_no_suspicion() -> None:
     mdata = dense_enough()
     batch = mdata["atac"].obs[["batch"]]
-    assert suspect.suspicions(multiome(mdata, batch_key=["batch"]), batch) == []
+    assert suspect.quality_warnings(multiome(mdata, batch_key=["batch"]), batch) == []
     assert "warning" not in sailerx.check(mdata, batch_key="batch")
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from data import multiome, open_peaks, tiny_settings
-from sailerx import tiles
-from sailerx.objective import TERMS
-from sailerx.progress import Silent
-from sailerx.reconstruction import reconstruction_loss
-from sailerx.tiles import Tiles
-from sailerx.train import train
+from sailerx.kernels import cpu, gpu, peak_layers
+from sailerx.kernels.gpu import Tiles
+from sailerx.kernels.peak_layers import peaks_nll
+from sailerx.network.objective import TERMS
+from sailerx.training.loop import train
+from sailerx.training.progress import Silent
 
 
 @pytest.mark.parametrize("width", [1, 3, 50])
@@ -49,13 +51,13 @@ def test_half_precision_is_close(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def found() -> tuple[float, list[torch.Tensor]]:
         inputs = [t.clone().requires_grad_() for t in (h, weight, bias)]
-        loss = reconstruction_loss(*inputs, chrom_of, x)
+        loss = peaks_nll(*inputs, chrom_of, x)
         loss.backward()
         return loss.item(), [t.grad for t in inputs]
 
     expected, gradients = found()
-    monkeypatch.setattr(tiles, "wanted", lambda _: True)
-    monkeypatch.setattr(tiles, "precision", lambda _: torch.bfloat16)
+    monkeypatch.setattr(peak_layers, "kernels_for", lambda _: gpu)
+    monkeypatch.setattr(gpu, "product_dtype", lambda _: torch.bfloat16)
     loss, close = found()
     assert loss == pytest.approx(expected, rel=2e-3)
     for a, b in zip(close, gradients, strict=True):
@@ -65,7 +67,7 @@ def test_half_precision_is_close(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("peak_share", [1.0, 0.5])
 def test_a_run_on_tiles_is_the_run_without(monkeypatch: pytest.MonkeyPatch, peak_share: float) -> None:
-    monkeypatch.setattr("sailerx.steps.FEWEST_PEAKS", 1)
+    monkeypatch.setattr("sailerx.training.loop.FEWEST_PEAKS", 1)
     settings = tiny_settings(peak_share=peak_share)
 
     def history() -> np.ndarray:
@@ -73,5 +75,6 @@ def test_a_run_on_tiles_is_the_run_without(monkeypatch: pytest.MonkeyPatch, peak
         return found[["loss", *TERMS]].to_numpy()
 
     expected = history()
-    monkeypatch.setattr(tiles, "wanted", lambda _: True)
+    layers = {"sum_of_open": gpu.sum_of_open, "peaks_nll": gpu.peaks_nll}
+    monkeypatch.setattr(peak_layers, "kernels_for", lambda _: SimpleNamespace(**(vars(cpu) | layers)))
     np.testing.assert_allclose(history(), expected, rtol=1e-4)

@@ -11,12 +11,14 @@ import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from data import minibatch_of, multiome, paired, tiny_settings, with_part
-from sailerx.model import VAE
-from sailerx.multiome import Multiome
-from sailerx.objective import TERMS, OnDevice, minibatch_loss
-from sailerx.progress import Silent
-from sailerx.schedules import LossWeights, learning_rate, loss_weights
-from sailerx.train import train
+from sailerx.data.multiome import Multiome
+from sailerx.minibatches.loader import OnDevice
+from sailerx.minibatches.sampler import thinned
+from sailerx.network.objective import TERMS, minibatch_loss
+from sailerx.network.schedules import LossWeights, learning_rate, loss_weights
+from sailerx.network.vae import VAE
+from sailerx.training.loop import train
+from sailerx.training.progress import Silent
 
 CPU = torch.device("cpu")
 
@@ -152,7 +154,7 @@ def test_thinned_cells_are_encoded_from_what_is_left_and_explained_in_full() -> 
     noise, again = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
     found = minibatch_loss(vae, minibatch_of(cells, rows), weights, noise, thinning=(0.5, 0.3))[1][0].item()
     x = cells.x.take(rows)
-    q = vae.encode(x.thinned(0.5, 0.3, again))
+    q = vae.encode(thinned(x, 0.5, 0.3, again))
     z = q.mean + q.stddev * torch.randn(q.mean.shape, generator=again)
     logits = vae.decode(z, torch.from_numpy(used["data"].c[rows]))
     expected = -Bernoulli(logits=logits).log_prob(x.dense()).sum(dim=1).mean()
@@ -160,7 +162,7 @@ def test_thinned_cells_are_encoded_from_what_is_left_and_explained_in_full() -> 
 
 
 def test_run_on_a_share_of_the_peaks_is_seeded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sailerx.steps.FEWEST_PEAKS", 1)
+    monkeypatch.setattr("sailerx.training.loop.FEWEST_PEAKS", 1)
     assert same(run(peak_share=0.5)[0], run(peak_share=0.5)[0])
     assert not same(run(peak_share=0.5)[0], run()[0])
 

@@ -16,7 +16,7 @@ from anndata import AnnData
 from anndata.io import read_elem, write_elem
 from mudata import MuData
 
-from sailerx.contract import format_schema
+from sailerx.data.contract import format_schema
 from sailerx.errors import InputError
 from sailerx_bridge.session import r_function
 

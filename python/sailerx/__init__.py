@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from sailerx import plot as plot
     from sailerx.api import Model, check, fit, load
     from sailerx.config import Settings
-    from sailerx.hybrid import combine
-    from sailerx.matching import match_peaks
-    from sailerx.opening import read
-    from sailerx.simulation import simulate, simulate_to_file
+    from sailerx.data.combine import combine
+    from sailerx.data.match_peaks import match_peaks
+    from sailerx.data.reading import read
+    from sailerx.simulation.in_memory import simulate
+    from sailerx.simulation.to_file import simulate_to_file
 
 __version__ = "0.1.0"
 
@@ -46,12 +47,12 @@ _HOME = {
     "check": "api",
     "fit": "api",
     "load": "api",
-    "read": "opening",
+    "read": "data.reading",
     "Settings": "config",
-    "combine": "hybrid",
-    "match_peaks": "matching",
-    "simulate": "simulation",
-    "simulate_to_file": "simulation",
+    "combine": "data.combine",
+    "match_peaks": "data.match_peaks",
+    "simulate": "simulation.in_memory",
+    "simulate_to_file": "simulation.to_file",
 }
 _MODULES = ("metrics", "plot")
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +14,32 @@ import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
-from anndata.abc import CSCDataset
 from mudata import MuData
 
-from sailerx import distributed, infer, store
-from sailerx.checkpoint import Checkpoints, fingerprint
-from sailerx.choosing import Batch
 from sailerx.config import Settings, make_settings
-from sailerx.confounders import Confounders
-from sailerx.counts import binary_accessibility
+from sailerx.data.accessibility import PeaksOnDisk
+from sailerx.data.multiome import Multiome
+from sailerx.data.obs_columns import obs_column, obs_columns
+from sailerx.data.quality_warnings import quality_warnings
+from sailerx.data.reading import Cells, is_path, opened
 from sailerx.device import pick_device
-from sailerx.differential import differential_accessibility
 from sailerx.errors import InputError
-from sailerx.impute import impute
-from sailerx.model import VAE
-from sailerx.multiome import Multiome, confounder_columns
-from sailerx.on_disk import Accessibility, PeaksOnDisk
-from sailerx.opening import Cells, is_path, opened
-from sailerx.peaks import peak_table
-from sailerx.progress import Style, make_progress
-from sailerx.ranks import Ranks
-from sailerx.suspicions import suspicions
-from sailerx.train import sampler_of, train
+from sailerx.files.atomic import new_folder
+from sailerx.results import embed
+from sailerx.results.differential import differential_accessibility
+from sailerx.results.impute import impute
+from sailerx.results.selection import Batch
+from sailerx.results.trained import TrainedModel, atac_of
+from sailerx.training.checkpoint import Checkpoints, fingerprint
+from sailerx.training.distributed.processes import processes_of_run
+from sailerx.training.distributed.ranks import Ranks
+from sailerx.training.loop import sampler_of, train
+from sailerx.training.progress import Style, make_progress
 from sailerx.versions import versions
 
 
-@dataclass(frozen=True, eq=False)
-class Model:
+class Model(TrainedModel):
     """A trained model, from `fit` or `load`."""
-
-    vae: VAE = field(repr=False)
-    #: constants of the run
-    settings: Settings
-    #: peaks in the network's order; index = name, columns chrom, start, end
-    peaks: pd.DataFrame = field(repr=False)
-    confounders: Confounders = field(repr=False)
-    #: one row per epoch, see `sailerx.train.train`
-    history: pd.DataFrame = field(repr=False)
-    #: arguments about the data, seed, device and versions of the run
-    record: dict[str, Any]
 
     def embed(self, mdata: Cells) -> np.ndarray:
         """Embedding of cells from their ATAC alone.
@@ -84,7 +70,7 @@ class Model:
         (20, 50)
         """
         with opened(mdata) as data:
-            return infer.embed(self.vae, self._accessibility(data))
+            return embed.embed(self.vae, self.accessibility(data))
 
     def posterior(self, mdata: Cells) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of q(z|x) of each cell: how sure the embedding is.
@@ -114,7 +100,7 @@ class Model:
         ((60, 50), True)
         """
         with opened(mdata) as data:
-            return infer.posterior(self.vae, self._accessibility(data))
+            return embed.posterior(self.vae, self.accessibility(data))
 
     def impute(
         self,
@@ -189,11 +175,11 @@ class Model:
         with opened(mdata) as data:
             return impute(
                 self,
-                _atac(data, name),
+                atac_of(data, name),
                 peaks=peaks,
                 regions=regions,
                 cells=cells,
-                groups=None if group_by is None else _column(data, name, group_by),
+                groups=None if group_by is None else obs_column(data, name, group_by),
                 depth=depth,
                 batch=batch,
                 threshold=threshold,
@@ -242,7 +228,7 @@ class Model:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     model.report(mdata, f"{folder}/report.html", labels="cell_type")
         """
-        from sailerx.report import write_report
+        from sailerx.evaluate.report import write_report
 
         write_report(self, mdata, path, labels=labels, drop=drop, title=title)
 
@@ -261,7 +247,7 @@ class Model:
         """Peaks whose accessibility differs between two groups of cells.
 
         Effect sizes are those of the decoder at neutral confounders; how probable a difference is comes from the observed
-        open peaks at equal depth, within the model's batches. `sailerx.differential` says how, why and from where.
+        open peaks at equal depth, within the model's batches. `sailerx.results.differential` says how, why and from where.
 
         Parameters
         ----------
@@ -302,8 +288,8 @@ class Model:
         """
         name, keys = self.record["atac"], self.record["batch_key"]
         with opened(mdata) as data:
-            columns = {key: _column(data, name, key) for key in keys}
-            atac, groups = _atac(data, name), _column(data, name, group_by)
+            columns = {key: obs_column(data, name, key) for key in keys}
+            atac, groups = atac_of(data, name), obs_column(data, name, group_by)
             strata = pd.DataFrame(columns, index=atac.obs_names)
             return differential_accessibility(
                 self,
@@ -335,12 +321,8 @@ class Model:
         ...     sailerx.load(f"{folder}/run").embed(mdata).shape
         (60, 50)
         """
-        with store.new_folder(path, overwrite=overwrite) as folder:
+        with new_folder(path, overwrite=overwrite) as folder:
             self.write_into(folder)
-
-    def write_into(self, folder: Path) -> None:
-        """Write the model's files into an existing empty folder."""
-        store.save(folder, self.vae, self.settings, self.peaks, self.confounders, self.history, self.record)
 
     def to_anndata(self, mdata: Cells, *, posterior: bool = False) -> AnnData:
         """The embedding as a small AnnData for a results file: obsm ``X_sailerx``, run record in ``uns['sailerx']``.
@@ -356,11 +338,11 @@ class Model:
         (60, 50)
         """
         with opened(mdata) as data:
-            a = _atac(data, self.record["atac"])
-            result = AnnData(obs=pd.DataFrame(index=a.obs_names.astype(str)))
-            result.obsm["X_sailerx"] = self.embed(a)
+            atac = atac_of(data, self.record["atac"])
+            result = AnnData(obs=pd.DataFrame(index=atac.obs_names.astype(str)))
+            result.obsm["X_sailerx"] = self.embed(atac)
             if posterior:
-                result.obsm["X_sailerx_mean"], result.obsm["X_sailerx_std"] = self.posterior(a)
+                result.obsm["X_sailerx_mean"], result.obsm["X_sailerx_std"] = self.posterior(atac)
         run = {key: value for key, value in self.record.items() if key != "versions"}
         result.uns["sailerx"] = {
             "settings": json.dumps({**asdict(self.settings), **run}, ensure_ascii=False),
@@ -368,45 +350,6 @@ class Model:
             "history": self.history.set_axis(self.history.index.astype(str)),
         }
         return result
-
-    def _accessibility(self, mdata: MuData | AnnData) -> Accessibility:
-        name = self.record["atac"]
-        a = _atac(mdata, name)
-        x = binary_accessibility(a, name, self.record["atac_layer"], in_memory=True)
-        table = None if self.settings.single_block else peak_table(a.var)
-        here = pd.DataFrame(index=a.var_names.astype(str)) if table is None else table
-        matched, n_missing = infer.in_known_order(x, here, self.peaks)
-        if n_missing == len(self.peaks):
-            raise InputError(
-                f"the data share no peak with the model (its first: {self.peaks.index[0]!r}; theirs: "
-                f"{a.var_names[0]!r}). Count fragments on the model's peaks."
-            )
-        if n_missing:
-            warnings.warn(
-                f"{n_missing} of the model's {len(self.peaks)} peaks are not in the data and are taken as closed.",
-                stacklevel=3,
-            )
-        return matched
-
-
-def _atac(mdata: MuData | AnnData, name: str) -> AnnData:
-    found = mdata.mod.get(name) if isinstance(mdata, MuData) else mdata
-    if isinstance(found, AnnData):
-        by_peak = any(isinstance(matrix, CSCDataset) for matrix in (found.X, *found.layers.values()))
-        return found.to_memory() if by_peak else found
-    there = ", ".join(mdata.mod) if isinstance(mdata, MuData) else type(mdata).__name__
-    raise InputError(
-        f"the model embeds modality {name!r}, found: {there}. Give a MuData that has it, or its AnnData."
-    )
-
-
-def _column(mdata: MuData | AnnData, atac: str, name: str) -> pd.Series:
-    """A column of metadata of the ATAC cells."""
-    if isinstance(mdata, MuData):
-        return confounder_columns(mdata, atac, [name])[name]
-    if name not in mdata.obs:
-        raise InputError(f"no obs column {name!r}. There are: {', '.join(map(str, mdata.obs)) or 'none'}.")
-    return mdata.obs[name]
 
 
 def fit(
@@ -508,7 +451,7 @@ def fit(
     (60, 50)
     """
     settings = make_settings(preset, max_epochs=max_epochs, **options)
-    ranks = distributed.join(pick_device(device), devices, nodes)
+    ranks = processes_of_run(pick_device(device), devices, nodes)
     _refuse_in_memory(mdata, backed, ranks.world_size)
     about: dict[str, Any] = {
         "rna_embedding": rna_embedding,
@@ -612,7 +555,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Model:
     ...     sailerx.load(f"{folder}/run").settings.n_latent
     50
     """
-    model = Model(*store.load(path))
+    model = Model.read(path)
     model.vae.to(pick_device(device))
     return model
 
@@ -628,7 +571,7 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
     Returns
     -------
     A few lines that describe the data as a model would see them, then a line ``warning: ...`` for each thing that is
-    allowed but suspicious (see `sailerx.suspicions`).
+    allowed but suspicious (see `sailerx.data.quality_warnings`).
 
     Raises
     ------
@@ -649,7 +592,7 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
     settings = make_settings(arguments.pop("preset", "default"), **arguments.pop("options", {}))
     with opened(mdata) as found:
         data = Multiome.from_mudata(found, settings, **arguments, in_memory=is_path(mdata) and not backed)
-        batches = confounder_columns(found, arguments.get("atac", "atac"), arguments["batch_key"])
+        batches = obs_columns(found, arguments.get("atac", "atac"), arguments["batch_key"])
     depth = data.depth
     chroms = len(data.blocks)
     return "\n".join(
@@ -659,6 +602,6 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
             f"open peaks per cell: median {np.median(depth):,.0f}, from {depth.min():,} to {depth.max():,}",
             f"RNA reference: {data.reference}, {data.g.shape[1]} dimensions",
             f"confounders: {', '.join(data.confounders.names)}",
-            *(f"warning: {text}" for text in suspicions(data, batches)),
+            *(f"warning: {text}" for text in quality_warnings(data, batches)),
         ]
     )

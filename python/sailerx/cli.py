@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import sailerx
 from sailerx.config import Settings, option_kinds
 from sailerx.errors import FirstProcessError, InputError, LaunchError, ProcessLostError
+from sailerx.files.atomic import new_file, new_folder
 
 if TYPE_CHECKING:
     from sailerx.api import Model
@@ -60,7 +61,7 @@ def _told(error: Exception) -> int:
     hint = "" if known else f" ({type(error).__name__}; run again with --traceback for where it happened)"
     print(f"sailerx: error: {error}{hint}", file=sys.stderr, flush=True)
     if isinstance(error, ProcessLostError):
-        from sailerx.distributed import LOST
+        from sailerx.training.distributed.launch import LOST
 
         os._exit(LOST)  # leaving in good order could wait for the lost process
     return 2 if known else 1
@@ -100,18 +101,20 @@ def _fit(
     command: Sequence[str],
     **arguments: Any,
 ) -> None:
-    from sailerx import api, distributed, store
+    from sailerx import api
     from sailerx.device import pick_device
+    from sailerx.training.distributed.launch import launch
+    from sailerx.training.distributed.processes import is_started, processes_of_run
 
-    if devices > 1 and nodes == 1 and not distributed.is_started():
-        distributed.launch(["-m", "sailerx", *command], devices)
+    if devices > 1 and nodes == 1 and not is_started():
+        launch(["-m", "sailerx", *command], devices)
         return
-    ranks = distributed.join(pick_device(device), devices, nodes)
+    ranks = processes_of_run(pick_device(device), devices, nodes)
     _set_threads(threads)
     with ExitStack() as stack:
 
         def places() -> tuple[Path, Path | None]:
-            folder = stack.enter_context(store.new_folder(output, overwrite=overwrite))
+            folder = stack.enter_context(new_folder(output, overwrite=overwrite))
             return folder, stack.enter_context(_maybe_file(embed))
 
         folder, file = ranks.from_first(places)
@@ -126,9 +129,7 @@ def _fit(
 
 
 def _maybe_file(path: str | None) -> AbstractContextManager[Path | None]:
-    from sailerx import store
-
-    return store.new_file(path) if path else nullcontext()
+    return new_file(path) if path else nullcontext()
 
 
 def _load(model: str, device: str, threads: int | None) -> Model:
@@ -139,9 +140,7 @@ def _load(model: str, device: str, threads: int | None) -> Model:
 
 
 def _embed(model: str, input: str, output: str, posterior: bool, device: str, threads: int | None) -> None:
-    from sailerx import store
-
-    with store.new_file(output) as path:
+    with new_file(output) as path:
         found = _load(model, device, threads).to_anndata(input, posterior=posterior)
         found.write_h5ad(path)
 
@@ -155,9 +154,7 @@ def _impute(
 def _differential(
     model: str, input: str, output: str, device: str, threads: int | None, batch: list[str], **choice: Any
 ) -> None:
-    from sailerx import store
-
-    with store.new_file(output) as path:
+    with new_file(output) as path:
         trained = _load(model, device, threads)
         table = trained.differential_accessibility(input, batch=_levels(batch), **choice)
         table.to_csv(path, index_label="peak")
@@ -176,11 +173,10 @@ def _levels(batch: Sequence[str]) -> str | dict[str, str] | None:
 def _combine(output: str, paired: list[str], atac_only: list[str], **arguments: Any) -> None:
     import mudata
 
-    from sailerx import store
-    from sailerx.hybrid import combine
-    from sailerx.opening import read
+    from sailerx.data.combine import combine
+    from sailerx.data.reading import read
 
-    with store.new_file(output) as path:
+    with new_file(output) as path:
         sets = {name: read(file) for name, file in map(_named, paired)}
         alone = {name: _atac_of(file, arguments["atac"]) for name, file in map(_named, atac_only)}
         together = combine(sets, alone, **arguments)
@@ -192,10 +188,10 @@ def _combine(output: str, paired: list[str], atac_only: list[str], **arguments: 
 
 
 def _match_peaks(input: str, reference: str, output: str, atac: str, min_overlap: int) -> None:
-    from sailerx import api, store
-    from sailerx.matching import match_peaks
+    from sailerx import api
+    from sailerx.data.match_peaks import match_peaks
 
-    with store.new_file(output) as path:
+    with new_file(output) as path:
         wanted = api.load(reference).peaks if Path(reference).is_dir() else _atac_of(reference, atac)
         matched = match_peaks(_atac_of(input, atac), wanted, min_overlap=min_overlap)
         print(_what_was_kept(matched.uns["matched_peaks"]))
@@ -222,7 +218,7 @@ def _atac_of(path: str, atac: str) -> Any:
 
 def _read_any(path: str) -> Any:
     """An .h5mu file, or an .h5ad of ATAC alone."""
-    from sailerx.opening import read
+    from sailerx.data.reading import read
 
     if not path.endswith(".h5ad"):
         return read(path)
@@ -241,7 +237,7 @@ def _set_threads(threads: int | None) -> None:
 
 
 def _report(model: str, input: str, output: str, device: str, threads: int | None, **arguments: Any) -> None:
-    from sailerx.opening import read
+    from sailerx.data.reading import read
 
     _load(model, device, threads).report(read(input), output, title=Path(input).name, **arguments)
 
@@ -251,15 +247,16 @@ def _check(input: str, **arguments: Any) -> None:
 
 
 def _info() -> None:
-    from sailerx import contract, store
+    from sailerx.data.contract import format_schema
     from sailerx.device import pick_device
+    from sailerx.results.trained import MODEL_VERSION
     from sailerx.versions import versions
 
     found = {
         "versions": versions(),
         "device": pick_device().type,
-        "format_version": contract.format_schema()["x-version"],
-        "model_version": store.MODEL_VERSION,
+        "format_version": format_schema()["x-version"],
+        "model_version": MODEL_VERSION,
         "executable": sys.executable,
     }
     print(json.dumps(found, indent=1))
@@ -272,7 +269,7 @@ def _demo(output: str, input: str | None, labels: str | None, seed: int) -> None
 
 
 def _simulate(output: str, **arguments: Any) -> None:
-    from sailerx.simulation import simulate_to_file
+    from sailerx.simulation.to_file import simulate_to_file
 
     simulate_to_file(output, **arguments)
 

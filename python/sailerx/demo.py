@@ -19,13 +19,16 @@ import scipy.sparse as sp
 from anndata import AnnData
 from mudata import MuData
 
-from sailerx import api, metrics, plot, simulation
-from sailerx.counts import binary_accessibility, pick_counts, to_csr
+from sailerx import api, metrics, plot
+from sailerx.data.counts import binary_accessibility, pick_counts, to_csr
+from sailerx.data.lsi import lsi
+from sailerx.data.reading import read
+from sailerx.data.rna_pca import rna_pca
 from sailerx.errors import InputError
-from sailerx.lsi import lsi
-from sailerx.opening import read
-from sailerx.reference import rna_pca
-from sailerx.store import new_file
+from sailerx.evaluate.scores import COLUMNS
+from sailerx.files.atomic import new_file
+from sailerx.simulation.in_memory import simulate
+from sailerx.simulation.recipe import Recipe
 
 EMBEDDING = "X_sailerx"
 PEERS = ("RNA PCA", "ATAC LSI")
@@ -39,8 +42,8 @@ def run_demo(
     batch: str | None = None,
     drop: Sequence[str] = (),
     seed: int = 0,
-    n_cells: int = simulation.Recipe.n_cells,
-    n_peaks: int = simulation.Recipe.n_peaks,
+    n_cells: int = Recipe.n_cells,
+    n_peaks: int = Recipe.n_peaks,
     max_epochs: int | None = None,
 ) -> pd.DataFrame:
     """Train on a file or on simulated data, and write what a user would look at.
@@ -76,7 +79,7 @@ def run_demo(
     InputError
         If the file or a column cannot be used.
     """
-    mdata = read(path) if path else simulation.simulate(n_cells, n_peaks=n_peaks, seed=seed)
+    mdata = read(path) if path else simulate(n_cells, n_peaks=n_peaks, seed=seed)
     labels = _column(mdata, labels, "cell_type", "labels")
     batch = _column(mdata, batch, "batch", "batch")
     model = _train(mdata, batch, seed=seed, max_epochs=max_epochs)
@@ -195,7 +198,7 @@ def report(table: pd.DataFrame, path: Path | None = None) -> None:
     if table.empty:
         print("No labels: name a column of obs with cell types to see scores.")
         return
-    shown = table[[name for name in metrics.COLUMNS if name in table]].rename(columns=metrics.COLUMNS)
+    shown = table[[name for name in COLUMNS if name in table]].rename(columns=COLUMNS)
     numbers = shown.map(lambda value: f"{value:.3f}" if isinstance(value, float) else str(value))
     print(f"\n{numbers.to_string()}\n")
     print(

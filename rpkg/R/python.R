@@ -90,7 +90,7 @@ PROBE <- "
 import importlib.util, sys
 if not importlib.util.find_spec('sailerx'): sys.exit(3)
 try:
-    from sailerx.contract import format_schema
+    from sailerx.data.contract import format_schema
     print(format_schema()['x-version'])
 except Exception:
     pass

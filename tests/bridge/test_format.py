@@ -13,7 +13,7 @@ import pytest
 
 from compare import normal
 from content import describe, to_mudata
-from sailerx.contract import check_file, format_schema, outline
+from sailerx.data.contract import check_file, format_schema, outline
 from sailerx.errors import InputError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "bridge" / "examples" / "v1"

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from compare import normal
 from content import describe, to_mudata
-from sailerx.contract import check_file
+from sailerx.data.contract import check_file
 from sailerx_bridge.seurat import read_h5mu, write_h5mu
 from strategies import contents
 

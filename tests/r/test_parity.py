@@ -16,7 +16,7 @@ import pytest
 
 import sailerx
 from data import write
-from sailerx.reference import rna_pca
+from sailerx.data.rna_pca import rna_pca
 
 pytestmark = pytest.mark.r
 

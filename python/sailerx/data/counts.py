@@ -1,0 +1,175 @@
+"""Counts as a model may use them: the right layer, checked, sparse."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+from anndata.abc import CSCDataset, CSRDataset
+
+from sailerx.data.accessibility import Accessibility, PeaksInMemory, PeaksOnDisk
+from sailerx.data.csr_on_disk import CsrOnDisk, canonical, is_on_disk
+from sailerx.errors import InputError
+
+
+def pick_counts(adata: AnnData, modality: str, layer: str | None) -> tuple[str, object] | None:
+    """Where a modality's counts are: the named layer, else a layer ``counts``, else X; None without any matrix."""
+    if layer is not None and layer != "X":
+        if layer not in adata.layers:
+            raise InputError(
+                f"modality {modality!r} has no layer {layer!r}. It has: {_listed(['X', *adata.layers])}."
+            )
+        return f"layer {layer!r}", adata.layers[layer]
+    if layer is None and "counts" in adata.layers:
+        return "layer 'counts'", adata.layers["counts"]
+    return None if adata.X is None else ("X", adata.X)
+
+
+def to_csr(matrix: object) -> sp.csr_matrix:
+    """Any matrix AnnData holds, as CSR with sorted indices, each entry once and no stored zeros."""
+    if isinstance(matrix, CSRDataset | CSCDataset):
+        matrix = matrix.to_memory()
+    elif isinstance(matrix, h5py.Dataset):
+        matrix = matrix[:]
+    return canonical(sp.csr_matrix(matrix))
+
+
+def why_not_counts(x: sp.csr_matrix) -> str | None:
+    """What is wrong with a matrix that should hold counts, in a few words; None if nothing is."""
+    values = x.data
+    if values.dtype == bool or values.size == 0:
+        return None
+    if not np.isfinite(values).all():
+        return "missing or infinite values"
+    if values.min() < 0:
+        return f"negative values (lowest {values.min():g})"
+    whole = values == np.floor(values)
+    if not whole.all():
+        return f"values that are not whole numbers (for example {values[~whole][0]:g})"
+    return None
+
+
+def refuse_duplicates(names: pd.Index, what: str, modality: str) -> None:
+    """Raise if a barcode or feature name occurs twice."""
+    repeated = names[names.duplicated()]
+    if len(repeated):
+        raise InputError(
+            f"{what} of modality {modality!r} must be unique: {len(repeated)} occur again, first {repeated[0]!r}. "
+            "Rename or drop them (for example `.obs_names_make_unique()` / `.var_names_make_unique()`)."
+        )
+
+
+def refuse_without_counts(depth: np.ndarray, cells: pd.Index) -> None:
+    """Raise if a cell has no RNA count."""
+    empty = depth == 0
+    if empty.any():
+        raise InputError(
+            f"every cell needs RNA counts: {empty.sum()} of {len(cells)} have depth 0, first {cells[empty][0]!r}. Drop them."
+        )
+
+
+def binary_accessibility(
+    adata: AnnData, modality: str, layer: str | None = None, *, in_memory: bool = False
+) -> Accessibility:
+    """x of each cell, 0/1: a peak is open where at least one fragment or insertion was counted.
+
+    Parameters
+    ----------
+    adata
+        The ATAC modality, raw counts or 0/1.
+    modality
+        Its name, for messages.
+    layer
+        Layer that holds the counts; by default ``counts`` if there is one, else X.
+    in_memory
+        Read a matrix that is still in its file by other than cells (CSC, dense); otherwise such a one is refused.
+
+    Returns
+    -------
+    Cells × peaks. Where the matrix is still in its file by cells (CSR), it stays there.
+
+    Raises
+    ------
+    InputError
+        If there is no matrix, it does not hold counts, a barcode or peak occurs twice, or a cell has no open peak.
+    """
+    refuse_duplicates(adata.obs_names, "barcodes", modality)
+    refuse_duplicates(adata.var_names, "peaks", modality)
+    picked = pick_counts(adata, modality, layer)
+    if picked is None or adata.n_obs == 0 or adata.n_vars == 0:
+        raise InputError(
+            f"modality {modality!r} must hold counts of cells × peaks, found {adata.n_obs} × {adata.n_vars}."
+        )
+    where, matrix = picked
+    stays = is_on_disk(matrix) and (isinstance(matrix, CSRDataset) or not in_memory)
+    x, wrong = _survey(_rows(matrix, where, modality)) if stays else _binary(to_csr(matrix))
+    if wrong:
+        raise InputError(
+            f"ATAC must be raw counts or 0/1, but {where} of modality {modality!r} holds {wrong}: it looks normalised. "
+            f"Put the counts there, or name the layer that has them with `atac_layer`; there are: "
+            f"{_listed(['X', *adata.layers])}."
+        )
+    depth = x.depth
+    if not depth.all():
+        empty = adata.obs_names[depth == 0]
+        raise InputError(
+            f"every cell needs at least one open peak: {len(empty)} of {adata.n_obs} have none ({_listed(empty)}). "
+            f"Drop them first, for example: `keep = mdata[{modality!r}].X.sum(1).A1 > 0` and `mdata = mdata[keep]`; in "
+            "Seurat: `subset(object, cells = names(which(colSums(counts) > 0)))`."
+        )
+    return x
+
+
+def _binary(x: sp.csr_matrix) -> tuple[PeaksInMemory, str | None]:
+    """1 for each entry, and what is wrong with the counts."""
+    return PeaksInMemory.of(x), why_not_counts(x)
+
+
+def _survey(counts: CsrOnDisk) -> tuple[PeaksOnDisk, str | None]:
+    """The same for counts in a file, in one pass that ends where something is wrong."""
+    n_cells, n_peaks = counts.shape
+    depth, n_open = np.zeros(n_cells, np.int64), np.zeros(n_peaks, np.int64)
+    wrong, is_canonical = None, True
+    for cells, stored in counts.chunks():
+        x = canonical(stored)
+        is_canonical &= x is stored
+        depth[cells] = np.diff(x.indptr)
+        n_open += np.bincount(x.indices, minlength=n_peaks)
+        wrong = why_not_counts(x)
+        if wrong:
+            break
+    return PeaksOnDisk(counts, is_canonical, depth, n_open, np.arange(n_peaks, dtype=np.int32)), wrong
+
+
+def _rows(matrix: object, where: str, modality: str) -> CsrOnDisk:
+    if isinstance(matrix, CSRDataset):
+        return CsrOnDisk.of(matrix)
+    kind = "is stored by peak (CSC)" if isinstance(matrix, CSCDataset) else "is a dense array"
+    raise InputError(
+        f"to stay in the file, ATAC must be stored by cell (CSR), but {where} of modality {modality!r} {kind}. "
+        f"Convert it once where memory allows (`mdata[{modality!r}].X = scipy.sparse.csr_matrix(mdata[{modality!r}].X)`, "
+        "then `mdata.write(...)`), or read the file into memory (without `backed`)."
+    )
+
+
+def total_counts(matrix: object) -> tuple[str | None, np.ndarray]:
+    """What is wrong with counts, and their total in each cell (float64), which means nothing then."""
+    n_cells = matrix.shape[0]  # type: ignore[attr-defined]
+    on_disk = isinstance(matrix, CSRDataset)
+    chunks = CsrOnDisk.of(matrix).chunks() if on_disk else iter([(slice(n_cells), to_csr(matrix))])
+    total = np.zeros(n_cells)
+    for cells, stored in chunks:
+        x = canonical(stored)
+        wrong = why_not_counts(x)
+        if wrong:
+            return wrong, total
+        total[cells] = np.asarray(x.sum(axis=1)).ravel()
+    return None, total
+
+
+def _listed(names: object, most: int = 5) -> str:
+    names = [str(name) for name in names]  # type: ignore[attr-defined]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,234 @@
+"""UMAP layouts, coloured by what is known of the cells."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from sailerx.errors import InputError
+from sailerx.evaluate import figures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: share of the layout's width and height that a name takes
+NAME_SIZE = np.array([0.08, 0.03])
+
+
+def umap_layout(embedding: np.ndarray, *, metric: str = "euclidean", seed: int = 0) -> np.ndarray:
+    """Place cells in the plane by UMAP.
+
+    Parameters
+    ----------
+    embedding
+        Cells × dimensions.
+    metric
+        Of the neighbours: `"euclidean"` or `"cosine"`.
+    seed
+        The same seed gives the same layout.
+
+    Returns
+    -------
+    Cells × 2, float32.
+
+    Raises
+    ------
+    InputError
+        If umap-learn is missing or there are fewer than four cells.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # umap tells at import that optional TensorFlow is missing
+            from umap import UMAP
+    except ImportError as error:
+        raise InputError("A UMAP layout needs umap-learn: pip install 'sailerx[plot]'.") from error
+    if len(embedding) < 4:
+        raise InputError(f"A UMAP layout needs at least 4 cells, found {len(embedding)}.")
+    n_neighbors = min(15, len(embedding) - 1)
+    init = "spectral" if len(embedding) > 50 else "random"  # the spectral start fails for a handful of cells
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one job where there is a seed; graphs of several parts
+        layout = UMAP(n_neighbors, min_dist=0.3, metric=metric, init=init, random_state=seed, n_jobs=1)
+        return layout.fit_transform(np.asarray(embedding, dtype=np.float32)).astype(np.float32)
+
+
+def umap_panels(
+    embedding: np.ndarray,
+    obs: pd.DataFrame,
+    columns: Sequence[str],
+    *,
+    metric: str = "euclidean",
+    seed: int = 0,
+    layout: np.ndarray | None = None,
+    log: Sequence[str] = (),
+    title: str = "",
+) -> Figure:
+    """Draw one UMAP layout several times, coloured by one column each.
+
+    Parameters
+    ----------
+    embedding
+        Cells × dimensions.
+    obs
+        One row per cell.
+    columns
+        Columns of `obs`: categories, text or truth values get a colour each, numbers a scale. Of more than 26
+        categories the 25 with most cells get a colour, the others are grey.
+    metric, seed
+        As in `umap_layout`.
+    layout
+        A layout made before, cells × 2, instead of a new one.
+    log
+        Those of `columns` that are drawn on a logarithmic scale, such as depths.
+    title
+        Stands above the panels.
+
+    Returns
+    -------
+    The figure, one panel per column, three in a row.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, the number of rows differs, or a column for a logarithmic scale is not positive.
+    """
+    missing = [column for column in columns if column not in obs]
+    if missing or not columns:
+        raise InputError(f"`columns` must be in obs: missing {missing}, there are {list(obs.columns)}.")
+    if len(obs) != len(embedding):
+        raise InputError(f"`obs` must have one row per cell: expected {len(embedding)}, found {len(obs)}.")
+    layout = umap_layout(embedding, metric=metric, seed=seed) if layout is None else layout
+    figure, all_axes = figures.grid(len(columns), 5.6, 4.6)
+    for axes, column in zip(all_axes, columns, strict=True):
+        scatter(axes, layout, obs[column], log=column in log)
+        axes.set_title(column.replace("_", " "), loc="left", fontsize=11)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return figure
+
+
+def scatter(axes: Axes, layout: np.ndarray, values: pd.Series, *, log: bool = False) -> None:
+    """Draw cells in an order that hides no category, with a legend or a colour bar beside them."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.spines[:].set_visible(False)
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        _draw_numbers(axes, layout, values.to_numpy(float), log)
+    else:
+        _draw_categories(axes, layout, values)
+
+
+def _dots(layout: np.ndarray) -> dict[str, Any]:
+    return {"s": float(np.clip(12_000 / len(layout), 0.5, 14)), "linewidths": 0, "rasterized": True}
+
+
+def _draw_numbers(axes: Axes, layout: np.ndarray, values: np.ndarray, log: bool) -> None:
+    """Cells without a value are grey, below the others."""
+    known = np.isfinite(values)
+    if log and not (values[known] > 0).all():
+        raise InputError(
+            "A logarithmic scale needs positive values, found 0 or less. Draw the column without `log`."
+        )
+    (x, y), dots = layout.T, _dots(layout)
+    axes.scatter(x[~known], y[~known], color=figures.MISSING, **dots)
+    points = axes.scatter(
+        x[known], y[known], c=values[known], cmap="viridis", norm="log" if log else None, **dots
+    )
+    bar = axes.figure.colorbar(points, ax=axes, shrink=0.6, pad=0.01)
+    bar.outline.set_visible(False)
+    if log:
+        ticks = _round_numbers(values[known])  # matplotlib's own would be written as powers
+        bar.set_ticks(
+            ticks.tolist(), labels=[f"{tick:,.0f}" if tick >= 10 else f"{tick:.2g}" for tick in ticks]
+        )
+        bar.minorticks_off()
+    bar.ax.tick_params(labelsize=8, which="both")
+
+
+def _round_numbers(values: np.ndarray, most: int = 7) -> np.ndarray:
+    """1, 2, 5, 10, ... within the range of positive values; powers of ten where those are many, the ends where few."""
+    low, high = values.min(), values.max()
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1)
+    ticks = np.outer(powers, [1, 2, 5]).ravel()
+    ticks = ticks[(low <= ticks) & (ticks <= high)]
+    if len(ticks) < 2:
+        return np.unique([low, high])
+    return ticks if len(ticks) <= most else powers[(low <= powers) & (powers <= high)]
+
+
+def _draw_categories(axes: Axes, layout: np.ndarray, values: pd.Series) -> None:
+    codes, names, colours = _categories(values)
+    order = np.random.default_rng(0).permutation(len(layout))
+    x, y = layout[order].T
+    axes.scatter(x, y, c=np.array([*colours, figures.MISSING])[codes[order]], **_dots(layout))
+    _legend(axes, [*names, "missing"] if (codes < 0).any() else names, [*colours, figures.MISSING])
+    if len(names) > len(figures.FEW):
+        _write_names(axes, layout, codes, names[:-1] if figures.OTHERS in colours else names)
+
+
+def _categories(values: pd.Series) -> tuple[np.ndarray, list[str], list[str]]:
+    """Codes (−1 where missing), names and colours of the categories that occur; the rarest of too many as one."""
+    kept = values.astype("category").cat.remove_unused_categories().cat
+    codes, names = kept.codes.to_numpy().astype(int), [str(name) for name in kept.categories]
+    if len(names) <= len(figures.MANY):
+        return codes, names, _palette(len(names))
+    n_cells = np.bincount(codes[codes >= 0], minlength=len(names))
+    common = np.sort(np.argsort(-n_cells, kind="stable")[: len(figures.MANY) - 1])
+    new_code = np.full(len(names) + 1, len(common))
+    new_code[common], new_code[-1] = np.arange(len(common)), -1
+    others = f"{len(names) - len(common)} others"
+    return new_code[codes], [*(names[i] for i in common), others], [*_palette(len(common)), figures.OTHERS]
+
+
+def _palette(n: int) -> list[str]:
+    """Colours for up to 26 categories."""
+    return list((figures.FEW if n <= len(figures.FEW) else figures.MANY)[:n])
+
+
+def _legend(axes: Axes, names: Sequence[str], colours: Sequence[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], marker="o", linestyle="", color=colour, label=_short(name), markersize=6)
+        for name, colour in zip(names, colours, strict=False)
+    ]
+    axes.legend(
+        handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8,
+        ncols=-(-len(handles) // 20), handletextpad=0.1, borderaxespad=0.0,
+    )  # fmt: skip
+
+
+def _short(name: str, most: int = 24) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def _write_names(axes: Axes, layout: np.ndarray, codes: np.ndarray, names: list[str]) -> None:
+    """Write the name of each category that lies together at the cell nearest to its median; the larger come first.
+
+    A category that lies all over the layout, such as a batch, and a name that would cover another are left out.
+    """
+    from matplotlib.patheffects import withStroke
+
+    halo, width = [withStroke(linewidth=2.5, foreground="white")], np.ptp(layout, axis=0)
+    everywhere, written = _radius(layout), np.empty((0, 2))
+    for code in np.argsort(-np.bincount(codes[codes >= 0], minlength=len(names)), kind="stable")[
+        : len(names)
+    ]:
+        cells = layout[codes == code]
+        place = cells[np.argmin(((cells - np.median(cells, axis=0)) ** 2).sum(axis=1))]
+        covers = (np.abs(written - place) < NAME_SIZE * width).all(axis=1).any()
+        if covers or _radius(cells) > 0.8 * everywhere:
+            continue
+        written = np.vstack([written, place])
+        x, y = place
+        axes.text(x, y, _short(names[code]), fontsize=8, ha="center", va="center", path_effects=halo)
+
+
+def _radius(places: np.ndarray) -> float:
+    """Median distance from the median place."""
+    return float(np.median(np.linalg.norm(places - np.median(places, axis=0), axis=1)))

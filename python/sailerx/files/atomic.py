@@ -1,0 +1,66 @@
+"""Files and folders that appear under their name only once they are whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sailerx.errors import InputError
+
+#: a folder that holds this file is a model, and may be replaced by another
+MODEL_FILE = "model.json"
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary folder that is renamed to ``path`` if the block ends without an error, and removed otherwise.
+
+    Raises
+    ------
+    InputError
+        If ``path`` exists and ``overwrite`` is not set, or it is not a model folder.
+    """
+    target = Path(path)
+    if target.exists() and not overwrite:
+        raise InputError(
+            f"{target} exists already. Choose another folder, or allow replacing it (`overwrite=True`, --overwrite)."
+        )
+    if target.exists() and not (target / MODEL_FILE).exists():
+        raise InputError(f"{target} is not a model folder, so it is not replaced. Choose another folder.")
+    near = next(parent for parent in target.absolute().parents if parent.exists())
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=near))
+    try:
+        (temporary / "new").mkdir()
+        yield temporary / "new"
+        if target.exists():
+            target.rename(temporary / "old")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (temporary / "new").rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary file that is renamed to ``path`` if the block ends without an error, and removed otherwise.
+
+    Raises
+    ------
+    InputError
+        If the folder of ``path`` does not exist, or ``path`` is a folder.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise InputError(f"the folder of {target} must exist. Make it first, or choose another file.")
+    if target.is_dir():
+        raise InputError(f"{target} must be a file, but is a folder. Choose another name.")
+    temporary = target.with_name(f".{os.getpid()}.{target.name}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Which cells a mini-batch holds, and their data on the device, from memory or streamed from disk."""

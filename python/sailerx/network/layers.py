@@ -1,0 +1,157 @@
+"""Layers that are split by chromosome.
+
+Only the two layers next to the peaks differ in size between chromosomes; all layers inside work on one tensor with a chromosome
+axis, so that a step runs few and large operations.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sailerx.data.peaks import Blocks
+from sailerx.kernels import peak_layers
+from sailerx.kernels.open_peaks import OpenPeaks
+
+
+def _uniform(bound: Tensor | float, *shape: int, generator: torch.Generator) -> nn.Parameter:
+    return nn.Parameter((torch.rand(*shape, generator=generator) * 2 - 1) * bound)
+
+
+def _chrom_of(blocks: Blocks) -> Int[Tensor, " peaks"]:
+    return torch.repeat_interleave(torch.arange(len(blocks)), torch.tensor([b - a for a, b in blocks]))
+
+
+def _per_peak(blocks: Blocks, bound_of: list[float]) -> Float[Tensor, "peaks 1"]:
+    return torch.cat([torch.full((b - a, 1), bound) for (a, b), bound in zip(blocks, bound_of, strict=True)])
+
+
+class PeaksToChromosomes(nn.Module):
+    """The encoder's first layer: one linear layer per chromosome, from its peaks to ``n_out`` features.
+
+    With ``share``, each open peak of a cell counts 1,000 / depth, so that the sum does not grow with depth.
+    """
+
+    chrom_of: Tensor
+
+    def __init__(
+        self, blocks: Blocks, n_out: int, generator: torch.Generator, *, share: bool = False
+    ) -> None:
+        super().__init__()
+        self.blocks, self.share = blocks, share
+        sizes = [b - a for a, b in blocks]
+        xavier = _per_peak(blocks, [math.sqrt(6 / (n + n_out)) for n in sizes])
+        self.weight = _uniform(xavier, blocks[-1][1], n_out, generator=generator)
+        fan_in = torch.tensor([[1 / math.sqrt(n)] for n in sizes])
+        self.bias = _uniform(fan_in, len(blocks), n_out, generator=generator)
+        self.register_buffer("chrom_of", _chrom_of(blocks), persistent=False)
+
+    @torch.no_grad()
+    def start_from(self, directions: Float[Tensor, "peaks some"]) -> None:
+        """Initialise each chromosome's first outputs by these directions, scaled to the random weights that they replace."""
+        for a, b in self.blocks:
+            own = directions[a:b]
+            if own.numel() and (size := own.square().mean().sqrt()) > 0:
+                self.weight[a:b, : own.shape[1]] = own * (self.weight[a:b].std(correction=0) / size)
+
+    def forward(self, x: OpenPeaks) -> Float[Tensor, "cells chroms hidden"]:
+        """Per cell and chromosome the sum of its open peaks' weights, plus bias."""
+        h = peak_layers.sum_of_open(self.weight, x, self.chrom_of, len(self.blocks))
+        if self.share:
+            h = h * (1000 / x.depth.clamp(min=1))[:, None, None]
+        return h + self.bias
+
+
+class ChromosomesToPeaks(nn.Module):
+    """The decoder's last layer: one linear layer per chromosome, to the logits of its peaks."""
+
+    chrom_of: Tensor
+
+    def __init__(self, blocks: Blocks, n_in: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.blocks = blocks
+        n_peaks = blocks[-1][1]
+        xavier = _per_peak(blocks, [math.sqrt(6 / (b - a + n_in)) for a, b in blocks])
+        self.weight = _uniform(xavier, n_peaks, n_in, generator=generator)
+        self.bias = _uniform(1 / math.sqrt(n_in), n_peaks, generator=generator)
+        self.register_buffer("chrom_of", _chrom_of(blocks), persistent=False)
+
+    @torch.no_grad()
+    def start_from(self, frequency: Float[Tensor, " peaks"]) -> None:
+        """Set each peak's bias to the logit of its frequency: the share of cells that have it open, between 0 and 1, both excluded."""
+        self.bias.copy_(frequency.logit())
+
+    def forward(
+        self, h: Float[Tensor, "cells chroms hidden"], peaks: Int[Tensor, " some"] | None = None
+    ) -> Float[Tensor, "cells some"]:
+        """Logits of all peaks in the order of the blocks, or of some peaks (ascending positions)."""
+        weight, bias, chrom_of = self.rows(peaks)
+        sizes = torch.bincount(chrom_of, minlength=len(self.blocks)).tolist()
+        parts = zip(bias.split(sizes), h.unbind(dim=1), weight.split(sizes), strict=True)
+        return torch.cat([torch.addmm(bias, h_k, weight.T) for bias, h_k, weight in parts], dim=1)
+
+    def rows(
+        self, peaks: Int[Tensor, " some"] | None = None
+    ) -> tuple[Float[Tensor, "some hidden"], Float[Tensor, " some"], Int[Tensor, " some"]]:
+        """Weights, bias and chromosome of all peaks, or of some peaks."""
+        if peaks is None:
+            return self.weight, self.bias, self.chrom_of
+        return different_rows(self.weight, peaks), different_rows(self.bias, peaks), self.chrom_of[peaks]
+
+
+class WithinChromosomes(nn.Module):
+    """One linear layer per chromosome from its features to its features, with weights of its own."""
+
+    def __init__(self, n_chroms: int, n_in: int, n_out: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.weight = _uniform(math.sqrt(6 / (n_in + n_out)), n_chroms, n_in, n_out, generator=generator)
+        self.bias = _uniform(1 / math.sqrt(n_in), n_chroms, n_out, generator=generator)
+
+    def forward(self, h: Float[Tensor, "cells chroms in"]) -> Float[Tensor, "cells chroms out"]:
+        """One batched product over chromosomes."""
+        return torch.einsum("nki,kio->nko", h, self.weight) + self.bias
+
+
+class NormActivation(nn.Module):
+    """BatchNorm over the cells of a mini-batch, then PReLU with ``n_slopes`` slopes (one per chromosome, or one)."""
+
+    def __init__(self, n_groups: int, n_features: int, n_slopes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(n_groups * n_features)
+        self.slope = nn.Parameter(torch.full((n_slopes,), 0.25))
+
+    def forward(self, h: Float[Tensor, "cells groups features"]) -> Float[Tensor, "cells groups features"]:
+        """Normalise over cells, then activate; the shape stays."""
+        return peak_layers.prelu(self.norm(h.flatten(1)).view_as(h), self.slope)
+
+
+def different_rows(weight: Float[Tensor, "rows ..."], row: Int[Tensor, " some"]) -> Float[Tensor, "some ..."]:
+    """``weight[row]`` for rows that differ, with a gradient that is copied instead of added."""
+    taken: Tensor = _DifferentRows.apply(weight, row)
+    return taken
+
+
+class _DifferentRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, row: Tensor) -> Tensor:
+        ctx.save_for_backward(row)
+        ctx.shape = weight.shape
+        return weight[row]
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        (row,) = ctx.saved_tensors
+        return grad_outputs[0].new_zeros(ctx.shape).index_copy_(0, row, grad_outputs[0]), None
+
+
+def linear(n_in: int, n_out: int, generator: torch.Generator, *, xavier: bool) -> nn.Linear:
+    """A linear layer with weights from the generator: Xavier-uniform, or PyTorch's own default."""
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)  # nothing is drawn from the global generator
+    bound = math.sqrt(6 / (n_in + n_out)) if xavier else 1 / math.sqrt(n_in)
+    layer.weight = _uniform(bound, n_out, n_in, generator=generator)
+    layer.bias = _uniform(1 / math.sqrt(n_in), n_out, generator=generator)
+    return layer

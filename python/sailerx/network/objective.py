@@ -1,0 +1,71 @@
+"""The loss of one mini-batch: the paper's terms, weighted and added."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sailerx.minibatches.loader import Minibatch
+from sailerx.minibatches.sampler import thinned
+from sailerx.network import losses
+from sailerx.network.schedules import LossWeights
+from sailerx.network.vae import VAE, sample
+
+#: the terms of the loss, as the columns of the history name them
+TERMS = ("reconstruction", "kl_prior", "kl_marginal", "alignment")
+
+
+def minibatch_loss(
+    vae: VAE,
+    minibatch: Minibatch,
+    weights: LossWeights,
+    noise: torch.Generator,
+    peaks: Int[Tensor, " some"] | None = None,
+    thinning: tuple[float, float] = (0.0, 1.0),
+) -> tuple[Float[Tensor, ""], list[Float[Tensor, ""]]]:
+    """Loss of one mini-batch, and its terms unweighted and detached in the order of `TERMS`.
+
+    Where several processes share the mini-batch, each computes the loss of the whole: posteriors are gathered, and the
+    reconstruction terms of the processes are added.
+
+    Parameters
+    ----------
+    vae
+        The network.
+    minibatch
+        Its data.
+    weights
+        Factor of each term.
+    noise
+        Source of the sample of z and of thinning.
+    peaks
+        A random share of the peaks, from which alone the reconstruction is estimated, without bias; None for all.
+    thinning
+        Share of the cells that the encoder sees thinned, and the share of their open peaks that it then sees.
+    """
+    x, part = minibatch.x, minibatch.part
+    cell_share, peak_share = thinning
+    posterior = vae.encode(thinned(x, cell_share, peak_share, noise, part) if cell_share else x)
+    mean, std = part.gathered(posterior.mean, posterior.stddev)
+    z = sample(posterior, noise, part)
+    shown = x if peaks is None else x.only(peaks)
+    nll = part.summed(vae.reconstruction_nll(z, minibatch.c, shown, peaks, weights.positive_weight))
+    reconstruction = nll / part.n_cells * (x.n_peaks / shown.n_peaks)
+    kl_prior = losses.kl_to_prior(mean, std).mean()
+    kl_marginal = losses.kl_to_marginal(mean, std)
+    alignment = losses.local_loss(minibatch.g, mean, _pair_weights(minibatch, weights.weighted_cells))
+    loss = (
+        weights.reconstruction * reconstruction
+        + weights.prior * kl_prior
+        + weights.marginal * kl_marginal
+        + weights.alignment * alignment
+    )
+    return loss, [term.detach() for term in (reconstruction, kl_prior, kl_marginal, alignment)]
+
+
+def _pair_weights(minibatch: Minibatch, weighted: bool) -> Float[Tensor, " cells"]:
+    """w of L_Local (0 without RNA), scaled so that the mean over all pairs is the mean over pairs of cells with RNA."""
+    paired = minibatch.has_rna.to(minibatch.w.dtype)
+    scale = len(paired) / paired.sum().clamp(min=1)
+    return paired * scale * (minibatch.w if weighted else 1)

@@ -1,0 +1,75 @@
+"""Warm-up, KL annealing and learning rate: pure functions of the counter.
+
+The counter ``epoch`` is a real number: 3.5 is the middle of the fourth epoch. It starts at 0 with the warm-up.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, TypeAlias
+
+from torch import Tensor
+
+from sailerx.config import Settings, known
+
+#: a number, or while a CUDA graph is captured (`sailerx.training.cuda_graph`) a scalar on the GPU
+Number: TypeAlias = float | Tensor
+
+
+class LossWeights(NamedTuple):
+    """Factor of each term of the loss at one step."""
+
+    reconstruction: Number  #: per cell, on the sum over peaks
+    positive_weight: float  #: of open peaks within the reconstruction
+    prior: Number  #: a, on KL[q(z|x) || N(0, I)]
+    marginal: Number  #: a · lambda, on KL[q(z|x) || q(z)]
+    alignment: Number  #: gamma, on the mean over pairs of L_Local
+    weighted_cells: bool  #: whether L_Local uses the cells' weights w
+
+
+def kl_annealing(epoch: float, settings: Settings) -> float:
+    """Annealing weight a: 0 in the warm-up; then up 0 -> 1 over half of each cycle, 1 for the other half."""
+    t = epoch - settings.warmup_epochs
+    if t < 0:
+        return 0.0
+    if settings.kl_cycle_epochs == 0:
+        return 1.0
+    return min(1.0, 2 * (t % settings.kl_cycle_epochs) / settings.kl_cycle_epochs)
+
+
+def loss_weights(epoch: float, settings: Settings, n_peaks: int) -> LossWeights:
+    """Factor of each loss term at this point of the run."""
+    if epoch < settings.warmup_epochs:
+        return LossWeights(
+            reconstruction=settings.warmup_reconstruction / n_peaks,
+            positive_weight=settings.warmup_positive_weight,
+            prior=0.0,
+            marginal=0.0,
+            alignment=settings.warmup_gamma,
+            weighted_cells=False,
+        )
+    a = kl_annealing(epoch, settings)
+    return LossWeights(
+        reconstruction=known(settings.reconstruction),
+        positive_weight=1.0,
+        prior=a,
+        marginal=a * settings.lambda_,
+        alignment=known(settings.gamma),
+        weighted_cells=True,
+    )
+
+
+def learning_rate(epoch: float, settings: Settings) -> float:
+    """Learning rate at this point of the run: constant in the warm-up, then by ``settings.lr_schedule``."""
+    peak = settings.learning_rate
+    t = epoch - settings.warmup_epochs
+    if settings.lr_schedule == "exponential":
+        return peak if t < 0 else peak * settings.lr_decay ** math.floor(t)
+    return peak * _one_cycle(epoch / settings.n_epochs)
+
+
+def _one_cycle(progress: float, rise: float = 0.3, start: float = 0.04, end: float = 1e-3) -> float:
+    """Cosine from ``start`` up to 1 over the first ``rise`` of the run, then down to ``end`` (Smith & Topin 2018)."""
+    if progress < rise:
+        return start + (1 - start) * (1 - math.cos(math.pi * progress / rise)) / 2
+    return end + (1 - end) * (1 + math.cos(math.pi * (progress - rise) / (1 - rise))) / 2

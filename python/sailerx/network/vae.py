@@ -1,0 +1,132 @@
+"""The variational autoencoder: encode, sample, decode."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from sailerx.config import Settings
+from sailerx.data.peaks import Blocks
+from sailerx.kernels import peak_layers
+from sailerx.kernels.open_peaks import OpenPeaks
+from sailerx.minibatches.shards import Part
+from sailerx.network.layers import (
+    ChromosomesToPeaks,
+    NormActivation,
+    PeaksToChromosomes,
+    WithinChromosomes,
+    linear,
+)
+
+#: bound on |log var|: keeps 1 / var finite in single precision, far outside the range of a trained posterior
+_LARGEST_LOGVAR = 15.0
+
+
+class VAE(nn.Module):
+    """Encoder q(z|x), blind to the confounders c, and decoder p(x|z, c) with peaks split by chromosome.
+
+    Source: Cao et al. 2022, Figure 1 and Methods; layer sizes of the reference implementation.
+
+    Parameters
+    ----------
+    blocks
+        Columns of x that belong to each chromosome, contiguous and in order.
+    n_confounders
+        C, columns of c.
+    n_latent, n_hidden, n_chrom
+        Widths: of z, of the layer next to the peaks and of the layer next to the latent heads, per chromosome.
+    generator
+        Source of the initial weights.
+    input_share
+        Whether the encoder sees each cell's x divided by its depth.
+    """
+
+    def __init__(
+        self,
+        blocks: Blocks,
+        n_confounders: int,
+        n_latent: int,
+        n_hidden: int,
+        n_chrom: int,
+        generator: torch.Generator,
+        *,
+        input_share: bool = False,
+    ) -> None:
+        super().__init__()
+        K = len(blocks)
+        self.n_chroms, self.n_chrom = K, n_chrom
+        self.encoder = nn.Sequential(
+            PeaksToChromosomes(blocks, n_hidden, generator, share=input_share),
+            NormActivation(K, n_hidden, K),
+            WithinChromosomes(K, n_hidden, n_chrom, generator),
+            NormActivation(K, n_chrom, K),
+            nn.Flatten(),
+        )
+        self.mean_head = linear(K * n_chrom, n_latent, generator, xavier=True)
+        self.logvar_head = linear(K * n_chrom, n_latent, generator, xavier=True)
+        self.decoder_in = linear(n_latent + n_confounders, K * n_chrom, generator, xavier=False)
+        self.decoder = nn.Sequential(
+            NormActivation(K, n_chrom, 1),
+            WithinChromosomes(K, n_chrom, n_hidden, generator),
+            NormActivation(K, n_hidden, K),
+        )
+        self.to_peaks = ChromosomesToPeaks(blocks, n_hidden, generator)
+
+    @property
+    def from_peaks(self) -> PeaksToChromosomes:
+        """The encoder's first layer."""
+        layer = self.encoder[0]
+        assert isinstance(layer, PeaksToChromosomes)
+        return layer
+
+    @classmethod
+    def from_settings(
+        cls, blocks: Blocks, n_confounders: int, settings: Settings, generator: torch.Generator
+    ) -> VAE:
+        """The network that these settings describe."""
+        widths = settings.n_latent, settings.n_hidden, settings.n_chrom
+        return cls(blocks, n_confounders, *widths, generator, input_share=settings.input_share)
+
+    def encode(self, x: OpenPeaks) -> Normal:
+        """Posterior q(z|x) = N(mean, diag std²) of each cell."""
+        h = self.encoder(x)
+        logvar = self.logvar_head(h).clamp(-_LARGEST_LOGVAR, _LARGEST_LOGVAR)
+        # departure from the reference, which samples with std = exp(logvar) but takes its KL at exp(logvar / 2)
+        return Normal(self.mean_head(h), (0.5 * logvar).exp(), validate_args=False)
+
+    def decode(
+        self,
+        z: Float[Tensor, "cells latent"],
+        c: Float[Tensor, "cells confounders"],
+        peaks: Int[Tensor, " some"] | None = None,
+    ) -> Float[Tensor, "cells some"]:
+        """Logits of p(x|z, c) = Bernoulli, of all peaks or of some."""
+        return self.to_peaks(self._before_peaks(z, c), peaks)
+
+    def reconstruction_nll(
+        self,
+        z: Float[Tensor, "cells latent"],
+        c: Float[Tensor, "cells confounders"],
+        x: OpenPeaks,
+        peaks: Int[Tensor, " some"] | None = None,
+        positive_weight: float = 1.0,
+    ) -> Float[Tensor, ""]:
+        """-log p(x|z, c) summed over cells and peaks, without keeping the logits; with ``peaks``, x holds these peaks alone."""
+        weight, bias, chrom_of = self.to_peaks.rows(peaks)
+        return peak_layers.peaks_nll(self._before_peaks(z, c), weight, bias, chrom_of, x, positive_weight)
+
+    def _before_peaks(self, z: Tensor, c: Tensor) -> Float[Tensor, "cells chroms hidden"]:
+        h = self.decoder_in(torch.cat([z, c], dim=1))
+        return self.decoder(h.view(-1, self.n_chroms, self.n_chrom))
+
+
+def sample(
+    posterior: Normal, generator: torch.Generator, part: Part | None = None
+) -> Float[Tensor, "cells latent"]:
+    """Draw z from q(z|x) by reparametrisation; for a part of a mini-batch the same numbers as for the whole."""
+    n_cells, n_latent = posterior.mean.shape
+    part = part or Part(n_cells, 0)
+    noise = torch.randn(part.n_cells, n_latent, generator=generator, device=posterior.mean.device)
+    return posterior.mean + posterior.stddev * noise[part.cell]

@@ -1,0 +1,155 @@
+"""A trained model: its parts, the folder that it is saved in, and how it takes in the ATAC of cells.
+
+The folder holds safetensors, JSON and CSV. Nothing in it can run code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+import torch
+from anndata import AnnData
+from anndata.abc import CSCDataset
+from mudata import MuData
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from sailerx.config import Settings
+from sailerx.data.accessibility import Accessibility
+from sailerx.data.confounders import Confounders
+from sailerx.data.counts import binary_accessibility
+from sailerx.data.peaks import columns_in_order, peak_table
+from sailerx.errors import InputError
+from sailerx.files.atomic import MODEL_FILE
+from sailerx.network.vae import VAE
+
+#: version of the model folder's layout; a newer one is refused
+MODEL_VERSION = 1
+
+_WEIGHTS, _PEAKS, _HISTORY = "weights.safetensors", "peaks.csv", "history.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A trained network with all that is needed to use it on other cells."""
+
+    vae: VAE = field(repr=False)
+    #: constants of the run
+    settings: Settings
+    #: peaks in the network's order; index = name, columns chrom, start, end
+    peaks: pd.DataFrame = field(repr=False)
+    confounders: Confounders = field(repr=False)
+    #: one row per epoch, see `sailerx.training.loop.train`
+    history: pd.DataFrame = field(repr=False)
+    #: arguments about the data, seed, device and versions of the run
+    record: dict[str, Any]
+
+    def accessibility(self, mdata: MuData | AnnData) -> Accessibility:
+        """x of the cells, with columns in the model's order; peaks that the data lack are closed, with a warning."""
+        name = self.record["atac"]
+        atac = atac_of(mdata, name)
+        x = binary_accessibility(atac, name, self.record["atac_layer"], in_memory=True)
+        table = None if self.settings.single_block else peak_table(atac.var)
+        here = pd.DataFrame(index=atac.var_names.astype(str)) if table is None else table
+        columns = columns_in_order(here, self.peaks)
+        n_missing = int((columns < 0).sum())
+        if n_missing == len(self.peaks):
+            raise InputError(
+                f"the data share no peak with the model (its first: {self.peaks.index[0]!r}; theirs: "
+                f"{atac.var_names[0]!r}). Count fragments on the model's peaks."
+            )
+        if n_missing:
+            warnings.warn(
+                f"{n_missing} of the model's {len(self.peaks)} peaks are not in the data and are taken as closed.",
+                stacklevel=3,
+            )
+        return x.with_peaks(columns)
+
+    def write_into(self, folder: Path) -> None:
+        """Write the model's files into an existing empty folder."""
+        weights = {name: tensor.cpu().contiguous() for name, tensor in self.vae.state_dict().items()}
+        try:
+            save_file(weights, folder / _WEIGHTS)
+        except SafetensorError as error:  # a full disk, most often
+            raise OSError(f"the model's weights could not be written: {error}") from error
+        model = {
+            "sailerx_model": MODEL_VERSION,
+            "settings": asdict(self.settings),
+            "blocks": list(self.vae.from_peaks.blocks),
+            "confounders": self.confounders.to_dict(),
+            "record": self.record,
+        }
+        text = json.dumps(model, indent=1, ensure_ascii=False)
+        (folder / MODEL_FILE).write_text(text, encoding="utf-8")
+        self.peaks.to_csv(folder / _PEAKS, index_label="peak", encoding="utf-8")
+        self.history.to_csv(folder / _HISTORY, index=False)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a folder that `write_into` filled.
+
+        Raises
+        ------
+        InputError
+            If the folder is not a model, is of a newer version, or its parts do not fit together.
+        """
+        folder = Path(path)
+        _refuse_incomplete(folder)
+        try:
+            model = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
+            _refuse_newer(folder, model["sailerx_model"])
+            settings = Settings(**model["settings"])
+            confounders = Confounders.from_dict(model["confounders"])
+            peaks = _read_peaks(folder)
+            history = pd.read_csv(folder / _HISTORY, float_precision="round_trip")
+            blocks = tuple((int(a), int(b)) for a, b in model["blocks"])
+            vae = VAE.from_settings(blocks, len(confounders.names), settings, torch.Generator())
+            vae.load_state_dict(load_file(folder / _WEIGHTS))
+            if len(peaks) != blocks[-1][1]:
+                raise ValueError(f"{len(peaks)} peaks are listed, the network has {blocks[-1][1]}")
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            found = " ".join(str(error).split())
+            raise InputError(f"{folder} is damaged or not a sailerx model: {found}. Fit it again.") from error
+        return cls(vae.eval(), settings, peaks, confounders, history, model["record"])
+
+
+def _refuse_incomplete(folder: Path) -> None:
+    needed = (MODEL_FILE, _WEIGHTS, _PEAKS, _HISTORY)
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{folder} is not a whole sailerx model: {', '.join(missing)} missing. Give a folder that `fit` wrote."
+        )
+
+
+def _refuse_newer(folder: Path, version: int) -> None:
+    if version > MODEL_VERSION:
+        raise InputError(
+            f"{folder} was written by a newer sailerx (model version {version}; this one reads up to "
+            f"{MODEL_VERSION}). Upgrade."
+        )
+
+
+def _read_peaks(folder: Path) -> pd.DataFrame:
+    text = {"peak": str, "chrom": str}
+    return pd.read_csv(folder / _PEAKS, index_col="peak", keep_default_na=False, dtype=text)
+
+
+def atac_of(mdata: MuData | AnnData, name: str) -> AnnData:
+    """The ATAC modality of a MuData object, or the AnnData object itself."""
+    found = mdata.mod.get(name) if isinstance(mdata, MuData) else mdata
+    if isinstance(found, AnnData):
+        by_peak = any(isinstance(matrix, CSCDataset) for matrix in (found.X, *found.layers.values()))
+        return found.to_memory() if by_peak else found
+    there = ", ".join(mdata.mod) if isinstance(mdata, MuData) else type(mdata).__name__
+    raise InputError(
+        f"the model embeds modality {name!r}, found: {there}. Give a MuData that has it, or its AnnData."
+    )

@@ -1,0 +1,1 @@
+"""Simulated RNA + ATAC of known truth."""

@@ -1,0 +1,247 @@
+"""Draw profiles once, then cells: chunk by chunk, each with a seed of its own.
+
+Every molecule of a cell comes from one *component*: the profile of its cell type, of a sibling type (cells in transition), of the
+ambient mixture, or of an activity program that any type can run. A component is a share per feature; a batch tilts all shares. So
+the expected counts of every cell are known exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from sailerx.simulation.recipe import CODES, Recipe
+
+CELLS_PER_CHUNK = 1000  # part of the recipe: each chunk has its own seed, in memory and on disk alike
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Shares of the features of one modality.
+
+    Attributes
+    ----------
+    log_share
+        Log share of each feature in each component, components × features; each row's shares sum to 1.
+    tilt
+        What a batch adds to the log shares before they are scaled to sum to 1 again, batches × features.
+    """
+
+    log_share: np.ndarray
+    tilt: np.ndarray
+
+    @cached_property
+    def cumulative(self) -> np.ndarray:
+        """Cumulative share, batches × components × features."""
+        tilted = self.log_share[None] + self.tilt[:, None]
+        return np.cumsum(np.exp(log_shares(tilted), out=tilted), axis=-1, out=tilted)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """All that is drawn once, before any cell.
+
+    Attributes
+    ----------
+    rna, atac
+        The profiles of the two modalities.
+    type_share
+        Frequency of each cell type in each batch, batches × types.
+    batch_share
+        Frequency of each batch.
+    sibling
+        For each type the type of its lineage that its cells drift towards.
+    type_depth
+        What a type adds to the log depth, types × (RNA, ATAC).
+    batch_depth
+        What a batch adds to the log depth, batches × (RNA, ATAC).
+    """
+
+    rna: Profile
+    atac: Profile
+    type_share: np.ndarray
+    batch_share: np.ndarray
+    sibling: np.ndarray
+    type_depth: np.ndarray
+    batch_depth: np.ndarray
+
+
+def log_shares(log_weight: np.ndarray) -> np.ndarray:
+    """Scale in place so that the shares along the last axis sum to 1."""
+    log_weight -= np.log(np.exp(log_weight).sum(axis=-1, keepdims=True))
+    return log_weight
+
+
+def _sparse_normal(
+    rng: np.random.Generator, shape: tuple[int, int], fraction: float, std: float
+) -> np.ndarray:
+    """Normal numbers in a random fraction of the places, zero elsewhere."""
+    return rng.normal(0.0, std, shape) * (rng.random(shape) < fraction)
+
+
+def _profile(rng: np.random.Generator, recipe: Recipe, n: int, signal: float, batch: float) -> Profile:
+    """Draw the shares of `n` features: a common level, then lineage, type and program effects."""
+    level = rng.normal(0.0, 1.4, n).clip(-4.0, 3.2)
+    effect = _sparse_normal(rng, (len(recipe.lineages), n), 0.15, signal)[recipe.lineage]
+    effect += _sparse_normal(rng, (recipe.n_types, n), 0.3, signal)
+    types = log_shares(level + effect)
+    ambient = np.log(np.exp(types).mean(axis=0, keepdims=True))
+    programs = log_shares(level + _sparse_normal(rng, (recipe.n_programs, n), 0.2, 1.0))
+    tilt = rng.normal(0.0, batch, (recipe.n_batches, n))
+    return Profile(np.concatenate([types, ambient, programs]), tilt)
+
+
+def draw_truth(recipe: Recipe) -> Truth:
+    """Draw everything that the cells share.
+
+    Parameters
+    ----------
+    recipe
+        What to simulate.
+
+    Returns
+    -------
+    The profiles and frequencies; they depend on the seed and the sizes, not on the number of cells.
+    """
+    rng = np.random.default_rng([recipe.seed, 0])
+    n_types, n_batches = recipe.n_types, recipe.n_batches
+    share = np.geomspace(1.0, 0.4 / n_types, n_types)
+    type_share = share * np.exp(rng.normal(0.0, 0.3, (n_batches, n_types)))
+    batch_share = np.geomspace(1.0, 0.4, n_batches)
+    return Truth(
+        rna=_profile(rng, recipe, recipe.n_genes, recipe.signal("rna"), recipe.rna_batch),
+        atac=_profile(rng, recipe, recipe.n_peaks, recipe.signal("atac"), recipe.atac_batch),
+        type_share=type_share / type_share.sum(axis=1, keepdims=True),
+        batch_share=batch_share / batch_share.sum(),
+        sibling=np.concatenate([np.roll(types, -1) for types in recipe.lineages]),
+        type_depth=_draw_depths(rng, 0.25, n_types),
+        batch_depth=_draw_depths(rng, 0.15, n_batches),
+    )
+
+
+def _draw_cells(rng: np.random.Generator, recipe: Recipe, truth: Truth, first: int, n: int) -> pd.DataFrame:
+    """Draw the metadata of `n` cells: type, batch, depths and the weights of the components."""
+    batch = rng.choice(recipe.n_batches, n, p=truth.batch_share)
+    cumulative = truth.type_share.cumsum(axis=1)[batch]
+    kind = (rng.random((n, 1)) > cumulative).sum(axis=1).clip(max=recipe.n_types - 1)
+    noise = _draw_depths(rng, 0.55, n)
+    log_depth = truth.type_depth[kind] + truth.batch_depth[batch] + noise
+    log_depth += np.log([recipe.depth("rna"), recipe.depth("atac")])
+    lineages = list(CODES[: len(recipe.lineages)])
+    obs = {
+        "cell_type": pd.Categorical.from_codes(kind, pd.Index(recipe.types)),
+        "lineage": pd.Categorical.from_codes(recipe.lineage[kind], pd.Index(lineages)),
+        "batch": pd.Categorical.from_codes(batch, pd.Index(recipe.batches)),
+        "true_rna_depth": np.exp(log_depth[:, 0]),
+        "true_atac_depth": np.exp(log_depth[:, 1]),
+        **_draw_weights(rng, recipe, noise[:, 1]),
+    }
+    return pd.DataFrame(obs, index=pd.Index(_barcodes(first, n), dtype=object))
+
+
+def _draw_depths(rng: np.random.Generator, std: float, n: int) -> np.ndarray:
+    """Draw `n` pairs of RNA and ATAC log depth that correlate at 0.5, as in SNARE-seq data."""
+    return rng.multivariate_normal([0.0, 0.0], std**2 * np.array([[1.0, 0.5], [0.5, 1.0]]), n)
+
+
+def _draw_weights(rng: np.random.Generator, recipe: Recipe, depth: np.ndarray) -> dict[str, np.ndarray]:
+    """Draw how much of a cell is not of its own type; `depth` is its ATAC log depth within type and batch."""
+    n = len(depth)
+    ambient = 0.1 + 0.2 / (1.0 + np.exp(1.5 * depth))  # shallow cells hold more ambient molecules
+    active = rng.beta(2.0, 6.0, n) * (1 - ambient) * (recipe.n_programs > 0)
+    transition = 0.5 * rng.beta(0.6, 2.4, n) * (1 - ambient - active)
+    programs = active[:, None] * rng.dirichlet(np.full(max(recipe.n_programs, 1), 0.5), n)
+    named = {f"program{i + 1}": programs[:, i] for i in range(recipe.n_programs)}
+    return {"transition": transition, "ambient": ambient, **named}
+
+
+def _barcodes(first: int, n: int) -> list[str]:
+    """Made-up 10x barcodes, unique by construction: the cell's number, times an odd number, in base 4."""
+    number = np.arange(first, first + n, dtype=np.uint64) * np.uint64(2654435761)
+    digits = (number[:, None] >> np.arange(30, -2, -2, dtype=np.uint64)) & np.uint64(3)
+    return ["".join(row) + "-1" for row in np.array(list("ACGT"))[digits]]
+
+
+def component_weights(obs: pd.DataFrame, recipe: Recipe, sibling: np.ndarray) -> np.ndarray:
+    """Share of each cell's molecules that comes from each component.
+
+    Parameters
+    ----------
+    obs
+        Metadata of the simulated cells.
+    recipe
+        What was simulated.
+    sibling
+        The sibling of each type.
+
+    Returns
+    -------
+    Weights, cells × components; each row sums to 1.
+    """
+    cell, kind = np.arange(len(obs)), obs["cell_type"].cat.codes.to_numpy()
+    weights = np.zeros((len(obs), len(recipe.components)))
+    for name in recipe.components[recipe.n_types :]:
+        weights[:, recipe.components.index(name)] = obs[name]
+    weights[cell, sibling[kind]] = obs["transition"]
+    weights[cell, kind] += 1.0 - weights.sum(axis=1)
+    return weights
+
+
+def _draw_counts(
+    rng: np.random.Generator,
+    cumulative: np.ndarray,
+    depth: np.ndarray,
+    batch: np.ndarray,
+    weights: np.ndarray,
+) -> sp.csr_matrix:
+    """Draw each cell's molecules: how many (at least 1), from which component, at which feature."""
+    molecules = rng.multinomial(np.maximum(rng.poisson(depth), 1), weights)  # cells × components
+    rows, cols = [], []
+    for b, k in np.ndindex(cumulative.shape[:2]):
+        of = np.where(batch == b, molecules[:, k], 0)
+        place = np.searchsorted(cumulative[b, k], rng.random(of.sum()), side="right")
+        rows.append(np.repeat(np.arange(len(of)), of))
+        cols.append(np.minimum(place, cumulative.shape[2] - 1))  # the last cumulative share may round below 1
+    row, col = np.concatenate(rows), np.concatenate(cols)
+    shape = (len(depth), cumulative.shape[2])
+    counts = sp.coo_matrix(
+        (np.ones(len(row), np.float32), (row.astype(np.int32), col.astype(np.int32))), shape
+    )
+    return counts.tocsr()  # sums the molecules of one place
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some consecutive cells: their metadata and their counts (cells × genes, cells × peaks)."""
+
+    obs: pd.DataFrame
+    rna: sp.csr_matrix
+    atac: sp.csr_matrix
+
+
+def draw_chunks(recipe: Recipe, truth: Truth) -> Iterator[Chunk]:
+    """Draw the cells, `CELLS_PER_CHUNK` at a time; each chunk has its own seed.
+
+    Parameters
+    ----------
+    recipe, truth
+        What to simulate, and what `draw_truth` made of it.
+
+    Yields
+    ------
+    Chunks in the order of the cells.
+    """
+    for number, first in enumerate(range(0, recipe.n_cells, CELLS_PER_CHUNK)):
+        rng = np.random.default_rng([recipe.seed, 1, number])
+        obs = _draw_cells(rng, recipe, truth, first, min(CELLS_PER_CHUNK, recipe.n_cells - first))
+        batch, weights = obs["batch"].cat.codes.to_numpy(), component_weights(obs, recipe, truth.sibling)
+        rna, atac = (
+            _draw_counts(rng, profile.cumulative, obs[f"true_{name}_depth"].to_numpy(), batch, weights)
+            for name, profile in (("rna", truth.rna), ("atac", truth.atac))
+        )
+        yield Chunk(obs, rna, atac)

@@ -1,0 +1,104 @@
+"""Simulated data as a MuData object, and the truth behind each of its cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anndata as ad
+import mudata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from sailerx.simulation.draw import Profile, Truth, component_weights, draw_chunks, draw_truth, log_shares
+from sailerx.simulation.recipe import Recipe, gene_table, peak_table
+
+
+def simulate(
+    n_cells: int = Recipe.n_cells,
+    n_genes: int = Recipe.n_genes,
+    n_peaks: int = Recipe.n_peaks,
+    n_types: int = Recipe.n_types,
+    *,
+    seed: int = Recipe.seed,
+    **options: Any,
+) -> mudata.MuData:
+    """Simulate paired RNA and ATAC counts with cell types, batches and depth that hangs on both.
+
+    Parameters
+    ----------
+    n_cells, n_genes, n_peaks, n_types, seed
+        As in `Recipe`.
+    **options
+        Any other field of `Recipe`.
+
+    Returns
+    -------
+    MuData with modalities `rna` and `atac`: raw counts (CSR, float32) of the same cells. Each modality's
+    `obs` holds `cell_type`, `lineage`, `batch`, `true_rna_depth` and `true_atac_depth` (molecules) and the
+    weights of the components; `atac.var` holds `chrom`, `start`, `end`; `uns["truth"]` of each modality
+    holds the profiles, from which `expected_share` gives the expected counts.
+
+    Raises
+    ------
+    InputError
+        If a size is impossible.
+
+    Examples
+    --------
+    >>> import sailerx
+    >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+    >>> mdata["rna"].shape, mdata["atac"].shape, mdata.obs["cell_type"].nunique()
+    ((60, 100), (60, 90), 3)
+    """
+    recipe = Recipe(n_cells, n_genes, n_peaks, n_types, seed, **options)
+    truth = draw_truth(recipe)
+    chunks = list(draw_chunks(recipe, truth))
+    obs = pd.concat([chunk.obs for chunk in chunks])
+    rna, atac = (sp.vstack([getattr(c, name) for c in chunks], format="csr") for name in ("rna", "atac"))
+    mods = {
+        "rna": ad.AnnData(rna, obs.copy(), gene_table(recipe), {"truth": truth_tables(recipe, truth, "rna")}),
+        "atac": ad.AnnData(
+            atac, obs.copy(), peak_table(recipe), {"truth": truth_tables(recipe, truth, "atac")}
+        ),
+    }
+    with mudata.set_options(pull_on_update=False):
+        mdata = mudata.MuData(mods)
+        mdata.obs = obs
+    return mdata
+
+
+def expected_share(adata: ad.AnnData, batch: str | None = None) -> np.ndarray:
+    """Share of each feature that the simulation gave each cell.
+
+    Parameters
+    ----------
+    adata
+        One modality of simulated data, or some of its cells.
+    batch
+        A batch whose tilt is applied; None for none, the truth behind all batches.
+
+    Returns
+    -------
+    Shares, cells × features, float32; each row sums to 1. Dense: choose the cells first where there are many.
+    """
+    truth = adata.uns["truth"]
+    components = list(truth["component"])
+    n_types = components.index("ambient")
+    recipe = Recipe(n_types=n_types, n_programs=len(components) - n_types - 1)
+    log_share = truth["log_share"]
+    if batch is not None:
+        log_share = log_shares(log_share + truth["batch_tilt"][list(truth["batch"]).index(batch)])
+    return (component_weights(adata.obs, recipe, truth["sibling"]) @ np.exp(log_share)).astype(np.float32)
+
+
+def truth_tables(recipe: Recipe, truth: Truth, modality: str) -> dict[str, np.ndarray]:
+    """What is kept of the truth beside the counts of a modality."""
+    profile: Profile = getattr(truth, modality)
+    return {
+        "component": np.array(recipe.components, dtype=object),
+        "log_share": profile.log_share.astype(np.float32),
+        "batch": np.array(recipe.batches, dtype=object),
+        "batch_tilt": profile.tilt.astype(np.float32),
+        "sibling": truth.sibling.astype(np.int64),
+    }

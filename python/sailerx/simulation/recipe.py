@@ -1,0 +1,151 @@
+"""What to simulate: sizes, depths and strengths of effects, with names of types, batches and features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sailerx.errors import InputError
+
+SMALL_CONTIGS = ("chr1_KI270706v1_random", "HLA-A*01:01", "GL000205.2", "chrUn-JTFH01")
+CODES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to simulate.
+
+    Attributes
+    ----------
+    n_cells, n_genes, n_peaks
+        Sizes. Each cell has both modalities.
+    n_types
+        Cell types, in lineages of about three: `A1`, `A2`, `A3`, `B1` and so on, from frequent to rare: of
+        the default 12 types the first has about 30 times as many cells as the last.
+    seed
+        The same seed and sizes give the same data, in memory or on disk.
+    n_batches
+        Experimental batches, of unequal size and slightly different composition.
+    n_programs
+        Activity programs that cells of any type run to some degree, in both modalities.
+    n_chroms, n_contigs
+        Chromosomes, and small contigs with awkward names (at most 4) that hold a few peaks each.
+    rna_depth, atac_depth
+        Median molecules per cell. By default 0.2 per gene and 0.012 per peak, but at least 40.
+    rna_signal, atac_signal
+        Standard deviation, in log units, of the differences between cell types over the features that differ.
+        By default 0.7 and 0.83 at the default depth, more for shallower cells (at most 2) and less for deeper
+        ones, so that data of any size are about as hard to cluster.
+    rna_batch, atac_batch
+        Standard deviation of a batch's tilt of the log shares.
+    """
+
+    n_cells: int = 2000
+    n_genes: int = 3000
+    n_peaks: int = 20_000
+    n_types: int = 12
+    seed: int = 0
+    n_batches: int = 3
+    n_programs: int = 3
+    n_chroms: int = 10
+    n_contigs: int = 2
+    rna_depth: float | None = None
+    atac_depth: float | None = None
+    rna_signal: float | None = None
+    atac_signal: float | None = None
+    rna_batch: float = 0.1
+    atac_batch: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be simulated."""
+        for name in ("n_cells", "n_genes", "n_peaks", "n_types", "n_batches", "n_chroms"):
+            if getattr(self, name) < 1:
+                raise InputError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        if self.n_types > 3 * len(CODES):
+            raise InputError(f"`n_types` must be at most {3 * len(CODES)}, got {self.n_types}.")
+        if not 0 <= self.n_contigs <= len(SMALL_CONTIGS):
+            raise InputError(f"`n_contigs` must be 0 to {len(SMALL_CONTIGS)}, got {self.n_contigs}.")
+        if self.n_peaks < self.n_chroms + self.n_contigs:
+            raise InputError(
+                f"Each chromosome and contig needs a peak: `n_peaks` must be at least "
+                f"{self.n_chroms + self.n_contigs}, got {self.n_peaks}."
+            )
+
+    def depth(self, modality: str) -> float:
+        """Median molecules per cell of one modality."""
+        given = {"rna": self.rna_depth, "atac": self.atac_depth}[modality]
+        usual = {"rna": 0.2 * self.n_genes, "atac": 0.012 * self.n_peaks}[modality]
+        return max(usual, 40.0) if given is None else given
+
+    def signal(self, modality: str) -> float:
+        """Standard deviation of the differences between cell types of one modality."""
+        given = {"rna": self.rna_signal, "atac": self.atac_signal}[modality]
+        usual, at_depth = {"rna": (0.7, 600.0), "atac": (0.83, 240.0)}[modality]
+        return min(usual * (at_depth / self.depth(modality)) ** 0.5, 2.0) if given is None else given
+
+    @property
+    def lineages(self) -> list[np.ndarray]:
+        """Numbers of the cell types of each lineage."""
+        return np.array_split(np.arange(self.n_types), min(max(-(-self.n_types // 3), 2), self.n_types))
+
+    @property
+    def lineage(self) -> np.ndarray:
+        """Number of the lineage of each cell type."""
+        return np.repeat(np.arange(len(self.lineages)), [len(types) for types in self.lineages])
+
+    @property
+    def types(self) -> list[str]:
+        """Names of the cell types."""
+        return [f"{CODES[i]}{j + 1}" for i, types in enumerate(self.lineages) for j in range(len(types))]
+
+    @property
+    def batches(self) -> list[str]:
+        """Names of the batches."""
+        return [f"batch{i + 1}" for i in range(self.n_batches)]
+
+    @property
+    def components(self) -> list[str]:
+        """Names of the components: the cell types, the ambient mixture, the programs."""
+        return [*self.types, "ambient", *(f"program{i + 1}" for i in range(self.n_programs))]
+
+
+def gene_table(recipe: Recipe) -> pd.DataFrame:
+    """Genes by name, without columns."""
+    width = len(str(recipe.n_genes))
+    return pd.DataFrame(
+        index=pd.Index([f"Gene{i + 1:0{width}d}" for i in range(recipe.n_genes)], dtype=object)
+    )
+
+
+def peak_table(recipe: Recipe) -> pd.DataFrame:
+    """Peaks named `chrom:start-end`, sorted, with columns `chrom`, `start` and `end` (0-based, half-open).
+
+    Chromosomes hold fewer and fewer peaks; each small contig holds one peak in two thousand, at least one.
+    """
+    rng = np.random.default_rng([recipe.seed, 2])
+    contigs = list(SMALL_CONTIGS[: recipe.n_contigs])
+    chroms = [f"chr{i + 1}" for i in range(recipe.n_chroms)]
+    on_contig = min(
+        max(recipe.n_peaks // 2000, 1), (recipe.n_peaks - recipe.n_chroms) // max(len(contigs), 1)
+    )
+    on_chrom = _split(recipe.n_peaks - on_contig * len(contigs), np.geomspace(1.0, 0.4, recipe.n_chroms))
+    n_per_chrom = np.concatenate([on_chrom, np.full(len(contigs), on_contig)])
+    width = rng.integers(200, 1200, recipe.n_peaks)
+    gap = rng.integers(100, 6000, recipe.n_peaks)
+    first = np.repeat(n_per_chrom.cumsum() - n_per_chrom, n_per_chrom)
+    steps = np.concatenate([[0], np.cumsum(gap + width)])
+    end = steps[1:] - steps[first] + 10_000
+    table = pd.DataFrame(
+        {"chrom": np.repeat(chroms + contigs, n_per_chrom), "start": end - width, "end": end}
+    )
+    table["chrom"] = pd.Categorical(table["chrom"], chroms + contigs)
+    table.index = pd.Index([f"{c}:{s}-{e}" for c, s, e in table.itertuples(index=False)], dtype=object)
+    return table
+
+
+def _split(total: int, share: np.ndarray) -> np.ndarray:
+    """Whole numbers, at least 1 each, that sum to `total` and go by `share`."""
+    bounds = np.round((share / share.sum()).cumsum() * (total - len(share))).astype(int)
+    return np.diff(bounds, prepend=0) + 1

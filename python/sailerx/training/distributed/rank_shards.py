@@ -1,0 +1,68 @@
+"""Which cells each of several processes reads, and its part of a mini-batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sailerx.data import csr_on_disk
+from sailerx.kernels.open_peaks import OpenPeaks
+from sailerx.minibatches.shards import Part, Shard
+from sailerx.training.distributed.collectives import AllReduce
+
+
+def run_length(n_cells: int, world_size: int) -> int:
+    """Number of consecutive cells that belong to one process before those of the next."""
+    return min(csr_on_disk.CELLS_PER_CHUNK, -(-n_cells // world_size))
+
+
+def is_own(rows: Any, n_cells: int, rank: int, world_size: int) -> Any:
+    """Whether each of these cells (array or tensor of positions) belongs to the process."""
+    return rows // run_length(n_cells, world_size) % world_size == rank
+
+
+@dataclass(frozen=True)
+class RankShard(Shard):
+    """The cells that one process reads: runs of consecutive cells belong to the processes in turn."""
+
+    rank: int
+    world_size: int
+    #: open peaks of each cell
+    depth: Int[Tensor, " cells"]
+
+    def own(self, rows: Int[Tensor, " cells"]) -> Int[Tensor, " own_cells"]:
+        """Positions in a mini-batch of the cells that this process reads."""
+        owns: Tensor = is_own(rows, len(self.depth), self.rank, self.world_size)
+        return owns.nonzero().view(-1)
+
+    def part(self, rows: Int[Tensor, " cells"], own: Int[Tensor, " own_cells"] | slice, x: OpenPeaks) -> Part:
+        """The part of a mini-batch that this process has; x are the open peaks of its own cells."""
+        assert isinstance(own, Tensor)
+        depth, own = self.depth[rows], own.to(rows.device)
+        first, own_first = (n.cumsum(0) - n for n in (depth, depth[own]))
+        one = (first[own] - own_first)[x.cell] + torch.arange(len(x.cell), device=rows.device)
+        return RankPart(len(rows), int(depth.sum()), own, one, rank=self.rank)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankPart(Part):
+    """The cells of one mini-batch that one process has."""
+
+    rank: int
+
+    def gathered(self, *own: Float[Tensor, "own_cells values"]) -> Sequence[Float[Tensor, "cells values"]]:
+        """Values of all cells of the mini-batch, given those of the cells here; gradients flow back."""
+        assert isinstance(self.cell, Tensor)
+        here = torch.stack(own, dim=1)
+        padded = here.new_zeros(self.n_cells, *here.shape[1:]).index_copy(0, self.cell, here)
+        return AllReduce.apply(padded, self.rank).unbind(dim=1)
+
+    def summed(self, own: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        """A sum over all cells of the mini-batch, given the sum over the cells here; gradients flow back."""
+        total: Tensor = AllReduce.apply(own, self.rank)
+        return total

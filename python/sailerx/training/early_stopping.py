@@ -1,0 +1,71 @@
+"""Early stopping by the loss of cells that are not trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from sailerx.config import Settings
+from sailerx.data.multiome import Multiome
+from sailerx.minibatches.loader import OnDevice
+from sailerx.minibatches.sampler import random_peaks
+from sailerx.network.objective import minibatch_loss
+from sailerx.network.schedules import LossWeights, loss_weights
+from sailerx.network.vae import VAE
+
+
+def held_out(n_cells: int, share: float, seed: int) -> Bool[Tensor, " cells"]:
+    """Which cells are held out of training: a random share, the same for the same seed."""
+    order = torch.randperm(n_cells, generator=torch.Generator().manual_seed(seed))
+    return order < round(share * n_cells)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The loss of the held-out cells, with the loss weights of the end of the run, and what follows from it."""
+
+    on_device: OnDevice
+    rows: Int[Tensor, " held"]
+    weights: LossWeights
+    peak_share: float
+    settings: Settings
+    seed: int
+
+    @classmethod
+    def over(
+        cls, data: Multiome, on_device: OnDevice, settings: Settings, peak_share: float, seed: int
+    ) -> Watch | None:
+        """The watch of a run; None if no cells are held out."""
+        rows = held_out(data.n_cells, settings.held_out_share, seed).nonzero().view(-1)
+        if len(rows) == 0:
+            return None
+        full = dataclasses.replace(settings, kl_cycle_epochs=0)
+        weights = loss_weights(float(settings.n_epochs), full, data.n_peaks)
+        return cls(on_device, rows, weights, peak_share, settings, seed)
+
+    @torch.no_grad()
+    def loss(self, vae: VAE) -> float:
+        """Loss of the held-out cells, with the same peaks and noise at each call."""
+        noise = torch.Generator(self.on_device.w.device).manual_seed(self.seed)
+        peaks = random_peaks(self.on_device.x.n_peaks, self.peak_share, noise)
+        vae.eval()
+        parts = self.rows.split(self.settings.minibatch_size)
+        losses = [
+            minibatch_loss(vae, minibatch, self.weights, noise, peaks)[0]
+            for minibatch in self.on_device.minibatches(parts)
+        ]
+        vae.train()
+        return float(sum(loss * len(rows) for loss, rows in zip(losses, parts, strict=True)) / len(self.rows))
+
+    def best_epoch(self, history: list[dict[str, float]]) -> int:
+        """The first epoch after the warm-up with the lowest loss of the held-out cells."""
+        after = [record for record in history if record["epoch"] >= self.settings.warmup_epochs] or history
+        return int(min(after, key=lambda record: record["held_out"])["epoch"])
+
+    def says_stop(self, history: list[dict[str, float]]) -> bool:
+        """Whether `patience` epochs have passed since the best epoch."""
+        return bool(history) and history[-1]["epoch"] - self.best_epoch(history) >= self.settings.patience
