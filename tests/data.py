@@ -20,6 +20,15 @@ from sailerx.data.accessibility import Accessibility, PeaksInMemory
 from sailerx.data.multiome import Multiome
 from sailerx.kernels.open_peaks import OpenPeaks, SparseRows
 from sailerx.minibatches.loader import Minibatch, OnDevice
+from sailerx.training.progress import Progress
+
+
+class Silent(Progress):
+    """Training that shows nothing; tests override `update` to look on."""
+
+    def __init__(self) -> None:
+        super().__init__("none", 0)
+
 
 #: options of a run that takes a moment
 TINY: dict[str, Any] = {

@@ -15,7 +15,7 @@ import torch
 
 import sailerx
 import sailerx.training.loop
-from data import TINY, minibatch_of, multiome, paired, tiny_settings, with_part
+from data import TINY, Silent, minibatch_of, multiome, paired, tiny_settings, with_part
 from sailerx.data import accessibility, csr_on_disk
 from sailerx.data.accessibility import PeaksOnDisk
 from sailerx.data.multiome import Multiome
@@ -28,7 +28,6 @@ from sailerx.training.distributed.processes import processes_of_run
 from sailerx.training.distributed.ranks import ALONE, Ranks
 from sailerx.training.early_stopping import Watch
 from sailerx.training.loop import train
-from sailerx.training.progress import Silent
 from sailerx.training.state import TrainingState
 
 CPU = torch.device("cpu")
@@ -99,7 +98,7 @@ def epochs(ranks: Ranks) -> list[dict[str, torch.Tensor]]:
             seen.append({name: tensor.clone() for name, tensor in runs[0].vae.state_dict().items()})
 
     sailerx.training.loop.TrainingState = Kept  # type: ignore[misc]
-    train(multiome(), tiny_settings(max_epochs=3), seed=0, device=CPU, progress=Listener(0), ranks=ranks)
+    train(multiome(), tiny_settings(max_epochs=3), seed=0, device=CPU, progress=Listener(), ranks=ranks)
     sailerx.training.loop.TrainingState = TrainingState  # type: ignore[misc]
     return seen
 

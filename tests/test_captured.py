@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import sailerx
-from data import TINY, multiome, paired, tiny_settings, with_part
+from data import TINY, Silent, multiome, paired, tiny_settings, with_part
 from sailerx.data.accessibility import PeaksInMemory
 from sailerx.data.multiome import Multiome
 from sailerx.kernels import cpu, gpu, peak_layers
@@ -23,7 +23,6 @@ from sailerx.training import cuda_graph
 from sailerx.training.cuda_graph import CapturedEpochs, GraphStream, captured_epochs
 from sailerx.training.distributed.ranks import ALONE
 from sailerx.training.loop import sampler_of, train
-from sailerx.training.progress import Silent
 from sailerx.training.state import TrainingState
 
 CPU = torch.device("cpu")
@@ -42,7 +41,7 @@ def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 def history(data: Multiome, preset: str = "default", **options: object) -> np.ndarray:
     settings = tiny_settings(preset, **options)
-    _, found = train(data, settings, seed=0, device=CPU, progress=Silent(0))
+    _, found = train(data, settings, seed=0, device=CPU, progress=Silent())
     return found[["loss", *TERMS, "learning_rate"]].to_numpy()
 
 

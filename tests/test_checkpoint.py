@@ -17,11 +17,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import sailerx
-from data import TINY, as_flags, multiome, paired, tiny_settings, write
+from data import TINY, Silent, as_flags, multiome, paired, tiny_settings, write
 from sailerx.network.objective import TERMS
 from sailerx.training.checkpoint import Checkpoints, fingerprint
 from sailerx.training.loop import train
-from sailerx.training.progress import Silent
 from sailerx.training.state import TrainingState
 
 TERM_COLUMNS = ["epoch", "loss", *TERMS, "learning_rate", "annealing"]
@@ -33,6 +32,7 @@ class StopError(Exception):
 
 class StopAfter(Silent):
     def __init__(self, epoch: int) -> None:
+        super().__init__()
         self.epoch = epoch
 
     def update(self, epoch: int, record: Any) -> None:
@@ -83,7 +83,7 @@ def test_run_goes_on_from_the_last_epoch_that_was_written(tmp_path: Path) -> Non
     settings = tiny_settings(max_epochs=7)
     data = multiome(settings=settings)
     where = torch.device("cpu")
-    train(data, settings, seed=0, device=where, progress=Listener(0), checkpoints=checkpoints)
+    train(data, settings, seed=0, device=where, progress=Listener(), checkpoints=checkpoints)
     assert shown == [5, 6, 7]
 
 

@@ -337,7 +337,7 @@ def test_an_error_keeps_the_earlier_page(written, tmp_path: Path, quick: None, m
     def full(*_: object, **__: object) -> str:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(html_page, "page", full)
+    monkeypatch.setattr(html_page, "render", full)
     with pytest.raises(OSError, match="No space"):
         sailerx.load(folder / "run").report(sailerx.read(folder / "in.h5mu"), tmp_path / "p.html")
     assert files_below(tmp_path) == {"p.html"}

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from data import multiome, open_peaks, tiny_settings
+from data import Silent, multiome, open_peaks, tiny_settings
 from sailerx.kernels import cpu, gpu, peak_layers
 from sailerx.kernels.gpu import Tiles
 from sailerx.kernels.peak_layers import peaks_nll
 from sailerx.network.objective import TERMS
 from sailerx.training.loop import train
-from sailerx.training.progress import Silent
 
 
 @pytest.mark.parametrize("width", [1, 3, 50])
@@ -71,7 +70,7 @@ def test_a_run_on_tiles_is_the_run_without(monkeypatch: pytest.MonkeyPatch, peak
     settings = tiny_settings(peak_share=peak_share)
 
     def history() -> np.ndarray:
-        _, found = train(multiome(), settings, seed=0, device=torch.device("cpu"), progress=Silent(0))
+        _, found = train(multiome(), settings, seed=0, device=torch.device("cpu"), progress=Silent())
         return found[["loss", *TERMS]].to_numpy()
 
     expected = history()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from data import minibatch_of, multiome, paired, tiny_settings, with_part
+from data import Silent, minibatch_of, multiome, paired, tiny_settings, with_part
 from sailerx.data.multiome import Multiome
 from sailerx.minibatches.loader import OnDevice
 from sailerx.minibatches.sampler import thinned
@@ -18,14 +18,13 @@ from sailerx.network.objective import TERMS, minibatch_loss
 from sailerx.network.schedules import LossWeights, learning_rate, loss_weights
 from sailerx.network.vae import VAE
 from sailerx.training.loop import train
-from sailerx.training.progress import Silent
 
 CPU = torch.device("cpu")
 
 
 def run(data: Multiome | None = None, *, seed: int = 0, **options: Any) -> tuple[VAE, pd.DataFrame]:
     settings = tiny_settings(**options)
-    return train(data or multiome(), settings, seed=seed, device=CPU, progress=Silent(0))
+    return train(data or multiome(), settings, seed=seed, device=CPU, progress=Silent())
 
 
 def same(a: VAE, b: VAE) -> bool:
@@ -76,7 +75,7 @@ def test_history_loss_is_the_weighted_sum_of_its_terms() -> None:
 
 def test_history_rate_follows_the_schedule() -> None:
     settings = tiny_settings("paper", warmup_epochs=1, max_epochs=3)
-    _, history = train(multiome(settings=settings), settings, seed=0, device=CPU, progress=Silent(0))
+    _, history = train(multiome(settings=settings), settings, seed=0, device=CPU, progress=Silent())
     np.testing.assert_allclose(history["learning_rate"], [1e-4, 1e-4, 0.995e-4, 0.995**2 * 1e-4])
     assert history["learning_rate"][1] == learning_rate(1.5, settings)
 
@@ -232,5 +231,5 @@ def test_progress_is_told_after_each_epoch() -> None:
             told.append((-1, 0.0))
 
     settings = tiny_settings(max_epochs=3)
-    _, history = train(multiome(), settings, seed=0, device=CPU, progress=Listener(0))
+    _, history = train(multiome(), settings, seed=0, device=CPU, progress=Listener())
     assert told == [*zip([1, 2, 3], history["loss"], strict=True), (-1, 0.0)]

@@ -34,7 +34,7 @@ from sailerx.training.checkpoint import Checkpoints, fingerprint
 from sailerx.training.distributed.processes import processes_of_run
 from sailerx.training.distributed.ranks import Ranks
 from sailerx.training.loop import sampler_of, train
-from sailerx.training.progress import Style, make_progress
+from sailerx.training.progress import Progress, Style
 from sailerx.versions import versions
 
 
@@ -469,7 +469,7 @@ def fit(
         )
         n_steps = sampler_of(data, settings, seed).n_steps
         settings = settings.for_data(n_steps, hybrid=not data.has_rna.all())
-        shown = make_progress(progress if ranks.is_first else "none", settings.n_epochs)
+        shown = Progress(progress if ranks.is_first else "none", settings.n_epochs)
         shown.start(_headline(data, settings, ranks))
 
         def checkpoints_of_run() -> Checkpoints | None:

@@ -43,7 +43,7 @@ def write_report(
     """Write the page; it appears once it is whole. Arguments as of `Model.report`."""
     with new_file(path) as part:
         content = ReportData.of(model, mdata, labels=labels, drop=drop)
-        text = html.page(
+        text = html.render(
             f"sailerx report: {title}" if title else "sailerx report",
             f"{content.data.n_cells:,} cells, embedded from their ATAC; taught by {content.data.reference}",
             [
@@ -75,10 +75,10 @@ def _summary(model: TrainedModel, content: ReportData) -> html.Section:
         "trained for": f"{len(model.history):,} epochs, {_duration(seconds)}",
         "on": f"{record['device'].upper()}, {record['threads']} thread{'s' if record['threads'] > 1 else ''}",
     }
-    parts = [html.facts(facts)]
+    parts: list[html.Part] = [html.Facts(facts)]
     if len(content.layout) < data.n_cells:
         parts.append(
-            html.paragraph(
+            html.Paragraph(
                 f"Figures and scores are of {len(content.layout):,} cells drawn at random, to keep the page small."
             )
         )
@@ -92,10 +92,10 @@ def _duration(seconds: float) -> str:
 
 
 def _warnings(content: ReportData) -> html.Section:
-    body = (
-        html.warning_list(content.warnings)
+    body: html.Part = (
+        html.Warnings(content.warnings)
         if content.warnings
-        else html.paragraph("Nothing suspicious was found in the data.")
+        else html.Paragraph("Nothing suspicious was found in the data.")
     )
     return html.Section("warnings", "Warnings", (body,))
 
@@ -106,10 +106,10 @@ def _embedding(content: ReportData) -> html.Section:
         "and depths are mixed within each of them. Distances between far groups mean little."
     )
     pictures = [_coloured(content, str(column)) for column in content.obs]
-    return html.Section("embedding", "Embedding", (html.paragraph(intro), html.side_by_side(*pictures)))
+    return html.Section("embedding", "Embedding", (html.Paragraph(intro), html.Pictures(pictures)))
 
 
-def _coloured(content: ReportData, column: str) -> str:
+def _coloured(content: ReportData, column: str) -> html.Picture:
     log = [column] if column in (OPEN_PEAKS, RNA_COUNTS) else []
     figure = umap_plots.umap_panels(content.layout, content.obs, [column], layout=content.layout, log=log)
     values = content.obs[column]
@@ -118,7 +118,7 @@ def _coloured(content: ReportData, column: str) -> str:
         described = f"{column} per cell, from {low:,.0f} to {high:,.0f} with median {middle:,.0f}"
     else:
         described = f"{column} ({values.nunique()} different)"
-    return html.picture(
+    return html.Picture(
         figures.to_svg(figure),
         f"UMAP of {len(values):,} cells, coloured by {described}.",
         f"Coloured by {described}.",
@@ -143,8 +143,8 @@ def _neighbours(content: ReportData) -> html.Section:
         "neighbours",
         "Neighbours in RNA and in the embedding",
         (
-            html.paragraph(text),
-            html.picture(figures.to_svg(figure), alt, "RNA neighbours kept, per cell.", wide=True),
+            html.Paragraph(text),
+            html.Picture(figures.to_svg(figure), alt, "RNA neighbours kept, per cell.", wide=True),
         ),
     )
 
@@ -160,8 +160,8 @@ def _weights(content: ReportData) -> html.Section:
         "Right: the weight in the UMAP layout."
     )
     figure = run_plots.weight_panels(content.weight, content.layout)
-    picture = html.picture(figures.to_svg(figure), alt, "Alignment weight w, per cell.", wide=True)
-    return html.Section("weights", "Alignment weights", (html.paragraph(text), picture))
+    picture = html.Picture(figures.to_svg(figure), alt, "Alignment weight w, per cell.", wide=True)
+    return html.Section("weights", "Alignment weights", (html.Paragraph(text), picture))
 
 
 def _quality(content: ReportData, labels: str | None) -> html.Section:
@@ -178,9 +178,9 @@ def _quality(content: ReportData, labels: str | None) -> html.Section:
         "all. Lower is better. A dash: too few cells to tell."
     )
     parts = (
-        html.paragraph(beside),
-        html.table(content.scores.rename_axis("embedding"), scored.strip(), strong=[RESULT]),
-        html.table(content.leakage.rename_axis("leakage of"), leaks),
+        html.Paragraph(beside),
+        html.Table(content.scores.rename_axis("embedding"), scored.strip(), strong=[RESULT]),
+        html.Table(content.leakage.rename_axis("leakage of"), leaks),
     )
     return html.Section("quality", "Scores", parts)
 
@@ -195,10 +195,10 @@ def _training(model: TrainedModel) -> html.Section:
         "that of the alignment per pair of cells."
     )
     alt = f"The loss and its terms by epoch. The loss goes from {history['loss'].iloc[0]:.4g} to {history['loss'].iloc[-1]:.4g}."
-    picture = html.picture(
+    picture = html.Picture(
         figures.to_svg(run_plots.loss_curves(history)), alt, "Loss and its terms by epoch.", wide=True
     )
-    return html.Section("training", "Training", (html.paragraph(text), picture))
+    return html.Section("training", "Training", (html.Paragraph(text), picture))
 
 
 def _settings(model: TrainedModel) -> html.Section:
@@ -212,21 +212,21 @@ def _settings(model: TrainedModel) -> html.Section:
     trained, now = model.record["versions"], versions()
     packages = pd.DataFrame({"when trained": trained, "for this page": now}).fillna("–")
     parts = (
-        html.paragraph(
+        html.Paragraph(
             f"Model options: {what}. With these, the seed and the versions, the run can be repeated."
         ),
-        html.folded(
+        html.Folded(
             "Model options",
-            html.table(table.rename_axis("option"), "Rows set apart differ from the preset.", strong=changed),
+            html.Table(table.rename_axis("option"), "Rows set apart differ from the preset.", strong=changed),
         ),
-        html.folded(
+        html.Folded(
             "Run",
-            html.table(
+            html.Table(
                 pd.DataFrame({"value": run}).rename_axis("argument"), "What the run was given and found."
             ),
         ),
-        html.folded(
-            "Versions", html.table(packages.rename_axis("package"), "What computed the model and this html.")
+        html.Folded(
+            "Versions", html.Table(packages.rename_axis("package"), "What computed the model and this html.")
         ),
     )
     return html.Section("settings", "Settings and versions", parts)

@@ -1,11 +1,11 @@
-"""What a user sees while a model trains: cells per second, losses, time left."""
+"""Progress of training on the error stream, by tqdm: epochs done, cells per second, loss and time left."""
 
 from __future__ import annotations
 
+import io
 import sys
-import time
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Any, Literal, get_args
 
 from tqdm import tqdm
 
@@ -14,95 +14,73 @@ from sailerx.errors import InputError
 Style = Literal["auto", "bar", "lines", "none"]
 
 #: seconds between two lines where a bar cannot be drawn
-_LINE_EVERY = 5.0
+_SECONDS_PER_LINE = 5.0
 
 
-class Progress(Protocol):
-    """Told what begins, and then after each epoch."""
+class Progress:
+    """A tqdm bar; or whole lines for log files and R's console; or nothing.
+
+    Parameters
+    ----------
+    style
+        ``"bar"``, ``"lines"``, ``"none"``, or ``"auto"``: a bar where the error stream is a terminal, else lines.
+    n_epochs
+        Epochs of the run.
+
+    Raises
+    ------
+    InputError
+        For another style.
+    """
+
+    def __init__(self, style: Style, n_epochs: int) -> None:
+        if style not in get_args(Style):
+            raise InputError(f"`progress` must be {_listed(get_args(Style))}; got {style!r}.")
+        if style == "auto":
+            style = "bar" if sys.stderr.isatty() else "lines"
+        self.style = style
+        options: dict[str, Any] = {"file": sys.stderr}
+        if style == "lines":
+            line = "epoch {n_fmt}/{total_fmt}: {desc}, {remaining_s:.0f} s left"
+            options = {"file": _Lines(), "bar_format": line, "mininterval": _SECONDS_PER_LINE, "delay": 1e-9}
+        self.bar = tqdm(total=n_epochs, unit="epoch", miniters=1, disable=style == "none", **options)
 
     def start(self, title: str) -> None:
-        """Say what is trained, and where."""
+        """Print what is trained, and where."""
+        if self.style != "none":
+            print(title, file=sys.stderr, flush=True)
 
     def update(self, epoch: int, record: Mapping[str, float]) -> None:
-        """Show one more finished epoch (counted from 1) with its history record."""
+        """Show one more finished epoch (counted from 1), given its row of the history."""
+        summary = (
+            f"{record['cells_per_second']:,.0f} cells/s, loss {record['loss']:.4g} "
+            f"(reconstruction {record['reconstruction']:.4g}, alignment {record['alignment']:.3g})"
+        )
+        if self.style == "lines":
+            self.bar.set_description_str(summary, refresh=False)
+        else:
+            self.bar.set_postfix_str(summary, refresh=False)
+        self.bar.update(epoch - self.bar.n)
+        if epoch == 1 and self.style == "lines":  # else the first line would take some seconds
+            self.bar.refresh()
 
     def close(self) -> None:
-        """Leave the terminal tidy."""
-
-
-def make_progress(style: Style, n_epochs: int) -> Progress:
-    """A bar where the error stream is a terminal, else a line every few seconds, or nothing."""
-    if style == "auto":
-        style = "bar" if sys.stderr.isatty() else "lines"
-    made: dict[str, type[Bar] | type[Lines] | type[Silent]] = {"bar": Bar, "lines": Lines, "none": Silent}
-    if style not in made:
-        raise InputError(f"`progress` must be 'auto', {', '.join(map(repr, made))}; got {style!r}.")
-    return made[style](n_epochs)
-
-
-def _summary(record: Mapping[str, float]) -> str:
-    return (
-        f"{record['cells_per_second']:,.0f} cells/s, loss {record['loss']:.4g} "
-        f"(reconstruction {record['reconstruction']:.4g}, alignment {record['alignment']:.3g})"
-    )
-
-
-class _Spoken:
-    def start(self, title: str) -> None:
-        """Print the line."""
-        print(title, file=sys.stderr, flush=True)
-
-
-class Bar(_Spoken):
-    """A tqdm bar."""
-
-    def __init__(self, n_epochs: int) -> None:
-        self.bar = tqdm(total=n_epochs, unit="epoch", file=sys.stderr)
-
-    def update(self, epoch: int, record: Mapping[str, float]) -> None:
-        """One epoch further."""
-        self.bar.set_postfix_str(_summary(record), refresh=False)
-        self.bar.update(1)
-
-    def close(self) -> None:
-        """End the line."""
+        """Show the last epoch, and end the line."""
         self.bar.close()
 
 
-class Lines(_Spoken):
-    """Whole lines, for log files and for R's console."""
+class _Lines(io.TextIOBase):
+    """Prints each state of a tqdm bar as a line of its own, and a state that is shown twice once."""
 
-    def __init__(self, n_epochs: int) -> None:
-        self.n_epochs, self.began, self.last = n_epochs, time.monotonic(), -_LINE_EVERY
+    last = ""
 
-    def update(self, epoch: int, record: Mapping[str, float]) -> None:
-        """Print a line if the last one is some seconds old, and always for the last epoch."""
-        now = time.monotonic() - self.began
-        if now - self.last < _LINE_EVERY and epoch < self.n_epochs:
-            return
-        self.last = now
-        left = now / epoch * (self.n_epochs - epoch)
-        print(
-            f"epoch {epoch}/{self.n_epochs}: {_summary(record)}, {left:.0f} s left",
-            file=sys.stderr,
-            flush=True,
-        )
-
-    def close(self) -> None:
-        """Nothing to tidy."""
+    def write(self, text: str) -> int:
+        line = text.strip()  # of carriage returns and padding
+        if line and line != self.last:
+            print(line, file=sys.stderr, flush=True)
+            self.last = line
+        return len(text)
 
 
-class Silent:
-    """Nothing."""
-
-    def start(self, title: str) -> None:
-        """Show nothing."""
-
-    def __init__(self, n_epochs: int) -> None:
-        pass
-
-    def update(self, epoch: int, record: Mapping[str, float]) -> None:
-        """Show nothing."""
-
-    def close(self) -> None:
-        """Nothing to tidy."""
+def _listed(words: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, words[:-1])) + f" or {words[-1]!r}"
