@@ -11,6 +11,9 @@ from sailerx.errors import InputError
 
 _Number = TypeVar("_Number", int, float)
 
+#: names of devices to compute on; "auto" is CUDA where there is one, else the CPU
+DEVICES = ("auto", "cpu", "cuda")
+
 #: mini-batch size at which the reference implementation's sums were turned into weights per cell
 _M = 200
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from sailerx.config import DEVICES
 from sailerx.errors import InputError
 
 #: of a GPU's free memory, what the open peaks may take; the rest is for network and mini-batches
@@ -26,7 +27,7 @@ def pick_device(name: str = "auto") -> torch.device:
     InputError
         For CUDA where there is none, and for devices that are not supported.
     """
-    if name not in ("auto", "cpu", "cuda"):
+    if name not in DEVICES:
         raise InputError(f"`device` must be 'auto', 'cpu' or 'cuda', got {name!r}.")
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError(

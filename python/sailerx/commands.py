@@ -1,0 +1,441 @@
+"""The commands of ``sailerx``: the flags of each, and what it does with them.
+
+Types and defaults of flags are those of the Python functions that a command calls. Nothing heavy is imported before the command
+that needs it is run or shows its help.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sailerx
+from sailerx.config import DEVICES, PRESETS, option_kinds
+from sailerx.errors import InputError
+from sailerx.files.atomic import new_file, new_folder
+from sailerx.flags import add_fields, add_flags
+
+if TYPE_CHECKING:
+    from sailerx.api import Model
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command."""
+
+    name: str
+    help: str
+    #: adds its arguments to an argparse parser
+    add_arguments: Callable[[Any], None]
+    #: takes them as keywords
+    run: Callable[..., None]
+    #: an argument that begins with this character names a file whose lines are arguments
+    file_prefix: str | None = None
+
+
+# Shared arguments
+
+
+def _add_model_and_cells(parser: Any) -> None:
+    parser.add_argument("model", metavar="RUN/")
+    parser.add_argument("input", metavar="IN.h5mu", help="or an .h5ad file with the ATAC alone")
+
+
+def _add_output(parser: Any, metavar: str, text: str | None = None, **options: Any) -> None:
+    parser.add_argument("-o", "--output", metavar=metavar, help=text, **({"required": True} | options))
+
+
+def _add_machine(parser: Any) -> None:
+    parser.add_argument("--device", default="auto", choices=DEVICES)
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of PyTorch")
+
+
+def _add_batch(parser: Any) -> None:
+    text = "or COLUMN=LEVEL for each of several columns; default: the mean of all levels"
+    parser.add_argument("--batch", nargs="+", default=[], metavar="LEVEL", help=text)
+
+
+def _add_data(parser: Any) -> None:
+    from sailerx.api import fit
+
+    flags = {
+        "rna_embedding": ("KEY", "obsm key of the RNA reference; default: PCA of the counts"),
+        "batch_key": ("COLUMN", "categorical obs columns to hide from the embedding"),
+        "continuous_key": ("COLUMN", "numeric obs columns to hide from the embedding"),
+        "rna": ("NAME", "name of the RNA modality"),
+        "atac": ("NAME", "name of the ATAC modality"),
+        "rna_layer": ("LAYER", "layer of RNA counts"),
+        "atac_layer": ("LAYER", "layer of ATAC counts"),
+        "seed": ("N", ""),
+        "backed": (
+            "",
+            "leave the ATAC in the file, for data larger than memory; cells are then shuffled by chunks",
+        ),
+    }
+    add_flags(parser, fit, flags)
+
+
+def _load(model: str, device: str, threads: int | None) -> Model:
+    from sailerx import api
+
+    _set_threads(threads)
+    return api.load(model, device=device)
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        if threads < 1:
+            raise InputError(f"`threads` must be at least 1, got {threads}.")
+        torch.set_num_threads(threads)
+
+
+def _levels(batch: Sequence[str]) -> str | dict[str, str] | None:
+    """A level, or column=level for each of several columns."""
+    if len(batch) == 1 and "=" not in batch[0]:
+        return batch[0]
+    wrong = [given for given in batch if "=" not in given]
+    if wrong:
+        raise InputError(f"`batch` must be one level, or COLUMN=LEVEL for each column, got {wrong[0]!r}.")
+    return dict(given.split("=", 1) for given in batch) or None
+
+
+# fit
+
+
+def _add_fit(parser: Any) -> None:
+    from sailerx.api import fit
+
+    parser.add_argument("input", metavar="IN.h5mu")
+    _add_output(parser, "RUN/", "folder for the model; must not exist yet")
+    parser.add_argument("--embed", metavar="OUT.h5ad", help="also write the embedding of the same cells")
+    parser.add_argument("--overwrite", action="store_true", help="replace the model folder")
+    _add_data(parser)
+    parser.add_argument("--preset", default="default", choices=list(PRESETS))
+    _add_machine(parser)
+    flags = {
+        "devices": (
+            "N",
+            "processes on each machine that train together, one per GPU; torchrun or srun may start them too",
+        ),
+        "nodes": ("N", "machines; more than one need torchrun or srun"),
+        "progress": ("", ""),
+        "checkpoint": (
+            "FILE",
+            "write the state here at intervals, and resume from it if it is there; removed at the end",
+        ),
+        "checkpoint_epochs": ("N", "epochs between two writings of the checkpoint"),
+        "checkpoint_minutes": ("X", "minutes after which it is written too"),
+    }
+    add_flags(parser, fit, flags)
+    text = "start anew and replace the checkpoint"
+    parser.add_argument("--no-resume", dest="resume", action="store_false", help=text)
+    add_fields(parser.add_argument_group("model options (defaults are the preset's)"), option_kinds())
+
+
+def _fit(
+    input: str,
+    output: str,
+    embed: str | None,
+    overwrite: bool,
+    threads: int | None,
+    device: str,
+    devices: int,
+    nodes: int,
+    argv: Sequence[str],
+    **arguments: Any,
+) -> None:
+    from sailerx import api
+    from sailerx.device import pick_device
+    from sailerx.training.distributed.launch import launch
+    from sailerx.training.distributed.processes import is_started, processes_of_run
+
+    if devices > 1 and nodes == 1 and not is_started():
+        launch(["-m", "sailerx", *argv], devices)
+        return
+    ranks = processes_of_run(pick_device(device), devices, nodes)
+    _set_threads(threads)
+    with ExitStack() as stack:
+
+        def places() -> tuple[Path, Path | None]:
+            folder = stack.enter_context(new_folder(output, overwrite=overwrite))
+            return folder, stack.enter_context(_maybe_file(embed))
+
+        folder, file = ranks.from_first(places)
+        model = api.fit(input, device=device, devices=devices, nodes=nodes, **arguments)
+        if not ranks.is_first:
+            return
+        model.write_into(folder)
+        if file:
+            model.to_anndata(input).write_h5ad(file)
+    if arguments["checkpoint"]:  # the model is written
+        Path(arguments["checkpoint"]).unlink(missing_ok=True)
+
+
+def _maybe_file(path: str | None) -> AbstractContextManager[Path | None]:
+    return new_file(path) if path else nullcontext()
+
+
+# embed, impute, differential, report
+
+
+def _add_embed(parser: Any) -> None:
+    _add_model_and_cells(parser)
+    _add_output(parser, "OUT.h5ad", "obsm X_sailerx")
+    text = "also obsm X_sailerx_mean and X_sailerx_std of q(z|x)"
+    parser.add_argument("--posterior", action="store_true", help=text)
+    _add_machine(parser)
+
+
+def _embed(model: str, input: str, output: str, posterior: bool, device: str, threads: int | None) -> None:
+    with new_file(output) as path:
+        _load(model, device, threads).to_anndata(input, posterior=posterior).write_h5ad(path)
+
+
+def _add_impute(parser: Any) -> None:
+    from sailerx.api import Model
+
+    _add_model_and_cells(parser)
+    _add_output(parser, "OUT.h5ad", "or a .zarr folder: cells × peaks")
+    flags = {
+        "depth": ("N", "open peaks that every cell is taken to have; default: the geometric mean"),
+        "peaks": ("PEAK", "by default all"),
+        "regions": ("REGION", "chr1:1000-5000 or chr1"),
+        "cells": ("BARCODE", "by default all"),
+        "group_by": ("COLUMN", "means over the groups of this obs column"),
+        "threshold": ("P", "keep probabilities above it, as a sparse matrix"),
+        "samples": ("N", "average over posterior samples, with their standard deviation"),
+        "seed": ("N", ""),
+    }
+    _add_batch(parser)
+    add_flags(parser, Model.impute, flags)
+    _add_machine(parser)
+
+
+def _impute(
+    model: str, input: str, output: str, device: str, threads: int | None, batch: list[str], **choice: Any
+) -> None:
+    _load(model, device, threads).impute(input, out=output, batch=_levels(batch), **choice)
+
+
+def _add_differential(parser: Any) -> None:
+    from sailerx.api import Model
+
+    _add_model_and_cells(parser)
+    _add_output(parser, "OUT.csv", "one row per peak")
+    flags = {
+        "depth": ("N", "open peaks that every cell is taken to have; default: the geometric mean"),
+        "group_by": ("COLUMN", "obs column of the groups"),
+        "group1": ("LEVEL", ""),
+        "group2": ("LEVEL", "by default all other cells"),
+        "min_change": ("X", "log2 fold change that counts"),
+        "fdr": ("P", "expected share of false calls"),
+    }
+    _add_batch(parser)
+    add_flags(parser, Model.differential_accessibility, flags)
+    _add_machine(parser)
+
+
+def _differential(
+    model: str, input: str, output: str, device: str, threads: int | None, batch: list[str], **choice: Any
+) -> None:
+    with new_file(output) as path:
+        trained = _load(model, device, threads)
+        table = trained.differential_accessibility(input, batch=_levels(batch), **choice)
+        table.to_csv(path, index_label="peak")
+
+
+def _add_report(parser: Any) -> None:
+    from sailerx.api import Model
+
+    parser.add_argument("model", metavar="RUN/")
+    parser.add_argument("input", metavar="IN.h5mu", help="the file that the model was trained on")
+    _add_output(parser, "REPORT.html", required=False, default="report.html")
+    flags = {
+        "labels": ("COLUMN", "obs column of cell types, to colour and score by"),
+        "drop": ("LABEL", "labels whose cells are not scored"),
+    }
+    add_flags(parser, Model.report, flags)
+    _add_machine(parser)
+
+
+def _report(model: str, input: str, output: str, device: str, threads: int | None, **arguments: Any) -> None:
+    from sailerx.data.reading import read
+
+    _load(model, device, threads).report(read(input), output, title=Path(input).name, **arguments)
+
+
+# Data: check, combine, match-peaks, simulate
+
+
+def _add_check(parser: Any) -> None:
+    parser.add_argument("input", metavar="IN.h5mu")
+    _add_data(parser)
+
+
+def _check(input: str, **arguments: Any) -> None:
+    print(sailerx.check(input, **arguments))
+
+
+def _add_combine(parser: Any) -> None:
+    from sailerx.data.combine import combine
+
+    _add_output(parser, "OUT.h5mu")
+    sets: dict[str, Any] = {"nargs": "+", "metavar": "NAME=FILE"}
+    parser.add_argument("--paired", required=True, help="RNA and ATAC (.h5mu)", **sets)
+    parser.add_argument("--atac-only", default=[], help="ATAC alone (.h5ad or .h5mu)", **sets)
+    flags = {
+        "key": ("COLUMN", "obs column that names the set"),
+        "rna": ("NAME", "name of the RNA modality"),
+        "atac": ("NAME", "name of the ATAC modality"),
+    }
+    add_flags(parser, combine, flags)
+
+
+def _combine(output: str, paired: list[str], atac_only: list[str], **arguments: Any) -> None:
+    import mudata
+
+    from sailerx.data.combine import combine
+    from sailerx.data.reading import read
+
+    with new_file(output) as path:
+        sets = {name: read(file) for name, file in map(_named, paired)}
+        alone = {name: _atac_of(file, arguments["atac"]) for name, file in map(_named, atac_only)}
+        together = combine(sets, alone, **arguments)
+        for name, report in together[arguments["atac"]].uns["matched_peaks"].items():
+            print(f"{name}: {_what_was_kept(report)}")
+        with warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
+            warnings.simplefilter("ignore")
+            together.write_h5mu(path)
+
+
+def _add_match_peaks(parser: Any) -> None:
+    from sailerx.data.match_peaks import match_peaks
+
+    parser.add_argument("input", metavar="IN.h5ad", help="ATAC alone, or an .h5mu file with it")
+    parser.add_argument("reference", metavar="REFERENCE", help="an .h5ad or .h5mu file, or a model's folder")
+    _add_output(parser, "OUT.h5ad")
+    parser.add_argument(
+        "--atac", dest="modality", default="atac", metavar="NAME", help="name of the ATAC modality"
+    )
+    add_flags(parser, match_peaks, {"min_overlap": ("N", "bases that two peaks must share")})
+
+
+def _match_peaks(input: str, reference: str, output: str, modality: str, min_overlap: int) -> None:
+    from sailerx import api
+    from sailerx.data.match_peaks import match_peaks
+
+    with new_file(output) as path:
+        peaks = api.load(reference).peaks if Path(reference).is_dir() else _atac_of(reference, modality)
+        matched = match_peaks(_atac_of(input, modality), peaks, min_overlap=min_overlap)
+        print(_what_was_kept(matched.uns["matched_peaks"]))
+        matched.write_h5ad(path)
+
+
+def _what_was_kept(report: dict[str, int]) -> str:
+    return (
+        f"{report['counts_kept']:,} of {report['counts']:,} counts kept, on "
+        f"{report['reference_peaks_reached']:,} of {report['reference_peaks']:,} peaks"
+    )
+
+
+def _named(argument: str) -> tuple[str, str]:
+    """Name and file of NAME=FILE; a file without a name is named by its stem."""
+    name, equals, file = argument.partition("=")
+    return (name, file) if equals else (Path(argument).stem, argument)
+
+
+def _atac_of(path: str, atac: str) -> Any:
+    """The ATAC of an .h5ad file, or of an .h5mu file with a modality of this name."""
+    from sailerx.data.reading import read
+
+    if path.endswith(".h5ad"):
+        import anndata
+
+        return anndata.read_h5ad(path)
+    found = read(path)
+    return found.mod.get(atac, found)
+
+
+def _add_simulate(parser: Any) -> None:
+    from sailerx.simulation.to_file import simulate_to_file
+
+    parser.add_argument("output", metavar="OUT.h5mu")
+    names = ("n_cells", "n_genes", "n_peaks", "n_types", "seed")
+    add_flags(parser, simulate_to_file, dict.fromkeys(names, ("N", "")))
+
+
+def _simulate(output: str, **arguments: Any) -> None:
+    from sailerx.simulation.to_file import simulate_to_file
+
+    simulate_to_file(output, **arguments)
+
+
+# demo, info
+
+
+def _add_demo(parser: Any) -> None:
+    from sailerx.demo import run_demo
+
+    parser.add_argument("input", nargs="?", metavar="IN.h5mu")
+    _add_output(parser, "DIR", required=False, default="demo")
+    add_flags(parser, run_demo, {"labels": ("COLUMN", "obs column of cell types"), "seed": ("N", "")})
+
+
+def _demo(output: str, input: str | None, labels: str | None, seed: int) -> None:
+    from sailerx.demo import run_demo
+
+    run_demo(output, path=input, labels=labels, seed=seed)
+
+
+def _add_nothing(parser: Any) -> None:
+    pass
+
+
+def _info() -> None:
+    from sailerx.data.contract import format_schema
+    from sailerx.device import pick_device
+    from sailerx.results.trained import MODEL_VERSION
+    from sailerx.versions import versions
+
+    found = {
+        "versions": versions(),
+        "device": pick_device().type,
+        "format_version": format_schema()["x-version"],
+        "model_version": MODEL_VERSION,
+        "executable": sys.executable,
+    }
+    print(json.dumps(found, indent=1))
+
+
+COMMANDS = (
+    Command("fit", "train a model on an .h5mu file", _add_fit, _fit),
+    Command("embed", "embed cells with a trained model", _add_embed, _embed),
+    Command(
+        "impute",
+        "impute accessibility; an argument @FILE stands for the file's lines",
+        _add_impute,
+        _impute,
+        file_prefix="@",
+    ),
+    Command("differential", "peaks that differ between two groups", _add_differential, _differential),
+    Command("check", "say whether a file can be trained on", _add_check, _check),
+    Command("report", "write an HTML page that shows a model and its data", _add_report, _report),
+    Command("demo", "the whole path on simulated data or on a file", _add_demo, _demo),
+    Command("combine", "several data sets as one, for hybrid training", _add_combine, _combine),
+    Command(
+        "match-peaks",
+        "bring counts onto the peaks of another data set or of a model, by overlap",
+        _add_match_peaks,
+        _match_peaks,
+    ),
+    Command("simulate", "write simulated paired data of known truth", _add_simulate, _simulate),
+    Command("info", "versions and device as JSON", _add_nothing, _info),
+)

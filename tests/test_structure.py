@@ -1,0 +1,88 @@
+"""The rooms of the package: imports go down the list of rooms, and light things stay light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sailerx
+
+PACKAGE = Path(sailerx.__file__).parent
+#: from the ground up; a module imports from its own room and from those before it
+ROOMS = (
+    *("errors", "config", "versions", "device", "files", "data", "simulation", "kernels", "minibatches"),
+    *("network", "training", "results", "evaluate", "plot", "metrics", "api", "demo", "flags", "commands"),
+    *("cli", "__main__"),
+)
+MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
+
+
+def room_of(path: Path) -> str:
+    return path.with_suffix("").parts[0]
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of the package that a module imports, also within functions; not what only a type checker sees."""
+    tree = ast.parse((PACKAGE / path).read_text(encoding="utf-8"))
+    typing_only = {
+        node
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
+        for node in ast.walk(branch)
+    }
+    names: set[str] = set()
+    for node in set(ast.walk(tree)) - typing_only:
+        if isinstance(node, ast.ImportFrom) and node.module == "sailerx":
+            names |= {f"sailerx.{name.name}" for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sailerx."):
+            names.add(str(node.module))
+    return names
+
+
+def test_every_module_has_its_room() -> None:
+    assert {room_of(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py")} - {"__init__"} == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_imports_go_down(path: Path) -> None:
+    allowed = ROOMS[: ROOMS.index(room_of(path)) + 1]
+    rooms = {name.split(".")[1] for name in imported(path)}
+    assert rooms <= set(allowed) - {"plot", "metrics"}
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {
+        ".".join(("sailerx", *path.relative_to(PACKAGE).with_suffix("").parts)): imported(
+            path.relative_to(PACKAGE)
+        )
+        for path in PACKAGE.rglob("*.py")
+    }
+    seen: dict[str, bool] = {}
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join((*above, name))
+        if name in graph and name not in seen:
+            for below in graph[name]:
+                visit(below, (*above, name))
+            seen[name] = True
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sailerx",
+        "from sailerx.data.peaks import peak_table",
+        "from sailerx.data.reading import read",
+        "from sailerx.cli import parser; parser('info')",
+    ],
+)
+def test_light_things_do_not_load_torch(code: str) -> None:
+    code = f"import sys; {code}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
