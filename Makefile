@@ -43,14 +43,13 @@ setup:  ## everything that the other commands need: R, .venv/, .rlib/
 package: .rlib/sailerx.stamp ; @:
 
 .rlib/wheel.stamp: $(in_wheel) .venv/.state
-	@echo "Building the Python wheel into rpkg/inst/python/"
 	@rm -f rpkg/inst/python/*.whl && mkdir -p rpkg/inst/python
-	@$(PYTHON_IN_VENV) -m build --wheel --no-isolation --outdir rpkg/inst/python . >.rlib/wheel.log 2>&1 || { cat .rlib/wheel.log; exit 1; }
+	@setup/step.sh .rlib/wheel.log "Python wheel into rpkg/inst/python/" \
+		$(PYTHON_IN_VENV) -m build --wheel --no-isolation --outdir rpkg/inst/python .
 	@touch $@
 
 .rlib/sailerx.stamp: $(in_r_package) .rlib/wheel.stamp .rlib/r.txt
-	@echo "Installing the R package into .rlib/"
-	@R CMD INSTALL --library=.rlib rpkg >.rlib/install.log 2>&1 || { cat .rlib/install.log; exit 1; }
+	@setup/step.sh .rlib/install.log "R package into .rlib/" R CMD INSTALL --library=.rlib rpkg
 	@touch $@
 
 demo: setup  ## simulated data through R into demo/; on a real file: make demo DATA=file.h5mu LABELS=cell_type

@@ -23,12 +23,18 @@ check_interpreter() {
         stop "\`$python -m venv\` does not work here. On Debian, as root:" "    apt-get install python3-venv"
 }
 
+pip_install() { .venv/bin/python -m pip install -c "$constraints" "$@"; }
+
 install_cpu_torch() { # its version carries "+cpu", and only some indexes have it; the others' own build works too, but is large
     local torch
     torch="torch==$(sed -n 's/^torch==//p' setup/constraints-cpu.txt)"
-    .venv/bin/python -m pip install -q -c "$constraints" "$torch+cpu" 2>/dev/null ||
-        .venv/bin/python -m pip install -q -c "$constraints" "$torch" ||
-        stop "torch could not be installed: see above."
+    pip_install "$torch+cpu" || pip_install "$torch"
+}
+
+step() { # TEXT FUNCTION [ARGUMENT ...]
+    local text=$1
+    shift
+    setup/step.sh .venv/setup.log "$text" bash -c "$(declare -p constraints); $(declare -f pip_install install_cpu_torch)"'; "$@"' -- "$@"
 }
 
 check_interpreter
@@ -46,13 +52,16 @@ state=$(
 )
 if [ "$(cat .venv/.state 2>/dev/null)" = "$state" ]; then exit 0; fi
 
-echo "Setting up .venv/ with $("$python" --version) and the extras [$extras]"
+echo "Setting up .venv/ with $("$python" --version) and the extras [$extras]; nothing outside this folder is changed"
 if [ "$(cat .venv/.made_for 2>/dev/null)" != "$made_for" ]; then
-    "$python" -m venv --clear .venv || stop "\`$python -m venv .venv\` has failed: see above."
+    setup/step.sh .rlib/venv.log "  Python environment" "$python" -m venv --clear .venv ||
+        stop "\`$python -m venv .venv\` has failed: see above."
     echo "$made_for" >.venv/.made_for
 fi
-case "$constraints,$(uname -s)" in *-cpu.txt,Linux) install_cpu_torch ;; esac
-.venv/bin/python -m pip install -q -c "$constraints" -e ".[$extras]" ||
+case "$constraints,$(uname -s)" in
+*-cpu.txt,Linux) step "  PyTorch for CPUs" install_cpu_torch || stop "torch could not be installed: see above." ;;
+esac
+step "  sailerx and the Python packages that it uses, compiling rpy2 (about a minute)" pip_install -e ".[$extras]" ||
     stop "The Python packages could not be installed: see above." \
         "rpy2 is compiled, and needs a C compiler, Python's headers and R's. On Debian, as root:" \
         "    apt-get install gcc g++ python3-dev r-base-dev"

@@ -39,19 +39,26 @@ END
 }
 
 install_on_debian() {
-    local commands patient
+    local commands command text patient
     commands=$(apt_commands "$1")
     patient='apt-get() { command apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"; }'
     echo "There is no R on this machine. It is Debian ($1) and you are root, so R is installed now, by:"
     echo "$commands" | sed 's/^/    /'
     [ "$1" != bookworm ] ||
         echo "(Debian 12 itself has R 4.2 and Seurat 4. At priority 100, only what R needs comes from Debian 13.)"
-    echo "This takes a few minutes; the log is .rlib/apt.log"
-    DEBIAN_FRONTEND=noninteractive bash -euo pipefail -c "$patient"$'\n'"$commands" </dev/null >.rlib/apt.log 2>&1 || {
-        tail -n 30 .rlib/apt.log >&2
-        echo "R could not be installed: see above and .rlib/apt.log. Repair that, and run the same command again." >&2
-        exit 1
-    }
+    while IFS= read -r command; do
+        case "$command" in
+        *r-base-core*) text="R, Seurat and the R packages that sailerx uses (2 to 4 minutes)" ;;
+        *python3-venv*) text="Python's headers and a compiler" ;;
+        *update) text="Debian's list of packages" ;;
+        *.sources) text="Debian 13 as a source" ;;
+        *) text="and its low priority" ;;
+        esac
+        DEBIAN_FRONTEND=noninteractive setup/step.sh .rlib/apt.log "  $text" bash -euo pipefail -c "$patient"$'\n'"$command" || {
+            echo "R could not be installed: see above. Repair that, and run the same command again." >&2
+            exit 1
+        }
+    done <<<"$commands"
 }
 
 explain_missing() {
@@ -80,8 +87,8 @@ stop_without_r() {
 try_signac() { # at most once a day: where CRAN is out of reach, later calls cost nothing
     local note=.rlib/no-signac.txt
     if [ -z "$(find "$note" -mmin -1440 2>/dev/null)" ]; then
-        echo "Signac is not installed; trying CRAN"
-        if timeout 1500 Rscript setup/signac.R "$PWD/.rlib" >.rlib/signac.log 2>&1 </dev/null; then
+        if setup/step.sh .rlib/signac.log "Signac, which is optional, from CRAN" \
+            timeout 1500 Rscript setup/signac.R "$PWD/.rlib" 2>/dev/null; then
             rm -f "$note"
             return
         fi

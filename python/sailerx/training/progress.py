@@ -42,7 +42,7 @@ class Progress:
         options: dict[str, Any] = {"file": sys.stderr}
         if style == "lines":
             line = "epoch {n_fmt}/{total_fmt}: {desc}, {remaining_s:.0f} s left"
-            options = {"file": _Lines(), "bar_format": line, "mininterval": _SECONDS_PER_LINE}
+            options = {"file": _Lines(), "bar_format": line, "mininterval": _SECONDS_PER_LINE, "smoothing": 0}
             options |= {"delay": 1e-9, "leave": False}  # no line before the first epoch, none after an error
         self.bar = tqdm(total=n_epochs, unit="epoch", miniters=1, disable=style == "none", **options)
 
