@@ -179,9 +179,7 @@ def test_data_in_memory_cannot_be_backed() -> None:
 
 
 @pytest.mark.parametrize("n_buffers", [1, 2, 5])
-def test_epoch_in_several_buffers_draws_no_cell_twice(
-    n_buffers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_epoch_in_buffers_draws_no_cell_twice(n_buffers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csr_on_disk, "CELLS_PER_CHUNK", 4)
     sampler = Sampler.of(torch.ones(103, dtype=torch.bool), 10, 0.5, n_buffers=n_buffers)
     generator, seen = torch.Generator().manual_seed(0), set()
