@@ -32,7 +32,7 @@ def alignment_weights(
 
     Returns
     -------
-    w, one value per cell in [floor, 1]; all 1 if r is the same in every cell.
+    w, one value per cell in [floor, 1]; all 1 if all cells have equal r.
     """
     # r_i = log((RNA depth_i / max) / (ATAC depth_i / max)); the two maxima shift all r_i alike and cancel in w
     r = np.log(rna_depth) - np.log(atac_depth)

@@ -95,12 +95,12 @@ def _variance_between(y: np.ndarray, level: np.ndarray) -> float:
 
 
 def doublets_by_depth(atac_depth: np.ndarray, rna_depth: np.ndarray) -> str | None:
-    """Cells whose depth is far above the rest in both modalities.
+    """Check for possible doublets: cells far deeper than the median in both modalities.
 
     Parameters
     ----------
     atac_depth, rna_depth
-        Open peaks and total RNA count of the same cells, positive.
+        Number of open peaks and total RNA counts per cell, positive.
     """
     if len(atac_depth) == 0:
         return None
@@ -166,7 +166,7 @@ def reference_follows_depth(g: np.ndarray, rna_depth: np.ndarray) -> str | None:
     g
         RNA reference of the cells with known RNA depth, cells × dimensions.
     rna_depth
-        Total RNA count of the same cells, positive.
+        Total RNA counts per cell, positive.
     """
     log_depth = np.log(rna_depth)
     if len(g) < 3 or np.ptp(log_depth) == 0:

@@ -32,7 +32,7 @@ _CHUNK_VALUES = 2**18
 
 
 def sparsify(rows: ResultRows, threshold: float) -> tuple[sp.csr_matrix, ...]:
-    """Convert rows to CSR, keeping the entries where the values exceed the threshold (the same entries of every matrix)."""
+    """Convert rows to CSR, keeping entries whose value (first matrix) exceeds the threshold, in every matrix."""
     row, column = np.nonzero(rows[0] > threshold)
     indptr = np.concatenate([[0], np.bincount(row, minlength=len(rows[0])).cumsum()])
     return tuple(sp.csr_matrix((m[row, column], column, indptr), shape=m.shape) for m in rows)
