@@ -1,10 +1,10 @@
-"""Training from a file that stays on disk: cells per second of reading alone and of training, and peak memory.
+"""Measure training from a file on disk: cells per second of reading alone and of training, and peak memory.
 
     python benchmarks/backed.py --sizes 300000x200000 --density 0.0175 --out benchmarks/results/backed.csv
     python benchmarks/backed.py --table benchmarks/results/backed.csv --into benchmarks/README.md
 
-An epoch of the default preset with `backed`, on simulated data that are streamed to the file; reading and training each in a
-process of its own. README.md says more.
+One epoch of the default preset with `backed=True`, on data simulated straight to the file; reading and training run in separate
+processes. README.md has the details.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pages import markdown, parse
 from speed import simulated
 
 HERE = Path(__file__).resolve().parent
-#: RNA, which is read whole for PCA, is small, so that the ATAC shows
+#: simulation options: little RNA, because it is read into memory for PCA and would hide the cost of ATAC
 RNA = {"n_genes": 500, "rna_depth": 150}
 
 
 def reading(path: Path) -> dict[str, float]:
-    """An epoch of mini-batches that nobody trains on."""
+    """Time reading the mini-batches of one epoch, without training."""
     import torch
 
     from sailerx.config import make_settings
@@ -43,15 +43,15 @@ def reading(path: Path) -> dict[str, float]:
     settings = make_settings("default")
     with opened(path) as found:
         data = Multiome.from_mudata(found, settings, in_memory=False)
-        cells = OnDevice.from_multiome(data, torch.device("cpu"))
+        on_device = OnDevice.from_multiome(data, torch.device("cpu"))
         batches = list(sampler_of(data, settings, 0).epoch(torch.Generator().manual_seed(0)))
         start = time.perf_counter()
-        n_cells = sum(minibatch.x.n_cells for minibatch in cells.minibatches(batches))
+        n_cells = sum(minibatch.x.n_cells for minibatch in on_device.minibatches(batches))
     return {"reading_cells_per_second": n_cells / (time.perf_counter() - start)}
 
 
 def training(path: Path) -> dict[str, float]:
-    """An epoch of training."""
+    """Time one epoch of training."""
     import sailerx
 
     start = time.perf_counter()
@@ -65,10 +65,12 @@ def training(path: Path) -> dict[str, float]:
     }
 
 
+#: name of the part → function that measures it
 PARTS: dict[str, Callable[[Path], dict[str, float]]] = {"reading": reading, "training": training}
 
 
 def run(part: str, path: Path, threads: int) -> dict[str, float]:
+    """Run one of `PARTS` in a process of its own, and return its measurements."""
     limit = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     command = [sys.executable, __file__, "--part", part, "--file", str(path)]
     answer = subprocess.run(command, env=os.environ | limit, stdout=subprocess.PIPE, text=True, check=False)
@@ -78,8 +80,8 @@ def run(part: str, path: Path, threads: int) -> dict[str, float]:
     return found
 
 
-def about(path: Path) -> dict[str, float]:
-    """Sizes of a file."""
+def sizes(path: Path) -> dict[str, float]:
+    """Read the numbers of cells, peaks and open peaks of a file, and its size in GB."""
     with h5py.File(path) as file:
         x = file["mod/atac/X"]
         n_cells, n_peaks = map(int, x.attrs["shape"])
@@ -88,7 +90,7 @@ def about(path: Path) -> dict[str, float]:
 
 
 def table(rows: pd.DataFrame) -> str:
-    """Markdown: a line for each file."""
+    """Format measurements as a Markdown table, one line per file."""
     head = [
         *("cells", "peaks", "open peaks", "file GB", "cells per second: reading", "training"),
         *("minutes of an epoch", "peak MB"),
@@ -122,7 +124,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for size in given.sizes:
         path = simulated(size, given.density, given.work, **RNA)
-        row: dict[str, Any] = about(path) | {"threads": given.threads}
+        row: dict[str, Any] = sizes(path) | {"threads": given.threads}
         for part in PARTS:
             row |= run(part, path, given.threads)
         print(row, file=sys.stderr, flush=True)

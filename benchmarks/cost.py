@@ -1,4 +1,4 @@
-"""What a process has cost."""
+"""Peak memory of a process."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ STATUS = Path("/proc/self/status")
 
 
 def peak_mb() -> float:
-    """Largest memory of this process so far, in MB.
+    """Return the peak resident memory of this process so far, in MB.
 
-    `getrusage` starts from the memory of the parent that forked this process, so it stands in only where there is no /proc:
-    on macOS, where it counts bytes.
+    From /proc; without it (macOS) from `getrusage`, in bytes there, whose value includes the parent that forked this process.
     """
     if STATUS.exists():
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))

@@ -1,9 +1,9 @@
-"""A few epochs of one method on one file, alone in its process: seconds of an epoch and peak memory, as JSON.
+"""Time a few epochs of one method on one file, in a process of its own; print seconds per epoch and peak memory as JSON.
 
     python benchmarks/epochs.py METHOD DATA.h5mu N_EPOCHS [--threads 2] [--device cpu] [--reference DIR]
 
-The time of an epoch holds everything from drawing its mini-batches to its last step; the first epoch, in which memory is
-reserved and code compiled, is left out. `reference` runs the published implementation from a checkout that DIR names.
+The time of an epoch runs from drawing its mini-batches to its last step; the first epoch, which also allocates memory and compiles
+code, is not counted. Method `reference` is the published implementation, from the checkout DIR.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 import published
 from cost import peak_mb
 
+#: of each epoch
 Seconds = list[float]
 
 
@@ -42,9 +43,9 @@ def _ours(given: argparse.Namespace, **options: Any) -> Seconds:
 
 
 def reference(given: argparse.Namespace) -> Seconds:
-    """The published code's main phase, from a copy of the data of its own."""
+    """Time the main phase of the published code, which reads its own copy of the data."""
     data = mudata.read_h5mu(given.data, backed="r")
-    # any reference will do: what is taught does not change the time
+    # a random RNA reference: its values do not change the time
     g = np.random.default_rng(0).normal(size=(data.n_obs, 50)).astype(np.float32)
     return published.seconds_of_epochs(data, g, given.reference, given.n_epochs, given.device)
 

@@ -1,10 +1,11 @@
-"""Whole runs on a GPU: seconds, memory, share of what the memory's speed allows, and quality beside the CPU. A CSV row each.
+"""Measure whole runs on a GPU: seconds, memory, time relative to the memory-bandwidth bound, quality beside the CPU.
 
     python benchmarks/gpu.py --files DATA.h5mu --labels cell_type --drop Mis --out benchmarks/results/gpu.csv
     python benchmarks/gpu.py --table benchmarks/results/gpu.csv --into benchmarks/README.md
 
 Both presets train on simulated data of `--sizes`, by default 11,331 × 131,364 with 5 % of the peaks open; on `--files`, which
-have labels, the default preset trains on the CPU too. Prints the GPU's longest operations (`--profile`). README.md says more.
+have labels, the default preset trains on the CPU too. A CSV row per run; `--profile` prints the GPU's longest operations. README.md
+has the details.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def bandwidth(device: torch.device, n_bytes: int = 2**30) -> float:
-    """Bytes per second that a copy within the device's memory reads and writes, the best of ten."""
+    """Measure the memory bandwidth in bytes per second (read plus written) by a copy on the device, best of ten."""
     a = torch.zeros(n_bytes, dtype=torch.uint8, device=device)
     b = torch.empty_like(a)
     times = []
@@ -47,15 +48,18 @@ def wait(device: torch.device) -> None:
 
 
 def least_bytes(model: sailerx.Model, n_peaks: int) -> float:
-    """What a step moves at least: Adam's 28 bytes of each parameter; of each cell × peak that is encoded, 0 or 1 written and
-    read twice, and of each that is decoded a logit and its gradient written and read, in half precision."""
+    """Compute a lower bound for the memory traffic of one step, in bytes.
+
+    Adam moves 28 bytes per parameter. In half precision, each entry (cell × peak) of the encoder's input is written once and read
+    twice; for each entry that is decoded, a logit and its gradient are written and read.
+    """
     n_parameters = sum(parameter.numel() for parameter in model.vae.parameters())
     size, share = model.settings.minibatch_size, model.settings.peak_share
     return 28 * n_parameters + 2 * size * n_peaks * (3 + 4 * share)
 
 
 def trained(data: mudata.MuData, preset: str, device: torch.device, seed: int, **options: Any) -> Any:
-    """A run's model and what it took."""
+    """Train a model; return it and the time and memory of the run."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     start = time.perf_counter()
@@ -76,7 +80,7 @@ def trained(data: mudata.MuData, preset: str, device: torch.device, seed: int, *
 
 
 def timed(data: mudata.MuData, preset: str, given: argparse.Namespace, speed: float) -> dict[str, Any]:
-    """Seconds of a whole run, taught by any matrix: what is taught does not change them."""
+    """Time a whole run with a random RNA reference, whose values do not change the time."""
     data["rna"].obsm["X_any"] = np.random.default_rng(0).normal(size=(data.n_obs, 50)).astype(np.float32)
     limit = {"max_epochs": given.epochs} if given.epochs else {}
     model, row = trained(data, preset, given.device, 0, rna_embedding="X_any", **limit)
@@ -85,7 +89,7 @@ def timed(data: mudata.MuData, preset: str, given: argparse.Namespace, speed: fl
 
 
 def scored(data: mudata.MuData, device: torch.device, seed: int, given: argparse.Namespace) -> dict[str, Any]:
-    """Quality of a run with the default preset."""
+    """Train with the default preset, and score the embedding by labels."""
     limit = {"max_epochs": given.epochs} if given.epochs else {}
     model, row = trained(data, "default", device, seed, **limit)
     found = sailerx.metrics.score(
@@ -95,7 +99,7 @@ def scored(data: mudata.MuData, device: torch.device, seed: int, given: argparse
 
 
 def profile(data: mudata.MuData, preset: str, given: argparse.Namespace) -> str:
-    """The operations that take the GPU's time, of some epochs."""
+    """Profile three epochs; return a table of the 20 longest operations."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as profiled
 
@@ -120,7 +124,7 @@ def table(rows: pd.DataFrame) -> str:
     return markdown(lines)
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -136,6 +140,11 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="print the longest operations")
     parser.add_argument("--work", type=Path, default=HERE / "results" / "work" / "speed")
     parser.add_argument("--out", type=Path, metavar="OUT.csv")
+    return parser
+
+
+def main() -> None:
+    parser = make_parser()
     given = parse(parser, lambda path: table(pd.read_csv(path)))
     if not given.out:
         parser.error("--out is needed, or --table")

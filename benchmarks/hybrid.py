@@ -1,13 +1,13 @@
-"""Hybrid training: what cells without RNA gain from training beside cells that have it.
+"""Measure hybrid training: the quality of ATAC-only cells trained together with paired cells, and by three other ways.
 
     python benchmarks/hybrid.py DATA.h5mu --labels cell_type --library library_batch --atac-only 09J 09K 09L --drop Mis \\
         --out benchmarks/results/hybrid.csv
     python benchmarks/hybrid.py --simulated --out benchmarks/results/hybrid.csv
     python benchmarks/hybrid.py --table benchmarks/results/hybrid.csv --into benchmarks/README.md
 
-The RNA of whole libraries is taken away (simulated: of one batch of three). Their cells are then embedded in four ways, and scored by
-the labels: clusters of these cells alone (best of the usual resolutions), and labels voted by their 15 nearest cells among those with
-RNA; and by how far the two sets mix (iLISI) while types stay apart (cLISI), both over all cells.
+The RNA of whole libraries is removed (simulated data: of one batch of three). Their cells are embedded in four ways and scored by
+labels: clusters of the ATAC-only cells (best of the usual resolutions), and labels voted by the 15 nearest paired cells; and, over
+all cells, by mixing of the two sets (iLISI) and separation of types (cLISI).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ METHODS = {
     "hybrid": "**hybrid training**",
 }
 
-#: at gamma = 0 RNA has no say; the rest as it is where some cells have none
+#: settings of method "alone": no alignment (gamma = 0), the others as hybrid training has them by default
 AS_IN_HYBRID: dict[str, Any] = {
     "gamma": 0.0,
     "reconstruction": 5.0,
@@ -45,7 +45,7 @@ AS_IN_HYBRID: dict[str, Any] = {
 
 
 def embedded(method: str, mdata: mudata.MuData, alone: np.ndarray, seed: int) -> np.ndarray:
-    """All cells, of which those in ``alone`` have lost their RNA."""
+    """Embed all cells; those in ``alone`` (boolean per cell) are treated as ATAC-only."""
     quiet: dict[str, Any] = {"seed": seed, "progress": "lines", "device": "cpu"}
     atac = mdata["atac"]
     if method == "lsi":
@@ -54,8 +54,8 @@ def embedded(method: str, mdata: mudata.MuData, alone: np.ndarray, seed: int) ->
         only = together(mdata["rna"][alone].copy(), atac[alone].copy())
         return sailerx.fit(only, **AS_IN_HYBRID, **quiet).embed(atac)
     paired_rna = mdata["rna"][~alone].copy()
-    cells = atac[~alone].copy() if method == "paired" else atac
-    return sailerx.fit(together(paired_rna, cells), **quiet).embed(atac)
+    train_atac = atac[~alone].copy() if method == "paired" else atac
+    return sailerx.fit(together(paired_rna, train_atac), **quiet).embed(atac)
 
 
 def together(rna: Any, atac: Any) -> mudata.MuData:
@@ -66,7 +66,7 @@ def together(rna: Any, atac: Any) -> mudata.MuData:
 def score(
     z: np.ndarray, labels: np.ndarray, alone: np.ndarray, drop: list[str], seed: int
 ) -> dict[str, float]:
-    """Clusters of the ATAC-only cells, and labels carried over from the paired ones."""
+    """Score ATAC-only cells by clusters and by labels transferred from paired cells, and all cells by LISI."""
     z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
     known = ~np.isin(labels, drop)
     found = metrics.score(z[alone & known], labels[alone & known], seed=seed)
@@ -87,7 +87,7 @@ COLUMNS = {"nmi": "NMI", "ari": "ARI", "transfer": "label transfer", "ilisi": "i
 
 
 def table(rows: pd.DataFrame) -> str:
-    """Markdown: mean over seeds, and each seed's score."""
+    """Format scores as a Markdown table: mean over seeds, and the score of each seed."""
     lines = [
         f"| data | method | {' | '.join(COLUMNS.values())} |",
         f"| --- | --- |{' ---: |' * len(COLUMNS)}",
@@ -104,7 +104,7 @@ def table(rows: pd.DataFrame) -> str:
 
 
 def load(given: argparse.Namespace) -> tuple[mudata.MuData, np.ndarray, np.ndarray]:
-    """Cells, which of them lose their RNA, and their labels."""
+    """Load the data; also return which cells lose their RNA, and the labels."""
     mdata = sailerx.simulate(seed=0) if given.simulated else sailerx.read(given.data)
     library, chosen = ("batch", ["batch1"]) if given.simulated else (given.library, given.atac_only)
     obs = mdata["atac"].obs

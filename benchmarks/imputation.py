@@ -1,10 +1,10 @@
-"""Imputation side by side: removed counts found again, cell types kept apart, calibration, differential accessibility.
+"""Compare imputation methods: recovery of removed open peaks, separation of cell types, calibration, differential accessibility.
 
     python benchmarks/imputation.py DATA.h5mu --labels cell_type --drop Mis --groups Pvalb L4/5 \\
         --peers-python ~/imputation/bin/python --work WORK/ --out benchmarks/results/imputation.csv
     python benchmarks/imputation.py --table benchmarks/results/imputation.csv --into benchmarks/README.md
 
-What lies in the folder of work is not computed anew. README.md describes methods and scores.
+Results already in WORK/ are reused. README.md describes methods and scores.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from sailerx import metrics
 from sailerx.data.rna_pca import rna_pca
 
 HERE = Path(__file__).resolve().parent
-REMOVED = 0.25  # of the open peaks
-FEWEST = 20  # removed ones of a peak that is scored
-MOST = 1000  # peaks scored, a random choice of these
-STRATA = 10  # of depth, within which cells are compared
+REMOVED = 0.25  # share of the open peaks (ones of x) that is removed
+FEWEST = 20  # smallest number of removed ones of a scored peak
+MOST = 1000  # largest number of scored peaks, drawn at random
+STRATA = 10  # number of strata of ATAC depth for "AUROC, same depth"
 NEIGHBORS = 50
 PEAKS_OF_PCA, COMPONENTS = 5000, 30
 TITLES = {
@@ -65,7 +65,7 @@ SCORES = {
     "peak_mb": "peak MB",
 }
 PARTS = ["calibration", "differential", "imputation"]
-#: cells × some peaks of an imputed matrix
+#: positions of peaks → these columns of an imputed matrix, cells × peaks
 Columns = Callable[[np.ndarray], np.ndarray]
 
 
@@ -73,7 +73,7 @@ Columns = Callable[[np.ndarray], np.ndarray]
 
 
 def prepare(data: Path, work: Path, seed: int) -> tuple[mudata.MuData, mudata.MuData, sp.csr_matrix]:
-    """The data, the same with a random quarter of the open peaks removed, and what was removed."""
+    """Read the data; return them, a copy with a random quarter of the open peaks removed, and the removed ones (cells × peaks)."""
     whole = sailerx.read(data)
     x = sp.csr_matrix(whole["atac"].X)
     x.data[:] = 1
@@ -93,7 +93,7 @@ def prepare(data: Path, work: Path, seed: int) -> tuple[mudata.MuData, mudata.Mu
 
 
 def trained(train: mudata.MuData, work: Path, seed: int) -> sailerx.Model:
-    """The default preset's model of what was left, and its imputed matrix on disk."""
+    """Train the default preset on the remaining open peaks, and write its imputed matrix to ``work``; reuse earlier results."""
     run = work / "run"
     if not (work / "sailerx.json").exists():
         start = time.process_time()
@@ -106,6 +106,7 @@ def trained(train: mudata.MuData, work: Path, seed: int) -> sailerx.Model:
 
 
 def peer(name: str, work: Path, seed: int, python: str) -> dict[str, np.ndarray]:
+    """Run MAGIC or scOpen in the peers' environment, or reuse its earlier result; return its arrays."""
     out = work / f"{name}.npz"
     if not out.exists():
         one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
@@ -124,60 +125,61 @@ def peer(name: str, work: Path, seed: int, python: str) -> dict[str, np.ndarray]
 def imputed(
     model: sailerx.Model, train: mudata.MuData, work: Path, seed: int, python: str
 ) -> Iterator[tuple[str, Columns, dict[str, float]]]:
-    """Name, matrix and cost of each method."""
+    """Yield name, imputed matrix and cost of each method."""
     x = sp.csr_matrix(train["atac"].X)
     by_peak, frequency = x.tocsc(), np.asarray(x.mean(axis=0)).ravel()
-    yield "raw", lambda some: by_peak[:, some].toarray(), {}
-    yield "frequency", lambda some: np.tile(frequency[some], (x.shape[0], 1)), {}
+    yield "raw", lambda peaks: by_peak[:, peaks].toarray(), {}
+    yield "frequency", lambda peaks: np.tile(frequency[peaks], (x.shape[0], 1)), {}
     g = rna_pca(sp.csr_matrix(train["rna"].X), seed)[:, :30]
     unit = g / np.linalg.norm(g, axis=1, keepdims=True)
     near = NearestNeighbors(n_neighbors=NEIGHBORS).fit(unit).kneighbors_graph()
-    yield "rna_neighbors", lambda some: (near @ by_peak[:, some]).toarray() / NEIGHBORS, {}
+    yield "rna_neighbors", lambda peaks: (near @ by_peak[:, peaks]).toarray() / NEIGHBORS, {}
     ours = ad.read_h5ad(work / "sailerx.h5ad", backed="r")
     column_of = ours.var_names.get_indexer(train["atac"].var_names)
     whole = ours.X[:]
-    yield "sailerx", lambda some: whole[:, column_of[some]], json.loads((work / "sailerx.json").read_text())
+    yield "sailerx", lambda peaks: whole[:, column_of[peaks]], json.loads((work / "sailerx.json").read_text())
     scopen = peer("scopen", work, seed, python)
     cost = json.loads(str(scopen["cost"]))
-    yield "scopen", lambda some: scopen["left"] @ scopen["right"][:, some], cost
+    yield "scopen", lambda peaks: scopen["left"] @ scopen["right"][:, peaks], cost
     magic = peer("magic", work, seed, python)
-    yield "magic", lambda some: magic["whole"][:, some], json.loads(str(magic["cost"]))
+    yield "magic", lambda peaks: magic["whole"][:, peaks], json.loads(str(magic["cost"]))
 
 
 # Scores
 
 
 def recovery(columns: Columns, x: sp.csr_matrix, removed: sp.csr_matrix) -> dict[str, float]:
-    """How well the removed ones of a peak are told from its zeros, by the values of its cells; means over peaks."""
+    """Score how well imputed values separate the removed ones of a peak from its zeros; means over peaks."""
     depth = np.asarray(x.sum(axis=1)).ravel()
     peaks = np.flatnonzero(np.bincount(removed.indices, minlength=x.shape[1]) >= FEWEST)
     peaks = np.sort(np.random.default_rng(0).permutation(peaks)[:MOST])
     stratum = np.minimum(rankdata(depth, "ordinal") * STRATA // (len(depth) + 1), STRATA - 1)
     found: dict[str, list[np.ndarray]] = {}
-    for some in np.array_split(peaks, max(1, len(peaks) // 200)):
-        value = np.asarray(columns(some), dtype=np.float32)
-        there, seen = (m.tocsc()[:, some].toarray() > 0 for m in (removed, x))
+    for chosen in np.array_split(peaks, max(1, len(peaks) // 200)):
+        value = np.asarray(columns(chosen), dtype=np.float32)
+        is_removed, is_seen = (m.tocsc()[:, chosen].toarray() > 0 for m in (removed, x))
         by_depth = value * depth[:, None]
         for name, v in (("", value), ("_depth", by_depth)):
-            found.setdefault(f"auroc{name}", []).append(aurocs([v], [there], [seen]))
-            found.setdefault(f"auprc{name}", []).append(auprcs(v, there, seen))
-        within = [[m[stratum == k] for k in range(STRATA)] for m in (value, there, seen)]
+            found.setdefault(f"auroc{name}", []).append(aurocs([v], [is_removed], [is_seen]))
+            found.setdefault(f"auprc{name}", []).append(auprcs(v, is_removed, is_seen))
+        within = [[m[stratum == k] for k in range(STRATA)] for m in (value, is_removed, is_seen)]
         found.setdefault("auroc_same_depth", []).append(aurocs(*within))
     return {name: float(np.nanmean(np.concatenate(parts))) for name, parts in found.items()} | {
         "peaks": float(len(peaks))
     }
 
 
-def aurocs(values: list[np.ndarray], there: list[np.ndarray], seen: list[np.ndarray]) -> np.ndarray:
-    """Per peak, the share of pairs (removed one, zero) of the same stratum that are in order; ties count half.
+def aurocs(values: list[np.ndarray], removed: list[np.ndarray], seen: list[np.ndarray]) -> np.ndarray:
+    """Compute the AUROC of each peak over pairs (removed one, zero) of one stratum; ties count half.
 
     Parameters
     ----------
-    values, there, seen
-        One matrix of cells × peaks per stratum: the values, which are removed ones, and which are ones the method saw.
+    values, removed, seen
+        One matrix, cells × peaks, per stratum: imputed values, whether each entry is a removed one, and whether it is a one
+        that the method saw.
     """
     won = pairs = 0.0
-    for v, one, known in zip(values, there, seen, strict=True):
+    for v, one, known in zip(values, removed, seen, strict=True):
         rank = rankdata(np.where(known, -np.inf, v), axis=0) - known.sum(axis=0)
         n_one, n = one.sum(axis=0), (~known).sum(axis=0)
         won = won + (rank * one).sum(axis=0) - n_one * (n_one + 1) / 2
@@ -185,17 +187,18 @@ def aurocs(values: list[np.ndarray], there: list[np.ndarray], seen: list[np.ndar
     return np.asarray(won / np.where(pairs, pairs, np.nan))
 
 
-def auprcs(value: np.ndarray, there: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def auprcs(value: np.ndarray, removed: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Compute the area under the precision-recall curve of each peak, removed ones against zeros."""
     kept = ~seen
     return np.array(
-        [average_precision_score(there[kept[:, j], j], value[kept[:, j], j]) for j in range(value.shape[1])]
+        [average_precision_score(removed[kept[:, j], j], value[kept[:, j], j]) for j in range(value.shape[1])]
     )
 
 
 def separation(
     columns: Columns, train: mudata.MuData, labels: str, drop: list[str], seed: int
 ) -> dict[str, float]:
-    """ARI, NMI and kNN accuracy of the leading components of the imputed matrix."""
+    """Score the leading principal components of the imputed matrix by labels: ARI, NMI and kNN accuracy."""
     obs, x = train["atac"].obs, sp.csr_matrix(train["atac"].X)
     frequent = np.sort(np.argsort(-np.asarray(x.sum(axis=0)).ravel(), kind="stable")[:PEAKS_OF_PCA])
     keep = ~obs[labels].isin(drop).to_numpy()
@@ -206,7 +209,7 @@ def separation(
 
 
 def calibration(seed: int) -> dict[str, float]:
-    """Imputed probabilities against those that the simulation drew from, at the depth and batch the model is told."""
+    """Compare imputed with true probabilities of simulated data, both at mean depth and without batch effects."""
     mdata = sailerx.simulate(n_cells=3000, n_genes=1500, n_peaks=6000, n_types=6, seed=seed)
     model = sailerx.fit(mdata, batch_key="batch", seed=seed, progress="none")
     atac = mdata["atac"]
@@ -234,12 +237,8 @@ def calibration(seed: int) -> dict[str, float]:
     }
 
 
-def differential(
-    model: sailerx.Model, whole: mudata.MuData, labels: str, pair: tuple[str, str], seed: int
-) -> dict[str, float]:
-    """The two groups against Fisher's exact test of the raw 0/1, and one group against itself."""
-    table = model.differential_accessibility(whole, labels, *pair).loc[whole["atac"].var_names]
-    n = [int((whole["atac"].obs[labels] == name).sum()) for name in pair]
+def fisher_tests(table: pd.DataFrame, n: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Test each peak by Fisher's exact test on open cells; return p values and calls (Benjamini-Hochberg, 5 %)."""
     p = np.array(
         [
             fisher_exact([[a, n[0] - a], [b, n[1] - b]])[1]
@@ -248,8 +247,18 @@ def differential(
     )
     order = np.argsort(p)
     passed = p[order] <= 0.05 * np.arange(1, len(p) + 1) / len(p)
-    plain = np.zeros(len(p), bool)
-    plain[order[: passed.nonzero()[0].max(initial=-1) + 1]] = True
+    called = np.zeros(len(p), bool)
+    called[order[: passed.nonzero()[0].max(initial=-1) + 1]] = True
+    return p, called
+
+
+def differential(
+    model: sailerx.Model, whole: mudata.MuData, labels: str, pair: tuple[str, str], seed: int
+) -> dict[str, float]:
+    """Compare calls between two groups with Fisher's exact test on x, and count calls between two random halves of a group."""
+    table = model.differential_accessibility(whole, labels, *pair).loc[whole["atac"].var_names]
+    n = [int((whole["atac"].obs[labels] == name).sum()) for name in pair]
+    p, fisher = fisher_tests(table, n)
     ours = table["differential"].to_numpy()
     observed = np.log2((table["open_1"] + 0.5) / n[0]) - np.log2((table["open_2"] + 0.5) / n[1])
     often = (table["open_1"] + table["open_2"] >= 50).to_numpy()
@@ -263,10 +272,10 @@ def differential(
         f"cells of {pair[0]}": n[0],
         f"cells of {pair[1]}": n[1],
         "peaks called (expected false calls 5 %)": int(ours.sum()),
-        "peaks by Fisher's exact test (Benjamini-Hochberg 5 %)": int(plain.sum()),
-        "called by both": int((ours & plain).sum()),
+        "peaks by Fisher's exact test (Benjamini-Hochberg 5 %)": int(fisher.sum()),
+        "called by both": int((ours & fisher).sum()),
         "sign of decoder and raw counts agrees, called by Fisher": float(
-            (np.sign(observed) == np.sign(table["log2_fold_change"]))[plain].mean()
+            (np.sign(observed) == np.sign(table["log2_fold_change"]))[fisher].mean()
         ),
         "rank correlation of probability and Fisher's p (50 cells or more)": float(
             spearmanr(table["probability"][often], -p[often])[0]

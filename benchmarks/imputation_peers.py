@@ -1,4 +1,4 @@
-"""A peer of imputation on one matrix, in the environment of requirements-imputation.txt.
+"""Impute one matrix with MAGIC or scOpen, in the environment of requirements-imputation.txt.
 
     python benchmarks/imputation_peers.py magic|scopen SEED X.npz OUT.npz
 
@@ -19,10 +19,10 @@ from cost import peak_mb
 
 
 def magic(x: sp.csr_matrix, seed: int) -> dict[str, np.ndarray]:
-    """As its authors advise: counts per cell made equal, square root; 5 neighbours, 100 components, t = 3.
+    """Run MAGIC by its authors' guide: equal depth, square root; 5 neighbours, 100 components, t = 3.
 
-    All features of a large matrix at once are asked of it by way of its components (solver="approximate", its own advice):
-    the exact solver took more than a quarter of an hour and 6 GB.
+    ``solver="approximate"``, which MAGIC advises for all features of a large matrix, imputes in the space of the components; the
+    exact solver took more than a quarter of an hour and 6 GB.
     """
     import magic
 
@@ -35,7 +35,7 @@ def magic(x: sp.csr_matrix, seed: int) -> dict[str, np.ndarray]:
 
 
 def scopen(x: sp.csr_matrix, seed: int) -> dict[str, np.ndarray]:
-    """Its command line's defaults: TF-IDF, non-negative factors of rank 30, regularisation 1, 500 steps at most."""
+    """Run scOpen with its command line's defaults: TF-IDF, non-negative factors of rank 30, regularisation 1, at most 500 steps."""
     from scopen.Main import run_nmf, tf_idf_transform
 
     weighted = tf_idf_transform(x.T.tocsc().astype(float))

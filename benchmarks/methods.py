@@ -1,10 +1,10 @@
-"""One method on one file with one seed, alone in its process, so that peak memory is that of the method.
+"""Compute one method's embedding of one file with one seed, in a process of its own, whose peak memory is then the method's.
 
     python benchmarks/methods.py METHOD SEED DATA.h5mu OUT.npy
 
-The file holds modalities `rna` and `atac` with raw counts in X and the same cells in the same order. OUT is the
-embedding of all its cells (cells × dimensions); for `wnn` it is neighbours and graph (.npz). Beside it lies
-OUT.json with seconds, peak memory and settings. Other tools' methods are in peers.py.
+The file holds modalities `rna` and `atac` with raw counts in X and equal cells in equal order. OUT is the embedding of all
+cells (cells × dimensions); for `wnn` it is neighbours and graph (.npz). OUT.json beside it has seconds, peak memory and settings.
+Methods of other tools are in peers.py.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ import scipy.sparse as sp
 from cost import peak_mb
 from peers import PEERS, Result
 
-HELD_OUT = 0.2  # share of the cells that a model has not seen
-N_BUFFERS = 10  # parts of an epoch in `blocks`
+HELD_OUT = 0.2  # share of the cells that `unseen` leaves out of training
+N_BUFFERS = 10  # shuffle buffers per epoch of `from_file`
 
 
 def held_out(n_cells: int, seed: int) -> np.ndarray:
-    """Which cells `unseen` leaves out of training: one in five, drawn by the seed."""
+    """Draw the cells that `unseen` leaves out of training, one in five: boolean per cell."""
     cells = np.random.default_rng(seed).permutation(n_cells)
     return np.isin(np.arange(n_cells), cells[: round(HELD_OUT * n_cells)])
 
@@ -61,12 +61,12 @@ def paper(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
 
 
 def gamma_0(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
-    """The default preset without alignment: ATAC alone."""
+    """Train the default preset without alignment, on ATAC alone."""
     return _fit(mdata, mdata, seed, gamma=0.0, warmup_gamma=0.0, **options)
 
 
 def shuffled_atac(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
-    """The default preset where each cell has the ATAC of another; scored by the cell that RNA is of."""
+    """Train the default preset with ATAC permuted between cells; labels go with RNA."""
     atac = mdata["atac"].copy()
     atac.X = atac.X[np.random.default_rng(seed).permutation(atac.n_obs)]
     shuffled = mudata.MuData({"rna": mdata["rna"], "atac": atac})
@@ -74,14 +74,14 @@ def shuffled_atac(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
 
 
 def unseen(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
-    """The default preset trained without `held_out` cells, which are then embedded from their ATAC alone."""
+    """Train the default preset without the `held_out` cells, then embed all cells from their ATAC."""
     seen = ~held_out(mdata.n_obs, seed)
     train = mudata.MuData({name: a[seen].copy() for name, a in mdata.mod.items()})
     return _fit(train, mdata, seed, **options)
 
 
-def blocks(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
-    """The default preset trained from the file, a tenth of the cells in memory at a time, of random blocks of 256."""
+def from_file(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
+    """Train the default preset with ``backed=True`` and ten shuffle buffers per epoch, of random chunks of 256 cells."""
     from sailerx.data import accessibility
 
     accessibility.ONES_PER_BUFFER = -(-sp.csr_matrix(mdata["atac"].X).nnz // N_BUFFERS)
@@ -92,7 +92,7 @@ def blocks(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
 
 
 def reference(mdata: mudata.MuData, seed: int, checkout: Path) -> Result:
-    """The published implementation by its own schedule, taught by the same PCA as ours."""
+    """Run the published implementation by its own schedule, with the RNA reference of sailerx (PCA)."""
     import torch
 
     torch.manual_seed(seed)
@@ -104,7 +104,7 @@ def reference(mdata: mudata.MuData, seed: int, checkout: Path) -> Result:
 OURS = {
     "default": default,
     "paper": paper,
-    "blocks": blocks,
+    "from_file": from_file,
     "gamma_0": gamma_0,
     "shuffled_atac": shuffled_atac,
     "unseen": unseen,
@@ -119,11 +119,11 @@ METHODS: dict[str, Callable[..., Result]] = {
 }
 
 
-def _fit(train: mudata.MuData | Path, cells: mudata.MuData | Path, seed: int, **options: Any) -> Result:
+def _fit(train: mudata.MuData | Path, embedded: mudata.MuData | Path, seed: int, **options: Any) -> Result:
     import sailerx
 
     model = sailerx.fit(train, seed=seed, device="cpu", progress="lines", **options)
-    return model.embed(cells), asdict(model.settings)
+    return model.embed(embedded), asdict(model.settings)
 
 
 def _lsi(mdata: mudata.MuData, n_components: int, seed: int) -> np.ndarray:
@@ -133,7 +133,7 @@ def _lsi(mdata: mudata.MuData, n_components: int, seed: int) -> np.ndarray:
 
 
 def import_for(method: str, threads: int) -> None:
-    """Import what a method needs before its time is taken."""
+    """Import the modules that a method needs, so that its time does not include imports."""
     needs = {name: modules for name, (_, modules) in PEERS.items()} | {"rna_pca": ["sailerx.data.rna_pca"]}
     needs |= dict.fromkeys(("lsi_20", "lsi_49"), ["sailerx.data.lsi"]) | dict.fromkeys(OURS, ["sailerx.api"])
     needs["reference"] = ["torch", "sailerx.data.rna_pca"]
@@ -146,7 +146,7 @@ def import_for(method: str, threads: int) -> None:
 
 
 def save(result: Any, out: Path) -> None:
-    """Write under a temporary name, then rename."""
+    """Write an embedding (.npy) or graph (.npz) under a temporary name, then rename."""
     temporary = out.with_name(f".{out.name}")
     with open(temporary, "wb") as file:
         if isinstance(result, dict):

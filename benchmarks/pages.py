@@ -1,4 +1,4 @@
-"""Tables of results in Markdown pages, and the two options by which a benchmark prints its own."""
+"""Format results as Markdown tables, put them into pages, and add options --table and --into to a benchmark."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 
 def markdown(lines: Iterable[Sequence[str]]) -> str:
-    """A table; the second line says how columns are aligned."""
+    """Format lines of cells as a Markdown table; the second line holds the alignment of the columns."""
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def parse(parser: argparse.ArgumentParser, table: Callable[[Path], str]) -> argparse.Namespace:
-    """The arguments of a script that fills a CSV; with `--table` its table is shown instead, and the script ends."""
+    """Parse the arguments of a script that fills a CSV; with `--table`, print the CSV's table instead and exit."""
     parser.add_argument("--table", type=Path, metavar="OUT.csv", help="print the table of a CSV")
     parser.add_argument("--into", type=Path, help="also put it into this page, between its markers")
     given = parser.parse_args()
@@ -27,14 +27,14 @@ def parse(parser: argparse.ArgumentParser, table: Callable[[Path], str]) -> argp
 
 
 def show(text: str, name: str, page: Path | None) -> None:
-    """Print a table, and place it where it was asked for."""
+    """Print a table; with a page, also put it there."""
     print(text)
     if page:
         place(text, name, page)
 
 
 def place(text: str, name: str, page: Path) -> None:
-    """Put a table between the page's markers of its name."""
+    """Put a table into a page, between the markers with its name; the page is replaced atomically."""
     start, end = f"<!-- table: {name} -->\n", f"<!-- end of table: {name} -->"
     old = page.read_text(encoding="utf-8")
     if start not in old or end not in old.split(start, 1)[1]:

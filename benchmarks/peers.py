@@ -1,7 +1,7 @@
-"""Other tools' embeddings, by the recipes that their own guides give; each imports its tool when it is called.
+"""Embeddings of other tools, by the recipes of their own guides; each function imports its tool when it is called.
 
-They need the environment of requirements-peers.txt. Each takes MuData with modalities `rna` and `atac` (raw counts in X, the
-same cells) and a seed, and returns the embedding and what is worth recording of the run.
+They need the environment of requirements-peers.txt. Each takes MuData with modalities `rna` and `atac` (raw counts in X, equal
+cells) and a seed, and returns the embedding and a dictionary of settings to record.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import mudata
 import numpy as np
 import scipy.sparse as sp
 
-#: of each cell in WNN's long list
+#: neighbours per cell in WNN's long list, for scores
 NEIGHBORS = 100
-#: longest training of a deep model
+#: time limit for training a deep model
 HOURS = 1
 N_PEAKS_FOR_MOFA = 5000
 
@@ -30,7 +30,7 @@ def rna_pca_scanpy(mdata: mudata.MuData, seed: int) -> Result:
 
 
 def wnn(mdata: mudata.MuData, seed: int, graph_cells: np.ndarray | None = None) -> Result:
-    """muon's weighted nearest neighbours of RNA PCA 30 and LSI components 2 to 31, both from all cells."""
+    """Compute muon's weighted nearest neighbours of RNA PCA 30 and LSI components 2 to 31, both from all cells."""
     import muon
     import scanpy
 
@@ -49,7 +49,7 @@ def wnn(mdata: mudata.MuData, seed: int, graph_cells: np.ndarray | None = None) 
 
 
 def mofa(mdata: mudata.MuData, seed: int) -> Result:
-    """MOFA+ of log-normalised RNA and TF-IDF of the peaks open in most cells, 30 factors."""
+    """Run MOFA+ on log-normalised RNA and TF-IDF of the 5,000 most frequent peaks, 30 factors."""
     import muon
 
     rna, atac = _log_normalised(mdata), mdata["atac"].copy()
@@ -63,7 +63,7 @@ def mofa(mdata: mudata.MuData, seed: int) -> Result:
 
 
 def schema(mdata: mudata.MuData, seed: int) -> Result:
-    """Schema: log-normalised RNA, distorted towards LSI components 2 to 31 as far as a correlation of 0.99 allows."""
+    """Run Schema: transform log-normalised RNA towards LSI components 2 to 31, at a correlation with RNA of at least 0.99."""
     from schema import SchemaQP
 
     np.random.seed(seed)  # Schema draws its pairs of cells from it
@@ -93,7 +93,7 @@ def multivi(mdata: mudata.MuData, seed: int) -> Result:
     return _scvi(scvi.model.MULTIVI(both, n_genes=both["rna"].n_vars, n_regions=both["atac"].n_vars))
 
 
-#: by name: the method, and what it imports
+#: name → (function, modules it imports)
 PEERS: dict[str, tuple[Callable[..., Result], list[str]]] = {
     "rna_pca_scanpy": (rna_pca_scanpy, ["scanpy"]),
     "wnn": (wnn, ["scanpy", "muon"]),
@@ -105,7 +105,7 @@ PEERS: dict[str, tuple[Callable[..., Result], list[str]]] = {
 
 
 def _scvi(model: Any) -> Result:
-    """Trained by its own stopping rule, within `HOURS`."""
+    """Train an scvi-tools model until its own early stopping, at most `HOURS`."""
     start = time.perf_counter()
     limit = {"seconds": round(HOURS * 3600)}
     model.train(accelerator="cpu", max_time=limit, enable_progress_bar=False)
@@ -143,7 +143,7 @@ def _muon_lsi(mdata: mudata.MuData, n_components: int) -> Any:
 
 
 def _nearest_first(distances: sp.csr_matrix) -> np.ndarray:
-    """Neighbours of each cell by distance, cells × neighbours; −1 fills up where a cell has fewer."""
+    """List the neighbours of each cell by distance, cells × neighbours; −1 pads the rows of cells with fewer."""
     distances = sp.csr_matrix(distances)
     near = np.full((distances.shape[0], int(np.diff(distances.indptr).max())), -1)
     for i, (start, end) in enumerate(zip(distances.indptr, distances.indptr[1:], strict=False)):

@@ -1,4 +1,4 @@
-"""A CSV as it is, as the table of its name in a page.
+"""Print a CSV unchanged as a Markdown table, and put it into a page.
 
 python benchmarks/plain.py benchmarks/results/overhead.csv --into benchmarks/README.md
 """
@@ -13,7 +13,7 @@ from pages import markdown, show
 
 
 def table(path: Path) -> str:
-    """Markdown: a line for each row, fractions with three digits, or one from 10 on."""
+    """Format a CSV as a Markdown table; fractions have three digits, from 10 on one."""
     rows = pd.read_csv(path)
     numeric = [pd.api.types.is_numeric_dtype(rows[column]) for column in rows]
     lines = [

@@ -1,6 +1,7 @@
-"""The published implementation, run from a checkout a user has made: https://github.com/uci-cbcl/SAILERX.
+"""Run the published implementation from a checkout of https://github.com/uci-cbcl/SAILERX.
 
-Its code as it is, but for NumPy's names of plain types that it needs and the progress bar, which tells when an epoch ends.
+Its code is unchanged. Patched from outside are `np.float` and `np.bool`, which newer NumPy lacks, and the progress bar, whose
+updates mark the ends of epochs.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ import mudata
 import numpy as np
 import scipy.sparse as sp
 
-#: epochs of the main phase by its own schedule; 10 of warming up come first
+#: epochs of the main phase in its own schedule, after 10 of warm-up
 EPOCHS = 400
-#: cells of which a copy is in memory
+#: cells copied at a time when its input file is written
 CELLS_AT_ONCE = 2000
 
 
 def embed(mdata: mudata.MuData, g: np.ndarray, checkout: Path) -> np.ndarray:
-    """Embedding of the cells after all epochs, taught by `g` (cells × dimensions)."""
+    """Train for all epochs with the RNA reference `g` (cells × dimensions), and embed the cells."""
     with _solver(mdata, g, checkout, EPOCHS, "cpu") as (solver, _):
         solver.warm_up()
         solver.train()
@@ -37,7 +38,7 @@ def embed(mdata: mudata.MuData, g: np.ndarray, checkout: Path) -> np.ndarray:
 def seconds_of_epochs(
     mdata: mudata.MuData, g: np.ndarray, checkout: Path, epochs: int, device: str
 ) -> list[float]:
-    """What each of so many epochs of the main phase takes."""
+    """Time each of ``epochs`` epochs of the main phase."""
     with _solver(mdata, g, checkout, epochs, device) as (solver, clock):
         clock.start()
         solver.train()
@@ -48,7 +49,7 @@ def seconds_of_epochs(
 def _solver(
     mdata: mudata.MuData, g: np.ndarray, checkout: Path, epochs: int, device: str
 ) -> Iterator[tuple[Any, _Clock]]:
-    """The published trainer with its own constants, and the clock that it moves after each epoch."""
+    """Yield the published trainer with its own constants, and a clock that is updated after each epoch."""
     import torch
 
     np.float, np.bool = float, bool  # type: ignore[attr-defined]
@@ -63,27 +64,7 @@ def _solver(
             clock = _Clock()
             trainer.tqdm = lambda steps=None, **_: clock if steps is None else steps
             solver = trainer.PlTrainer(
-                argparse.Namespace(
-                    name="bench",
-                    log="log.csv",
-                    load_ckpt=False,
-                    cuda_dev=None if device == "cpu" else torch.cuda.current_device(),
-                    train_type="multi",
-                    sample_batch=False,
-                    max_epoch=epochs,
-                    start_epoch=0,
-                    batch_size=200,
-                    start_save=10**6,
-                    data_type="bench",
-                    lr=1e-4,
-                    pos_w=20,
-                    weight_decay=5e-4,
-                    z_dim=50,
-                    out_every=10**6,
-                    ckpt_dir="models",
-                    LAMBDA=1,
-                    GAMMA=6000,
-                )
+                _arguments(epochs, None if device == "cpu" else torch.cuda.current_device())
             )
             Path("models/bench").mkdir(parents=True)
             yield solver, clock
@@ -91,8 +72,33 @@ def _solver(
             os.chdir(before)
 
 
+def _arguments(epochs: int, cuda_device: int | None) -> argparse.Namespace:
+    """Command-line arguments of the published trainer, with its own constants."""
+    return argparse.Namespace(
+        name="bench",
+        log="log.csv",
+        load_ckpt=False,
+        cuda_dev=cuda_device,
+        train_type="multi",
+        sample_batch=False,
+        max_epoch=epochs,
+        start_epoch=0,
+        batch_size=200,
+        start_save=10**6,
+        data_type="bench",
+        lr=1e-4,
+        pos_w=20,
+        weight_decay=5e-4,
+        z_dim=50,
+        out_every=10**6,
+        ckpt_dir="models",
+        LAMBDA=1,
+        GAMMA=6000,
+    )
+
+
 class _Clock:
-    """In place of a progress bar: when each epoch ended."""
+    """Stand-in for a progress bar that records when each epoch ended."""
 
     def __init__(self) -> None:
         self.start()
@@ -113,7 +119,7 @@ class _Clock:
 
 
 def _write(mdata: mudata.MuData, g: np.ndarray, path: Path) -> None:
-    """The file that it reads, written some cells at a time: beside it, large data would not fit into memory."""
+    """Write its input file, `CELLS_AT_ONCE` cells at a time, because a second copy of large data would not fit into memory."""
     import h5py
 
     from sailerx.data.peaks import peak_table
@@ -142,10 +148,11 @@ def _write(mdata: mudata.MuData, g: np.ndarray, path: Path) -> None:
         group.attrs["shape"] = x.shape
         group["chrom_size"] = np.unique(chrom, return_counts=True)[1]
         file["cells/labels"] = np.full(len(g), b"none")
-        file["cells/rna_depth"] = _depth(mdata["rna"].X)
+        file["cells/rna_depth"] = _rna_depth(mdata["rna"].X)
 
 
-def _depth(x: Any) -> np.ndarray:
-    """Molecules of each cell."""
-    parts = [x[start : start + CELLS_AT_ONCE].sum(axis=1) for start in range(0, x.shape[0], CELLS_AT_ONCE)]
+def _rna_depth(counts: Any) -> np.ndarray:
+    """Sum the RNA counts of each cell."""
+    starts = range(0, counts.shape[0], CELLS_AT_ONCE)
+    parts = [counts[start : start + CELLS_AT_ONCE].sum(axis=1) for start in starts]
     return np.concatenate([np.asarray(part).ravel() for part in parts])

@@ -1,11 +1,11 @@
-"""Quality, time and memory of the embeddings of one file: a row per method, seed and metric in a CSV.
+"""Measure quality, time and memory of embeddings of one file: a CSV row per method, seed and metric.
 
     python benchmarks/quality.py DATA.h5mu --labels cell_type --drop Mis --methods lsi_49 default --seeds 0 1 2 \\
         --out benchmarks/results/snareseq.csv
     python benchmarks/quality.py --table benchmarks/results/snareseq.csv --into benchmarks/README.md
 
-Rows that are there already are kept (`--redo` computes them anew), so a run that was stopped goes on where it was.
-Each embedding and each score is computed in a process of its own. README.md describes methods and scores.
+Rows already in the CSV are kept, so that a stopped run can be continued; `--redo` replaces them. Each embedding and each score is
+computed in a process of its own. README.md describes methods and scores.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ COLUMNS = [
 ]
 UNSEEN = "@unseen"  # scored only on the cells that method `unseen` did not train on
 
-#: title in the table, by method; rows in this order
+#: method → title in the table; rows are in this order
 TITLES = {
     "rna_pca_scanpy": "RNA PCA 50, scanpy's recipe",
     "rna_pca": "RNA PCA 50, as `sailerx` computes it",
@@ -55,7 +55,7 @@ TITLES = {
     "reference": "reference implementation",
     "paper": "**sailerx, paper preset**",
     "default": "**sailerx, default preset**",
-    "blocks": "the default preset from the file, shuffled by blocks",
+    "from_file": "the default preset from the file, shuffled in buffers of chunks",
     "gamma_0": "control: γ = 0 (ATAC alone)",
     "shuffled_atac": "control: ATAC shuffled between cells",
     "unseen@unseen": "held-out cells, by a model that never saw them",
@@ -63,11 +63,8 @@ TITLES = {
     "lsi_49@unseen": "the same cells, ATAC LSI, components 2 to 50",
     "rna_pca@unseen": "the same cells, RNA PCA 50",
 }
-COST_ABOVE = {
-    "default@unseen",
-    "lsi_49@unseen",
-    "rna_pca@unseen",
-}  # their seconds and memory stand in another row
+#: methods whose seconds and memory are in another row
+COST_ABOVE = {"default@unseen", "lsi_49@unseen", "rna_pca@unseen"}
 BOTH_METRICS = ("rna_pca", "lsi", "reference", *(PEERS.keys() - {"wnn"}))
 METRICS = {"wnn": ["graph"]} | {
     name: ["euclidean", "cosine"] for name in TITLES if name.startswith(BOTH_METRICS)
@@ -78,7 +75,7 @@ METRICS = {"wnn": ["graph"]} | {
 
 
 def run(python: str, *arguments: Any, threads: int) -> str:
-    """Standard output of a command with the project on its path and its threads limited."""
+    """Run a Python script with the project on its path and limited threads; return its standard output."""
     limit = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     limit["NUMBA_NUM_THREADS"] = str(threads)
     path = os.pathsep.join(filter(None, [str(HERE.parent / "python"), os.environ.get("PYTHONPATH", "")]))
@@ -92,7 +89,7 @@ def run(python: str, *arguments: Any, threads: int) -> str:
 
 
 def embedded(given: argparse.Namespace, method: str, seed: int, thinned: bool) -> Path:
-    """The embedding's file, computed if it is not there."""
+    """Return the file of an embedding, computing it if it does not exist."""
     base = method.removesuffix(UNSEEN)
     suffix = "npz" if base == "wnn" else "npy"
     out = given.work / f"{base}-{seed}{'-thinned' if thinned else ''}.{suffix}"
@@ -110,12 +107,13 @@ def embedded(given: argparse.Namespace, method: str, seed: int, thinned: bool) -
 
 
 def forget(given: argparse.Namespace, method: str, seed: int) -> None:
+    """Delete the embeddings of a method and seed."""
     for path in given.work.glob(f"{method.removesuffix(UNSEEN)}-{seed}[.-]*"):
         path.unlink()
 
 
 def score(given: argparse.Namespace, method: str, seed: int, metrics: list[str]) -> list[dict[str, Any]]:
-    """A row per metric."""
+    """Score a method and seed: a row per metric."""
     whole = embedded(given, method, seed, thinned=False)
     options = ["--labels", given.labels, "--seed", seed, "--metrics", *metrics]
     options += ["--drop", *given.drop] if given.drop else []
@@ -135,7 +133,7 @@ def score(given: argparse.Namespace, method: str, seed: int, metrics: list[str])
 
 
 def fill(given: argparse.Namespace) -> None:
-    """Compute what is missing of the asked rows, saving after each; another run may fill the same file meanwhile."""
+    """Compute missing rows, saving after each; other runs may fill the same CSV at the same time."""
     if given.redo:
         asked = [(method, seed) for method in given.methods for seed in given.seeds]
         kept = [r for r in read_rows(given.out) if (r["method"], int(r["seed"])) not in asked]
@@ -183,7 +181,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: mean ± standard deviation over seeds; of a method's metrics the one with the better mean NMI."""
+    """Format rows as a Markdown table: mean ± standard deviation over seeds, of the metric with the best mean NMI."""
     named = ["method", "neighbours", "ARI", "NMI", "silhouette", "kNN"]
     head = [*named, "gain RNA", "gain ATAC", "CPU seconds", "peak MB"]
     lines = [head, ["---"] * 2 + ["---:"] * len(SCORES)]
@@ -211,7 +209,7 @@ def mean_and_spread(score: str, values: Sequence[str]) -> str:
     return f"{mean:.{digits}f}{spread}"
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -250,6 +248,11 @@ def main() -> None:
         "--reference", type=Path, metavar="DIR", help="checkout of the published implementation"
     )
     parser.add_argument("--redo", action="store_true", help="compute rows that are there already")
+    return parser
+
+
+def main() -> None:
+    parser = make_parser()
     given = parse(parser, lambda path: table(read_rows(path)))
     if not (given.data and given.out):
         parser.error("DATA.h5mu and --out are needed, or --table")

@@ -1,11 +1,11 @@
-"""Any RNA embedding as the teacher: what each reaches alone, and what the embedding reaches that it taught.
+"""Compare RNA embeddings as reference: scores of each alone, and of the sailerx embedding trained with it.
 
     python benchmarks/references.py DATA.h5mu --labels cell_type --drop Mis --batch library_batch \\
         --peers-python ~/peers/bin/python --out benchmarks/results/references.csv
     python benchmarks/references.py --table benchmarks/results/references.csv --into benchmarks/README.md
 
-harmonypy and scvi-tools run in the peers' environment (requirements-peers.txt). Of a reference alone, the better of Euclidean and
-cosine neighbours counts.
+harmonypy and scvi-tools run in the peers' environment (requirements-peers.txt). A reference alone is scored by the better of
+Euclidean and cosine neighbours.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SCORES = {"ari": "ARI", "nmi": "NMI", "silhouette": "silhouette", "knn": "kNN"}
 
 
 def make(name: str, path: str, batch: str, out: str, seed: int) -> None:
-    """Write a reference, cells × dimensions; runs where its package is."""
+    """Compute a reference and save it, cells × dimensions (.npy); needs the peers' environment."""
     import anndata
 
     warnings.filterwarnings("ignore")
@@ -62,7 +62,7 @@ def make(name: str, path: str, batch: str, out: str, seed: int) -> None:
 
 
 def rows(given: argparse.Namespace, name: str, seed: int) -> list[dict[str, object]]:
-    """The reference alone, and what it taught."""
+    """Score a reference alone, and the model trained with it."""
     import sailerx
     from sailerx import metrics
 
@@ -90,7 +90,7 @@ def rows(given: argparse.Namespace, name: str, seed: int) -> list[dict[str, obje
 
 
 def table(found: pd.DataFrame) -> str:
-    """Markdown: a line for each reference alone and one for what it taught; means over seeds."""
+    """Format scores as a Markdown table, two lines per reference (alone, as reference of sailerx); means over seeds."""
     lines = [
         f"| reference | what | {' | '.join(SCORES.values())} |",
         f"| --- | --- |{' ---: |' * len(SCORES)}",

@@ -1,11 +1,11 @@
-"""Scores of one embedding or neighbour graph: by labels, and by molecules that the embedding has not seen.
+"""Score one embedding or neighbour graph: by labels, and by prediction of molecules held out from it.
 
     python benchmarks/scoring.py split DATA.h5mu FOLDER        each molecule goes to one of two halves by a fair coin
     python benchmarks/scoring.py score WHOLE.npy DATA.h5mu FOLDER --half HALF.npy --labels cell_type --metrics euclidean cosine
 
-WHOLE is an embedding of DATA.h5mu, HALF one computed from FOLDER/train.h5mu alone. Each command prints one line of
-JSON. README.md says what is computed. `--tools` names a folder with a `score.py` whose
-`score` is used for embeddings; without it `sailerx.metrics.score` is, which does the same.
+WHOLE is an embedding of DATA.h5mu, HALF one computed from FOLDER/train.h5mu. Each command prints one line of JSON. README.md
+describes the scores. `--tools` names a folder with a `score.py` whose `score` replaces `sailerx.metrics.score`, with equal
+arguments and results.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NEIGHBORS = 100
 def score_embedding(
     z: np.ndarray, labels: np.ndarray, metric: str, seed: int, tools: Path | None
 ) -> dict[str, Any]:
-    """ARI, NMI, resolution, clusters, silhouette and kNN accuracy of an embedding (cells × dimensions)."""
+    """Score an embedding (cells × dimensions): ARI, NMI, resolution, clusters, silhouette and kNN accuracy."""
     if tools is None:
         return metrics.score(z, labels, metric=metric, seed=seed)
     spec = importlib.util.spec_from_file_location("score", tools / "score.py")
@@ -49,7 +49,7 @@ def score_embedding(
 
 
 def score_graph(graph: sp.csr_matrix, near: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, Any]:
-    """The same from a graph (cells × cells) and neighbours (cells × neighbours, nearest first), without silhouette."""
+    """Score a graph (cells × cells) and neighbours (cells × neighbours, nearest first): all but silhouette."""
     best: dict[str, Any] = {"nmi": -1.0}
     for resolution in metrics.RESOLUTIONS:
         clusters = metrics.leiden(graph, resolution, seed=seed)
@@ -61,25 +61,27 @@ def score_graph(graph: sp.csr_matrix, near: np.ndarray, labels: np.ndarray, seed
 
 
 def vote(near: np.ndarray, labels: np.ndarray, n_votes: int = 15, folds: int = 3) -> float:
-    """Balanced accuracy of the majority among each cell's 15 nearest cells of the other folds.
+    """Compute the balanced accuracy of a majority vote of each cell's ``n_votes`` nearest cells of the other folds.
 
-    A cell with fewer such cells among its listed neighbours asks those it has.
+    If a cell has fewer neighbours of other folds in ``near``, all of them vote.
     """
     names, code = np.unique(labels, return_inverse=True)
     scores = []
     for train, test in StratifiedKFold(folds).split(near, code):
-        voter = np.append(np.isin(np.arange(len(near)), train), False)[near[test]]  # −1 is nobody
+        voter = np.append(np.isin(np.arange(len(near)), train), False)[
+            near[test]
+        ]  # −1 (no neighbour) has no vote
         voter &= voter.cumsum(axis=1) <= n_votes
         votes = np.stack([(voter & (code[near[test]] == k)).sum(axis=1) for k in range(len(names))], axis=1)
         scores.append(balanced_accuracy_score(code[test], votes.argmax(axis=1)))
     return float(np.mean(scores))
 
 
-# By unseen molecules
+# By held-out molecules
 
 
 def nearest(z: np.ndarray, metric: str) -> np.ndarray:
-    """The 100 nearest cells of each, itself left out."""
+    """Find the 100 nearest cells of each cell, without itself."""
     k = min(NEIGHBORS, len(z) - 1)
     return NearestNeighbors(n_neighbors=k, metric=metric).fit(z).kneighbors(return_distance=False)
 
@@ -88,7 +90,7 @@ def nearest(z: np.ndarray, metric: str) -> np.ndarray:
 
 
 def split_file(data: Path, folder: Path, seed: int = 0) -> dict[str, Any]:
-    """Write train.h5mu and held_rna.npz, held_atac.npz; cells with an empty training half leave both."""
+    """Split molecules into train.h5mu and held_rna.npz, held_atac.npz; drop cells whose training half has no counts in a modality."""
     whole = mudata.read_h5mu(data)
     halves = {name: split_counts(whole[name].X, seed) for name in MODALITIES}
     keep = np.all([np.asarray(train.sum(axis=1)).ravel() > 0 for train, _ in halves.values()], axis=0)
@@ -103,7 +105,7 @@ def split_file(data: Path, folder: Path, seed: int = 0) -> dict[str, Any]:
 
 
 def score_both(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """By labels and by unseen molecules, a row per metric."""
+    """Score by labels and by held-out molecules: a row per metric."""
     labels, train = (
         mudata.read_h5mu(given.data)["atac"].obs[given.labels],
         mudata.read_h5mu(given.folder / "train.h5mu"),

@@ -1,12 +1,12 @@
-"""How the default preset was chosen: one setting changed at a time, scored without labels and by what leaks.
+"""Choose the default preset: change one setting at a time, and score held-out molecules and leakage, without labels.
 
     python benchmarks/settings.py DATA.h5mu --out benchmarks/results/settings.csv
     python benchmarks/settings.py --table benchmarks/results/settings.csv --into benchmarks/README.md
 
-Label-free: molecules of DATA are divided between two halves, a model is trained on one half of four cells in five, and a cell's
-neighbours in the embedding predict its molecules of the other half (nats per molecule over the overall share; RNA and ATAC), for the
-cells trained on and, "new", for the others among themselves. Leakage: on simulated data with a batch effect and depth confounded with
-cell type, how well the embedding predicts depth (R²) and batch (balanced accuracy above chance) within a type. Labels choose nothing.
+Gain: the molecules of DATA are split into two halves, and a model is trained on one half of four in five cells; the neighbours of a
+cell in the embedding predict its molecules of the other half (nats per molecule above the overall shares; RNA and ATAC), for the
+training cells and, "new", among the other cells. Leakage: on simulated data with a batch effect and depth confounded with cell type,
+how well the embedding predicts depth (R²) and batch (balanced accuracy above chance) within a type. Labels are not used to choose.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import pandas as pd
 from methods import held_out
 from pages import markdown, parse
 
+#: title → options that differ from the default preset
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "no cell thinned": {"thinned_cells": 0.0},
@@ -49,7 +50,7 @@ DIGITS = dict.fromkeys(GAINS, 4) | {"depth leakage": 2, "batch leakage": 2, "CPU
 
 
 def gains(embedding: np.ndarray, halves: dict[str, Any]) -> list[float]:
-    """Of the cells trained on, then of those that were not; RNA and ATAC."""
+    """Compute the gains of RNA and ATAC, first of the training cells, then of the other cells."""
     from sailerx.metrics import predictive_gain
 
     new = held_out(len(embedding), 0)
@@ -60,8 +61,8 @@ def gains(embedding: np.ndarray, halves: dict[str, Any]) -> list[float]:
     ]
 
 
-def thinned(path: str) -> tuple[Any, dict[str, Any]]:
-    """The training half as MuData, and both halves' counts by modality."""
+def split_molecules(path: str) -> tuple[Any, dict[str, Any]]:
+    """Split the molecules of a file; return the training half as MuData, and modality → counts of (training, held-out) half."""
     import anndata
     import mudata
 
@@ -82,6 +83,7 @@ def thinned(path: str) -> tuple[Any, dict[str, Any]]:
 
 
 def leakage(embedding: np.ndarray, mdata: Any) -> tuple[float, float]:
+    """Compute (depth leakage, batch leakage) of an embedding of simulated cells."""
     from sailerx import metrics
 
     obs = mdata["atac"].obs
@@ -91,6 +93,7 @@ def leakage(embedding: np.ndarray, mdata: Any) -> tuple[float, float]:
 
 
 def row(name: str, data: Any, halves: dict[str, Any], simulated: Any) -> dict[str, Any]:
+    """Train one of `VARIANTS` on both data sets, and compute its row of the CSV."""
     import sailerx
 
     known = data[~held_out(data.n_obs, 0)].copy()
@@ -103,7 +106,7 @@ def row(name: str, data: Any, halves: dict[str, Any], simulated: Any) -> dict[st
 
 
 def references(data: Any, halves: dict[str, Any], simulated: Any) -> list[dict[str, Any]]:
-    """What RNA alone and ATAC alone reach."""
+    """Compute the rows of RNA PCA and ATAC LSI, for comparison."""
     from sklearn.preprocessing import normalize
 
     from sailerx.data.lsi import lsi
@@ -126,7 +129,7 @@ def references(data: Any, halves: dict[str, Any], simulated: Any) -> list[dict[s
 
 
 def table(path: Path) -> str:
-    """Markdown: a line for each setting."""
+    """Format the CSV as a Markdown table, one line per setting."""
     rows = pd.read_csv(path)
     text = {c: rows[c].map(lambda v, d=d: "" if np.isnan(v) else f"{v:.{d}f}") for c, d in DIGITS.items()}
     rows = rows.assign(**text)[COLUMNS]
@@ -148,7 +151,7 @@ def main() -> None:
     import sailerx
 
     torch.set_num_threads(arguments.threads)
-    data, halves = thinned(arguments.data)
+    data, halves = split_molecules(arguments.data)
     simulated = sailerx.simulate(seed=0)
     out = Path(arguments.out)
     rows = pd.read_csv(out).to_dict("records") if out.exists() else references(data, halves, simulated)

@@ -1,10 +1,10 @@
-"""Seconds of an epoch and peak memory, ours beside the reference implementation and scvi-tools: a row for each run in a CSV.
+"""Measure seconds per epoch and peak memory of sailerx, the reference implementation and scvi-tools: a CSV row per run.
 
     python benchmarks/speed.py --sizes 2000x100000 --reference DIR --out benchmarks/results/speed.csv
     python benchmarks/speed.py --table benchmarks/results/speed.csv --into benchmarks/README.md
 
-Methods take turns, `--rounds` times, each run in a process of its own, so that what else the machine does falls on all of
-them. Data are simulated with 5 % of the peaks open (`--density`). README.md describes the methods.
+Methods alternate for `--rounds` rounds, each run in a process of its own, so that other load on the machine affects all methods
+alike. Data are simulated with 5 % of the peaks open (`--density`). README.md describes the methods.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ IN_PEERS = {"peakvi", "multivi"}
 
 
 def simulated(size: str, density: float, work: Path, n_genes: int = 2000, **options: Any) -> Path:
-    """The file of a size such as 2000x100000, made if it is not there."""
+    """Return the file of simulated data of a size such as 2000x100000, making it if it does not exist."""
     from sailerx import simulate_to_file
 
     cells, peaks = map(int, size.split("x"))
@@ -45,12 +45,13 @@ def simulated(size: str, density: float, work: Path, n_genes: int = 2000, **opti
 
 
 def data_name(size: str, density: float) -> str:
-    """2,000 × 100,000, 5 %: how a simulation is called in the table."""
+    """Return the name of simulated data in the table, such as "2,000 × 100,000, 5 %"."""
     cells, peaks = map(int, size.split("x"))
     return f"{cells:,} × {peaks:,}, {100 * density:g} %"
 
 
 def run(given: argparse.Namespace, method: str, data: Path) -> dict[str, float]:
+    """Run a method by epochs.py in a process of its own, and return its measurements."""
     python = given.peers_python if method in IN_PEERS else sys.executable
     command = [python, HERE / "epochs.py", method, data, given.epochs]
     command += ["--threads", given.threads, "--device", given.device]
@@ -66,7 +67,7 @@ def run(given: argparse.Namespace, method: str, data: Path) -> dict[str, float]:
 
 
 def table(rows: pd.DataFrame) -> str:
-    """Markdown: medians over rounds, and the ratio of the times to the reference's, round by round; no empty columns."""
+    """Format rows as a Markdown table: medians over rounds, and the median ratio of reference time to time in each round."""
     head = ["data", "device", "threads", "method", "seconds per epoch", "reference / it", "peak MB", "GPU MB"]
     lines = [["---" if name in ("data", "device", "method") else "---:" for name in head]]
     for (data, device, threads), of_data in rows.groupby(["data", "device", "threads"], sort=False):
@@ -84,7 +85,7 @@ def table(rows: pd.DataFrame) -> str:
     return markdown([line[i] for i in kept] for line in [head, *lines])
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -104,6 +105,11 @@ def main() -> None:
     )
     parser.add_argument("--work", type=Path, default=HERE / "results" / "work" / "speed")
     parser.add_argument("--out", type=Path, metavar="OUT.csv")
+    return parser
+
+
+def main() -> None:
+    parser = make_parser()
     given = parse(parser, lambda path: table(pd.read_csv(path)))
     if not given.out:
         parser.error("--out is needed, or --table")

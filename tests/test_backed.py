@@ -1,4 +1,4 @@
-"""Training from a file that memory does not hold: the same data, read by blocks."""
+"""Training from a file larger than memory, read in chunks, against training from memory."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def fit(path: Path, **options: Any) -> sailerx.Model:
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.filterwarnings("ignore:20 of 60 cells of 'atac' have no 'rna'")
 @pytest.mark.parametrize("make", [paired, hybrid, shuffled_peaks, loose, in_layer])
-def test_data_from_a_file_are_those_in_memory(make: Callable[[], mudata.MuData], tmp_path: Path) -> None:
+def test_data_from_a_file_equal_data_in_memory(make: Callable[[], mudata.MuData], tmp_path: Path) -> None:
     here, there = both(make(), tmp_path, batch_key=["batch"])
     assert isinstance(there.x, PeaksOnDisk)
     for part in ("depth", "n_open", "frequency", "g", "w", "c", "has_rna", "rna_depth"):
@@ -119,14 +119,14 @@ def test_named_reference_and_depth_column_are_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(here.w, there.w)
 
 
-def test_obs_of_the_whole_hold_confounders(tmp_path: Path) -> None:
+def test_confounders_are_read_from_the_global_obs(tmp_path: Path) -> None:
     mdata = paired()
     mdata.obs["plate"] = np.resize(["p1", "p2", "p3"], 60)
     here, there = both(mdata, tmp_path, batch_key=["plate"])
     np.testing.assert_array_equal(here.c, there.c)
 
 
-def test_positions_beyond_31_bits_are_read(tmp_path: Path) -> None:
+def test_row_pointers_beyond_31_bits_are_read(tmp_path: Path) -> None:
     n = 2**31 + 5
     with h5py.File(tmp_path / "x.h5", "w") as file:
         for name, dtype in (("data", np.float32), ("indices", np.int32)):  # never written: takes no room
@@ -158,7 +158,7 @@ def test_what_is_refused_in_memory_is_refused_from_a_file(spoil: Any, found: str
             fit(path, backed=backed)
 
 
-def test_counts_by_peak_are_refused_for_training_and_embedded_all_the_same(tmp_path: Path) -> None:
+def test_csc_counts_are_refused_for_training_but_embedded(tmp_path: Path) -> None:
     mdata = paired()
     part = ad.AnnData(sp.csc_matrix(mdata["atac"].X), mdata["atac"].obs.copy(), mdata["atac"].var.copy())
     path = write(with_part(mdata, atac=part), tmp_path / "in.h5mu")
@@ -179,7 +179,7 @@ def test_data_in_memory_cannot_be_backed() -> None:
 
 
 @pytest.mark.parametrize("n_buffers", [1, 2, 5])
-def test_epoch_by_blocks_holds_different_cells(n_buffers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_epoch_in_buffers_draws_no_cell_twice(n_buffers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csr_on_disk, "CELLS_PER_CHUNK", 4)
     sampler = Sampler.of(torch.ones(103, dtype=torch.bool), 10, 0.5, n_buffers=n_buffers)
     generator, seen = torch.Generator().manual_seed(0), set()
@@ -190,7 +190,7 @@ def test_epoch_by_blocks_holds_different_cells(n_buffers: int, monkeypatch: pyte
     assert seen == set(range(103))
 
 
-def test_cells_of_a_block_are_in_one_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_of_a_chunk_are_in_one_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csr_on_disk, "CELLS_PER_CHUNK", 4)
     sampler = Sampler.of(torch.ones(80, dtype=torch.bool), 10, 0.5, n_buffers=4)
     generator, together = torch.Generator().manual_seed(0), []
@@ -202,7 +202,7 @@ def test_cells_of_a_block_are_in_one_buffer(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("small_chunks")
-def test_hybrid_epoch_by_blocks_shows_every_cell() -> None:
+def test_hybrid_epoch_in_several_buffers_draws_every_cell() -> None:
     has_rna = torch.arange(60) < 40
     sampler = Sampler.of(has_rna, 10, 0.5, n_buffers=3)
     batches = list(sampler.epoch(torch.Generator().manual_seed(0)))
@@ -211,7 +211,7 @@ def test_hybrid_epoch_by_blocks_shows_every_cell() -> None:
 
 
 @pytest.mark.usefixtures("small_chunks")
-def test_blocks_are_read_once_in_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_are_read_once_in_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, read = both(paired(), tmp_path)[1], []
     original = PeaksOnDisk.chunk
     monkeypatch.setattr(PeaksOnDisk, "chunk", lambda x, i: (read.append(i), original(x, i))[1])
@@ -225,7 +225,7 @@ def test_blocks_are_read_once_in_an_epoch(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(read) <= 1.2 * len(set(read))
 
 
-def test_reading_ahead_hands_on_items_and_errors() -> None:
+def test_read_ahead_yields_items_and_raises_errors() -> None:
     assert list(read_ahead(iter(range(1, 9)))) == list(range(1, 9))
     with pytest.raises(OSError, match="disk"):
         list(read_ahead(int(n) for n in FailingFile()))
@@ -254,7 +254,7 @@ def test_run_in_one_buffer_is_the_run_in_memory(make: Callable[[], mudata.MuData
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.filterwarnings("ignore:20 of 60 cells of 'atac' have no 'rna'")
 @pytest.mark.parametrize("make", [paired, hybrid])
-def test_runs_by_blocks_are_bit_identical(make: Callable[[], mudata.MuData], tmp_path: Path) -> None:
+def test_runs_in_several_buffers_are_bit_identical(make: Callable[[], mudata.MuData], tmp_path: Path) -> None:
     path = write(make(), tmp_path / "in.h5mu")
     first, second, other = (fit(path, seed=seed).embed(path) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, second)
@@ -271,7 +271,7 @@ def test_stopped_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
         fit(path, checkpoint=state, backed=False)
 
 
-def test_checkpoint_knows_the_data_wherever_they_are(tmp_path: Path) -> None:
+def test_checkpoint_recognises_data_in_memory_and_in_a_file(tmp_path: Path) -> None:
     from data import tiny_settings
 
     here, there = both(shuffled_peaks(), tmp_path)
@@ -322,7 +322,7 @@ def test_every_verb_takes_a_path_and_closes_the_file(tmp_path: Path) -> None:
         h5py.File(file, "r+").close()  # refused while the file is open anywhere
 
 
-def test_peaks_stored_by_peak_are_read_whole(tmp_path: Path) -> None:
+def test_csc_counts_are_read_into_memory(tmp_path: Path) -> None:
     mdata = paired()
     model = fit(write(mdata, tmp_path / "in.h5mu"))
     expected = model.embed(mdata)

@@ -1,4 +1,4 @@
-"""The benchmark's commands on tiny data."""
+"""Benchmark scripts on tiny data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the latent space must not know: columns of c, learned once and applied again."""
+"""Confounders c: encoding learned on training cells and applied to others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_categorical_columns_become_one_hot_and_continuous_ones_standardised() -
     np.testing.assert_allclose(recipe.apply(DEPTH, table)[:, 1:], expected)
 
 
-def test_recipe_applies_the_training_cells_moments_to_others() -> None:
+def test_mean_and_deviation_of_the_training_cells_apply_to_other_cells() -> None:
     recipe = Confounders.learn(DEPTH, obs(mito=[0.0, 0.0, 4.0, 4.0]), [], ["mito"])
     new = recipe.apply(np.array([20.0]), pd.DataFrame({"mito": [6.0]}))
     assert new[0, 1] == pytest.approx(2)
@@ -85,7 +85,7 @@ def test_infinite_values_are_refused() -> None:
         Confounders.learn(DEPTH, obs(mito=[0.0, np.inf, 1.0, 2.0]), [], ["mito"])
 
 
-def test_recipe_survives_json() -> None:
+def test_encoding_survives_json() -> None:
     table = obs(donor=["ü", "x", "ü", "x"], mito=[0.1, 0.2, 0.7, 0.3])
     recipe = Confounders.learn(DEPTH, table, ["donor"], ["mito"])
     again = Confounders.from_dict(json.loads(json.dumps(recipe.to_dict())))

@@ -1,4 +1,4 @@
-"""Which matrix is read, and what it must hold."""
+"""Which layer of counts is read, how it becomes 0/1, and which values are refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_any_matrix_of_counts_becomes_0_and_1(kind: Any, dtype: Any) -> None:
     np.testing.assert_array_equal(dense(x), X > 0)
 
 
-def test_stored_zeros_and_repeated_entries_are_no_open_peaks_twice() -> None:
+def test_stored_zeros_are_closed_and_duplicate_entries_are_one_open_peak() -> None:
     x = sp.csr_matrix(
         (np.array([0.0, 1, 1, 2, 5]), np.array([0, 2, 2, 1, 0]), np.array([0, 3, 4, 5])), shape=(3, 3)
     )
@@ -49,7 +49,7 @@ def test_layer_counts_is_read_before_x_and_a_named_layer_before_both() -> None:
     np.testing.assert_array_equal(dense(binary_accessibility(a, "atac")), X > 0)
 
 
-def test_missing_layer_is_refused_with_those_there_are() -> None:
+def test_missing_layer_is_refused_listing_the_present_ones() -> None:
     with pytest.raises(InputError, match=r"modality 'atac' has no layer 'raw'. It has: X, counts"):
         pick_counts(atac(counts=X), "atac", "raw")
 

@@ -1,4 +1,4 @@
-"""Several data sets in one, and training on paired and ATAC-only cells."""
+"""`combine` of paired and ATAC-only data sets, and hybrid training on them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_counts_of_a_layer_stand_beside_counts_of_x() -> None:
     np.testing.assert_array_equal(both["rna"].X.toarray(), paired()["rna"].X.toarray())
 
 
-def test_names_stay_where_no_barcode_occurs_twice() -> None:
+def test_barcodes_stay_unchanged_if_none_occurs_twice() -> None:
     mdata = paired()
     start, rest = first(mdata, 40), mdata["atac"][40:].copy()
     both = combine({"a": start}, {"b": rest})
@@ -81,7 +81,7 @@ def test_peaks_in_another_order_are_the_same_peaks() -> None:
     assert both["atac"].uns["matched_peaks"] == {}
 
 
-def test_peaks_are_known_by_where_they_lie_and_not_by_name() -> None:
+def test_peaks_are_matched_by_coordinates_and_not_by_name() -> None:
     mdata = paired()
     rest = mdata["atac"][40:, ::-1].copy()
     rest.var_names = mdata["atac"].var_names  # the same names, for other places

@@ -1,4 +1,4 @@
-"""The benchmark's scores of removed counts against plain loops."""
+"""Scores of the imputation benchmark against plain loops."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cells(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rng.integers(0, 6, (80, 4)).astype(np.float32), state == 1, state == 2
 
 
-def test_auroc_is_that_of_the_cells_in_which_the_peak_was_not_seen() -> None:
+def test_auroc_leaves_out_cells_in_which_the_peak_was_seen_open() -> None:
     value, there, seen = cells()
     expected = [roc_auc_score(there[~seen[:, j], j], value[~seen[:, j], j]) for j in range(4)]
     np.testing.assert_allclose(bench.aurocs([value], [there], [seen]), expected)

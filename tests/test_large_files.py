@@ -1,4 +1,4 @@
-"""Files that memory would not hold, or that need 64-bit positions."""
+"""Files larger than memory, or with 64-bit row pointers."""
 
 from __future__ import annotations
 

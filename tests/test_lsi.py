@@ -1,4 +1,4 @@
-"""TF-IDF and its components."""
+"""TF-IDF, LSI and the weights that start the encoder."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_lsi_gives_fewer_components_where_there_are_few_cells(counts):
         lsi(counts[:2])
 
 
-def test_weights_take_a_cell_with_one_open_peak_to_its_component(counts):
+def test_weights_of_a_peak_are_the_lsi_of_a_cell_with_only_that_peak_open(counts):
     """Such a cell has TF-IDF log(1 + 10⁴) × IDF at its peak; its component is that times the right singular vector."""
     x = sp.csr_matrix((counts > 0).astype(np.float32))
     _, _, directions = np.linalg.svd(tfidf(x).toarray(), full_matrices=False)
@@ -64,9 +64,9 @@ def test_weights_take_a_cell_with_one_open_peak_to_its_component(counts):
     assert (alike > 0.95).all()
 
 
-def test_weights_of_many_cells_come_from_some_of_them(counts, monkeypatch):
+def test_weights_are_computed_from_a_random_subset_of_many_cells(counts, monkeypatch):
     x = sp.csr_matrix((counts > 0).astype(np.float32))
-    monkeypatch.setattr("sailerx.data.lsi._ENOUGH_CELLS", 40)
+    monkeypatch.setattr("sailerx.data.lsi._MAX_CELLS", 40)
     first, second, other = (lsi_weights(PeaksInMemory.of(x), 3, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, second)
     assert not np.allclose(np.abs(first), np.abs(other), rtol=0.1)

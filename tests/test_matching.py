@@ -1,4 +1,4 @@
-"""Counts brought onto other peaks, against a loop over all pairs of peaks."""
+"""Transfer of counts to other peaks, against a loop over all pairs of peaks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def by_brute_force(atac: ad.AnnData, reference: pd.DataFrame, min_overlap: int) 
 
 
 @given(st.integers(0, 10**6), st.integers(1, 30), st.integers(1, 30), st.sampled_from([1, 10]))
-def test_each_peak_goes_where_it_shares_most_bases(seed: int, n: int, m: int, min_overlap: int) -> None:
+def test_each_peak_goes_to_the_peak_with_the_longest_overlap(
+    seed: int, n: int, m: int, min_overlap: int
+) -> None:
     rng = np.random.default_rng(seed)
     atac, reference = accessibility(rng, peaks(rng, n)), peaks(rng, m)
     expected = by_brute_force(atac, reference, min_overlap)
@@ -85,7 +87,7 @@ def test_peaks_of_a_model_are_a_reference() -> None:
     np.testing.assert_allclose(model.embed(found), model.embed(mdata), atol=1e-6)
 
 
-def test_great_loss_is_warned_about() -> None:
+def test_loss_of_more_than_half_of_the_counts_warns() -> None:
     mdata = paired()
     with pytest.warns(
         UserWarning, match=r"\d+% of the counts are in peaks without counterpart and are lost; \d+"

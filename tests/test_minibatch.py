@@ -1,4 +1,4 @@
-"""Which cells a mini-batch holds, and their peaks."""
+"""Draws of cells and peaks for mini-batches, and the dense x of their cells."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def rows_of(x: sp.csr_matrix) -> SparseRows:
 
 
 @pytest.mark.parametrize("density", [0.0, 0.2, 1.0])
-def test_rows_become_dense_as_scipy_makes_them(density: float) -> None:
+def test_dense_rows_equal_those_of_scipy(density: float) -> None:
     x = matrix(density=density)
     for rows in (range(30), [3], [29, 0, 7, 7], []):
         chosen = torch.tensor(list(rows), dtype=torch.int64)
@@ -54,20 +54,24 @@ def test_open_peaks_are_sorted_by_cell_and_peak_even_if_the_matrix_is_not() -> N
     np.testing.assert_array_equal(taken.dense().numpy(), x[[5, 2, 11]].toarray())
 
 
-@pytest.mark.parametrize(("cells", "kept"), [(0.0, 0.5), (1.0, 0.5), (0.3, 0.0), (0.3, 1.0), (0.5, 0.8)])
-def test_thinning_takes_a_share_of_the_peaks_from_a_share_of_the_cells(cells: float, kept: float) -> None:
+@pytest.mark.parametrize(
+    ("cell_share", "peak_share"), [(0.0, 0.5), (1.0, 0.5), (0.3, 0.0), (0.3, 1.0), (0.5, 0.8)]
+)
+def test_thinning_drops_a_share_of_the_open_peaks_in_a_share_of_the_cells(
+    cell_share: float, peak_share: float
+) -> None:
     x = matrix(400, 300)
     whole = rows_of(x).take(torch.arange(400))
-    thin = thinned(whole, cells, kept, generator()).dense().numpy()
+    thin = thinned(whole, cell_share, peak_share, generator()).dense().numpy()
     assert not (thin > x.toarray()).any()
-    left = thin.sum(axis=1) / np.diff(x.indptr)
-    touched = left < 1
-    assert touched.mean() == pytest.approx(cells if kept < 1 else 0, abs=0.08)
+    kept = thin.sum(axis=1) / np.diff(x.indptr)
+    touched = kept < 1
+    assert touched.mean() == pytest.approx(cell_share if peak_share < 1 else 0, abs=0.08)
     if touched.any():
-        assert left[touched].mean() == pytest.approx(kept, abs=0.02)
+        assert kept[touched].mean() == pytest.approx(peak_share, abs=0.02)
 
 
-def test_64_bit_row_pointers_are_understood() -> None:
+def test_64_bit_row_pointers_are_accepted() -> None:
     x = matrix()
     wide = sp.csr_matrix(x.shape, dtype=np.uint8)
     wide.data, wide.indices, wide.indptr = x.data, x.indices.astype(np.int64), x.indptr.astype(np.int64)
@@ -99,7 +103,7 @@ def test_every_cell_is_seen_about_equally_often() -> None:
     assert times.max() < 1.15 * times.mean()
 
 
-def test_order_hangs_on_the_seed_and_the_epoch() -> None:
+def test_order_depends_on_the_seed_and_the_epoch() -> None:
     def epochs(seed: int) -> list[list[int]]:
         g = generator(seed)
         return [torch.cat(list(sampler(40, 10).epoch(g))).tolist() for _ in range(2)]
@@ -127,7 +131,7 @@ def test_hybrid_epoch_shows_every_cell_and_keeps_the_share_with_rna(
         assert paired >= min(most, round(max(share, n_paired / n_cells) * len(batch)))
 
 
-def test_some_peaks_are_columns_of_all_peaks() -> None:
+def test_x_of_drawn_peaks_is_columns_of_x() -> None:
     x = matrix()
     taken = rows_of(x).take(torch.tensor([4, 9, 21]))
     for some in ([0, 3, 16], [5], list(range(17))):

@@ -1,4 +1,4 @@
-"""From MuData to training data: what is taken, how it is aligned, what is refused."""
+"""From MuData to Multiome: sources of x, g, w and c, alignment by barcode, refused input."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def with_column(mdata: mudata.MuData, name: str, values: Any, modality: str = "a
 # What is taken
 
 
-def test_open_peaks_are_taken_in_the_order_of_the_blocks(mdata: mudata.MuData) -> None:
+def test_columns_of_x_are_sorted_by_block(mdata: mudata.MuData) -> None:
     data, a = multiome(mdata), mdata["atac"]
     expected = (a[:, data.peaks.index].X > 0).toarray()
     np.testing.assert_array_equal(dense(data.x), expected)
@@ -87,7 +87,7 @@ def test_pca_of_counts_is_the_reference_where_none_is_named(mdata: mudata.MuData
     assert data.reference == "PCA of X"
 
 
-def test_leading_dimensions_of_a_named_reference_teach(mdata: mudata.MuData) -> None:
+def test_named_reference_is_reduced_to_its_leading_dimensions(mdata: mudata.MuData) -> None:
     rna = mdata["rna"].copy()
     rna.obsm["X_given"] = rna_pca(sp.csr_matrix(rna.X))
     given = with_part(mdata, rna=rna)
@@ -135,7 +135,7 @@ def test_weights_match_the_written_out_formula() -> None:
     np.testing.assert_allclose(alignment_weights(rna, atac), expected)
 
 
-def test_shallow_atac_borrows_more() -> None:
+def test_shallow_atac_has_a_higher_weight() -> None:
     w = alignment_weights(np.full(5, 100.0), np.array([1.0, 2.0, 4.0, 8.0, 16.0]))
     assert (w[0], w[-1]) == (1, 0)
     assert (np.diff(w) < 0).all()
@@ -149,7 +149,7 @@ def test_clipping_frees_the_weights_from_two_outliers() -> None:
     assert (clipped[0], clipped[-1]) == (0, 1)
 
 
-def test_equal_ratios_weigh_one() -> None:
+def test_equal_depth_ratios_give_weight_one() -> None:
     np.testing.assert_array_equal(alignment_weights(np.array([2.0, 4.0]), np.array([1.0, 2.0])), [1, 1])
 
 
@@ -173,7 +173,7 @@ def test_depth_column_stands_in_for_counts(mdata: mudata.MuData, column: str) ->
     np.testing.assert_allclose(data.w, multiome(mdata).w, rtol=1e-5)
 
 
-def test_depth_column_of_the_whole_stands_in_for_counts(mdata: mudata.MuData) -> None:
+def test_depth_column_of_the_global_obs_stands_in_for_counts(mdata: mudata.MuData) -> None:
     changed = with_part(mdata, rna=without_counts(mdata))
     changed.obs["nCount_RNA"] = pd.Series(mdata["rna"].X.sum(axis=1).A1, mdata["rna"].obs_names)
     np.testing.assert_allclose(multiome(changed, rna_embedding="X_given").w, multiome(mdata).w, rtol=1e-5)
@@ -215,7 +215,7 @@ def test_cells_without_atac_are_not_used(mdata: mudata.MuData) -> None:
     assert data.has_rna.all()
 
 
-def test_no_shared_barcode_is_refused_with_one_of_each(mdata: mudata.MuData) -> None:
+def test_no_shared_barcode_is_refused_naming_one_of_each_modality(mdata: mudata.MuData) -> None:
     rna = mdata["rna"].copy()
     rna.obs_names = [f"{name}-rna" for name in rna.obs_names]
     with pytest.raises(InputError, match=r"must share barcodes, found none.*-rna.*Check for suffixes"):
@@ -226,7 +226,7 @@ def test_no_shared_barcode_is_refused_with_one_of_each(mdata: mudata.MuData) -> 
 
 
 @pytest.mark.parametrize("modality", ["rna", "atac"])
-def test_missing_modality_is_refused_with_those_there_are(mdata: mudata.MuData, modality: str) -> None:
+def test_missing_modality_is_refused_listing_the_present_ones(mdata: mudata.MuData, modality: str) -> None:
     with pytest.raises(InputError, match="must have a modality 'other'; it has: rna, atac. Name yours"):
         multiome(mdata, **{modality: "other"})
 
@@ -236,7 +236,7 @@ def test_other_objects_are_refused(mdata: mudata.MuData) -> None:
         multiome(mdata["atac"])
 
 
-def test_missing_embedding_is_refused_with_those_there_are(mdata: mudata.MuData) -> None:
+def test_missing_embedding_is_refused_listing_the_present_ones(mdata: mudata.MuData) -> None:
     with pytest.raises(InputError, match=r"modality 'rna' has no obsm 'X_pca'. It has: X_given"):
         multiome(mdata, rna_embedding="X_pca")
 
@@ -249,13 +249,13 @@ def test_missing_embedding_is_refused_with_those_there_are(mdata: mudata.MuData)
         (lambda g: np.where(np.arange(60)[:, None] == 3, 0, g), "rows of zeros"),
     ],
 )
-def test_embedding_that_cannot_teach_is_refused(mdata: mudata.MuData, spoil: Any, found: str) -> None:
+def test_unusable_embedding_is_refused(mdata: mudata.MuData, spoil: Any, found: str) -> None:
     mdata["rna"].obsm["X_given"] = spoil(mdata["rna"].obsm["X_given"])
     with pytest.raises(InputError, match=f"obsm 'X_given' .*{found}"):
         multiome(mdata, rna_embedding="X_given")
 
 
-def test_missing_column_is_refused_with_those_there_are(mdata: mudata.MuData) -> None:
+def test_missing_column_is_refused_listing_the_present_ones(mdata: mudata.MuData) -> None:
     with pytest.raises(InputError, match=r"no obs column 'donor'. There are: .*batch.*cell_type"):
         multiome(mdata, batch_key=["donor"])
 

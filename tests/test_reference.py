@@ -1,4 +1,4 @@
-"""PCA of RNA counts against a dense route, and what is taken from it as noise."""
+"""PCA of RNA counts against dense computation, and shrinkage of its components."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_shrinkage_finds_the_signal_behind_noise() -> None:
     np.testing.assert_allclose(ours[:3], best, rtol=0.05)
 
 
-def test_shrinkage_leaves_alone_what_has_no_noise_to_compare_with() -> None:
+def test_shrinkage_keeps_singular_values_without_residual_noise() -> None:
     found = np.array([3.0, 2.0, 1.0])
     np.testing.assert_array_equal(shrunk(found, (40, 3), 14.0), found)
     np.testing.assert_array_equal(shrunk(found, (40, 30), 14.0), found)
@@ -76,7 +76,7 @@ def test_shrinkage_leaves_alone_what_has_no_noise_to_compare_with() -> None:
     np.testing.assert_array_equal(shrunk(flat, (40, 30), 30.0), flat)
 
 
-def test_pca_does_not_see_a_cells_depth() -> None:
+def test_pca_is_invariant_to_a_cells_depth() -> None:
     x = counts()
     doubled = sp.csr_matrix(sp.diags(np.where(np.arange(80) % 2, 4.0, 1.0)) @ x)
     expected, ours = rna_pca(x), rna_pca(doubled)
@@ -100,7 +100,7 @@ def test_pca_of_genes_that_do_not_vary_is_refused() -> None:
         rna_pca(sp.csr_matrix(np.ones((5, 4))))
 
 
-def test_highly_variable_genes_are_those_that_vary_for_their_mean() -> None:
+def test_highly_variable_genes_have_high_dispersion_for_their_mean() -> None:
     rng = np.random.default_rng(0)
     x = rng.poisson(rng.uniform(0.5, 5, 400), (300, 400)).astype(np.float32)
     varying = rng.choice(400, 20, replace=False)
@@ -116,7 +116,7 @@ def test_all_genes_are_kept_where_there_are_few() -> None:
     assert highly_variable(counts(), 2000).tolist() == list(range(120))
 
 
-def test_leading_dimensions_keep_the_similarities_of_the_closest_matrix_of_that_rank() -> None:
+def test_leading_dimensions_have_the_similarities_of_the_closest_matrix_of_that_rank() -> None:
     g = np.random.default_rng(0).normal(size=(30, 8)) @ np.random.default_rng(1).normal(size=(8, 8))
     u, s, v = np.linalg.svd(g, full_matrices=False)
     closest = (u[:, :3] * s[:3]) @ v[:3]

@@ -1,4 +1,4 @@
-"""Simulated data: their shape, their truth, and how hard they are."""
+"""Simulated data: shapes, expected counts, and difficulty of clustering."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_sixty_cells_hold_every_type_and_batch():
 
 
 @pytest.mark.parametrize("modality", ["rna", "atac"])
-def test_counts_scatter_about_their_expectation_as_poisson_numbers_do(default, modality):
+def test_counts_are_poisson_around_their_expectation(default, modality):
     adata = default[modality]
     z = _deviations(adata, {name: name for name in adata.obs["batch"].cat.categories}, modality)
     assert abs(z.mean()) < 0.1
@@ -82,7 +82,7 @@ def _deviations(adata, tilt: dict[str, str | None], modality: str) -> np.ndarray
     return np.concatenate(values)
 
 
-def test_depth_follows_the_true_depth_and_hangs_on_cell_type(default):
+def test_depth_follows_the_true_depth_and_depends_on_cell_type(default):
     obs, depth = default["atac"].obs, np.asarray(default["atac"].X.sum(axis=1)).ravel()
     z = (depth - obs["true_atac_depth"]) / np.sqrt(obs["true_atac_depth"])
     assert 0.9 < z.std() < 1.1
@@ -110,7 +110,7 @@ def test_types_of_one_lineage_are_alike(default):
     assert likeness[same & off_diagonal].min() > likeness[~same].max()
 
 
-def test_peaks_lie_side_by_side_under_names_that_are_read_back(default):
+def test_peaks_do_not_overlap_and_their_names_are_parsed(default):
     var = default["atac"].var
     pd.testing.assert_frame_equal(peaks.peak_table(var), peaks.peak_table(var[[]]))
     for _, of_chrom in var.groupby("chrom", observed=True):
@@ -137,7 +137,7 @@ def test_impossible_sizes_are_refused(wrong, message):
 # On disk
 
 
-def test_a_streamed_file_holds_what_memory_holds(tmp_path: Path):
+def test_data_simulated_to_file_equal_those_in_memory(tmp_path: Path):
     sizes = SMALL | {"n_cells": CELLS_PER_CHUNK + 100}
     sailerx.simulate_to_file(tmp_path / "stream.h5mu", **sizes)
     contract.check_file(tmp_path / "stream.h5mu")
@@ -155,7 +155,7 @@ def test_a_streamed_file_holds_what_memory_holds(tmp_path: Path):
             np.testing.assert_array_equal(values, there[name].uns["truth"][key])
 
 
-def test_row_positions_on_disk_are_64_bit(tmp_path: Path):
+def test_row_pointers_on_disk_are_64_bit(tmp_path: Path):
     sailerx.simulate_to_file(tmp_path / "x.h5mu", **SMALL)
     with h5py.File(tmp_path / "x.h5mu") as file:
         assert file["mod/atac/X/indptr"].dtype == np.int64
@@ -189,7 +189,7 @@ def test_an_interrupted_stream_leaves_the_folder_as_it_was(tmp_path: Path):
 # How hard it is
 
 
-def test_default_is_as_hard_as_real_data(default):
+def test_default_is_as_hard_to_cluster_as_real_data(default):
     labels = default.obs["cell_type"]
     known = {"batch": default.obs["batch"], "depth": default.obs["true_atac_depth"].to_numpy()}
     rna = metrics.score(rna_pca(default["rna"].X), labels, **known)

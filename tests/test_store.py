@@ -1,4 +1,4 @@
-"""Models as folders: whole or not at all, and nothing strange is believed."""
+"""Model folders: written atomically, loaded bit for bit, refused if incomplete or foreign."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_full_disk_leaves_nothing_behind(
     assert files_below(tmp_path) == set()
 
 
-def test_new_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_new_file_is_atomic(tmp_path: Path) -> None:
     fail_within(new_file(tmp_path / "a.txt"))
     assert files_below(tmp_path) == set()
     with new_file(tmp_path / "a.txt") as path:

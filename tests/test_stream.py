@@ -1,4 +1,4 @@
-"""Files written some cells at a time."""
+"""Writing .h5mu files row by row."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_only_the_old_stable_encodings_are_written(tmp_path: Path):
     assert found - {(None, None)} <= STABLE
 
 
-def test_a_matrix_written_in_pieces_is_read_whole(tmp_path: Path):
+def test_csr_matrix_appended_in_parts_is_read_back(tmp_path: Path):
     pieces = [sp.random(n, 30, 0.2, "csr", np.float32, rng=n) for n in (5, 1, 7)]
     pieces.insert(1, sp.csr_matrix((2, 30), dtype=np.float32))
     with h5py.File(tmp_path / "x.h5", "w") as file:
@@ -53,7 +53,7 @@ def test_a_matrix_written_in_pieces_is_read_whole(tmp_path: Path):
     assert (read != sp.vstack(pieces)).nnz == 0
 
 
-def test_a_table_written_in_pieces_is_read_whole(tmp_path: Path):
+def test_data_frame_appended_in_parts_is_read_back(tmp_path: Path):
     frame = _frame(9)
     with h5py.File(tmp_path / "x.h5", "w") as file:
         writer = h5mu_writer.FrameWriter(file, "obs", frame, 9)

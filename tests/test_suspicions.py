@@ -1,4 +1,4 @@
-"""Each warning comes where its cause was put into the data, and not without it."""
+"""Quality warnings: each appears with its cause planted in the data, and not without."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def depths(rng: np.random.Generator, n: int, around: float = 2000) -> np.ndarray
     return np.round(np.exp(rng.normal(np.log(around), 0.3, n)))
 
 
-def test_depth_that_follows_batch_is_told_with_both_ends(rng) -> None:
+def test_depth_that_follows_batch_warns_with_the_extreme_medians(rng) -> None:
     depth = np.concatenate([depths(rng, 100, 1000), depths(rng, 100, 4000)])
     batch = pd.Series(["north"] * 100 + ["south"] * 100, name="site")
     text = suspect.depth_follows_batch(depth, batch)
@@ -67,7 +67,7 @@ def test_unknown_rna_depth_gives_no_warning() -> None:
     assert suspect.reference_follows_depth(np.empty((0, 3)), none) is None
 
 
-def test_few_open_peaks_are_told_with_their_median() -> None:
+def test_few_open_peaks_per_cell_warn_with_their_median() -> None:
     depth = np.array([50] * 30 + [500] * 70)
     text = suspect.few_peaks_per_cell(depth)
     assert text is not None
@@ -104,7 +104,7 @@ def dense_enough() -> MuData:
     return with_atac(mdata, sp.csr_matrix(x.astype(np.float32)))
 
 
-def test_plain_data_raise_no_suspicion() -> None:
+def test_data_without_planted_causes_give_no_warning() -> None:
     mdata = dense_enough()
     batch = mdata["atac"].obs[["batch"]]
     assert suspect.quality_warnings(multiome(mdata, batch_key=["batch"]), batch) == []

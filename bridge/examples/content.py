@@ -1,7 +1,7 @@
-"""Small data sets as plain dictionaries (see v1/content.json), to MuData and back.
+"""Convert small data sets between plain dictionaries (see v1/content.json) and MuData.
 
-``content.R`` does the same for Seurat objects. Neither calls any code of sailerx, so a file is read rightly if
-what comes out of it is the dictionary that went in.
+``content.R`` does the same for Seurat objects. Neither calls code of sailerx; a file is read correctly if it gives the
+dictionary that it was written from.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PANDAS_KIND = {"logical": "boolean", "integer": "Int64"}
 
 
 def without_pulling() -> None:
-    """Let mudata 0.3 treat the metadata of modalities as 0.4 does: leave them where they are."""
+    """Make mudata 0.3 leave the metadata of modalities in their own obs and var, as 0.4 does."""
     if hasattr(mudata, "set_options"):
         mudata.set_options(pull_on_update=False)
 
@@ -29,7 +29,7 @@ def without_pulling() -> None:
 
 
 def to_mudata(content: Content) -> MuData:
-    """Build the object that a content describes."""
+    """Build MuData from a dictionary."""
     mdata = MuData({name: to_anndata(modality) for name, modality in content["modalities"].items()})
     assert list(mdata.obs_names) == content["cells"], "the cells must be in the order of their modalities"
     for name, column in content["obs"].items():
@@ -43,7 +43,7 @@ def to_mudata(content: Content) -> MuData:
 
 
 def to_anndata(modality: Content) -> AnnData:
-    """One modality, without reductions and graphs."""
+    """Build one modality, without reductions and graphs."""
     cells, features = modality["cells"], modality["features"]
     counts = np.array(modality["counts"], dtype="float32").reshape(len(cells), len(features))
     adata = AnnData(
@@ -62,7 +62,7 @@ def to_anndata(modality: Content) -> AnnData:
 
 
 def to_seqinfo(seqinfo: Content) -> pd.DataFrame:
-    """Contigs with their lengths, both in order."""
+    """Build the table of contigs: length, circular, genome."""
     columns = {
         "length": pd.array(seqinfo["length"], "Int64"),
         "circular": pd.array(seqinfo["circular"], "boolean"),
@@ -73,7 +73,7 @@ def to_seqinfo(seqinfo: Content) -> pd.DataFrame:
 
 
 def to_frame(columns: Content, index: list[str]) -> pd.DataFrame:
-    """Columns by name as a data frame."""
+    """Build a data frame from columns by name."""
     frame = pd.DataFrame(index=pd.Index(index, dtype=object))
     for name, column in columns.items():
         frame[name] = to_series(column, frame.index)
@@ -81,7 +81,7 @@ def to_frame(columns: Content, index: list[str]) -> pd.DataFrame:
 
 
 def to_series(column: Content, index: pd.Index) -> pd.Series:
-    """One column in the type that pandas has for it."""
+    """Build one column with the pandas type of its kind."""
     kind, values = column["kind"], column["values"]
     if kind in ("factor", "ordered"):
         categories = pd.Index(column["levels"], dtype=object)
@@ -98,7 +98,7 @@ def to_series(column: Content, index: pd.Index) -> pd.Series:
 
 
 def add_reduction(mdata: MuData, reduction: Content) -> None:
-    """An embedding with loadings and, for pca, variances as scanpy keeps them."""
+    """Add an embedding to obsm, its loadings to varm and its variances to uns, as scanpy stores them."""
     home = mdata[reduction["modality"]] if reduction["modality"] else mdata
     rows = pd.DataFrame(np.array(reduction["embedding"], dtype=float), index=reduction["cells"])
     home.obsm["X_" + reduction["name"]] = rows.reindex(home.obs_names).to_numpy()
@@ -116,7 +116,7 @@ def add_reduction(mdata: MuData, reduction: Content) -> None:
 
 
 def describe(mdata: MuData) -> Content:
-    """What an object holds, in the terms of a content; read by position of nothing but the arrays themselves."""
+    """Convert MuData to a dictionary."""
     places = [(None, mdata), *mdata.mod.items()]
     return {
         "cells": list(mdata.obs_names),
@@ -137,12 +137,12 @@ def describe(mdata: MuData) -> Content:
 
 
 def text_columns(home: AnnData | MuData, axis: str) -> list[str]:
-    """Columns that were text in R, though they are categories here."""
+    """List the columns that were text in R, though they are categories here."""
     return list(home.uns.get("seurat", {}).get("columns", {}).get(f"{axis}_character", []))
 
 
 def describe_modality(adata: AnnData) -> Content:
-    """One modality without reductions and graphs."""
+    """Convert one modality to a dictionary, without reductions and graphs."""
     matrix = adata.X.toarray() if issparse(adata.X) else np.asarray(adata.X)
     var = adata.var
     ranges = {key: plain_list(var[key]) for key in ("chrom", "start", "end") if key in var}
@@ -163,19 +163,19 @@ def describe_modality(adata: AnnData) -> Content:
 
 
 def describe_seqinfo(frame: pd.DataFrame | None) -> Content | None:
-    """Contigs, lengths, circularity and genome."""
+    """Convert the table of contigs to a dictionary."""
     if frame is None:
         return None
     return {"contigs": list(frame.index), **{column: plain_list(frame[column]) for column in frame}}
 
 
 def describe_frame(frame: pd.DataFrame, text: list[str]) -> Content:
-    """Columns by name."""
+    """Convert a data frame to columns by name."""
     return {name: describe_column(frame[name], name in text) for name in frame}
 
 
 def describe_column(column: pd.Series, text: bool) -> Content:
-    """Kind, levels and values of one column; None is missing."""
+    """Convert a column to its kind, levels and values; missing values become None."""
     if isinstance(column.dtype, pd.CategoricalDtype) and not text:
         kind = "ordered" if column.cat.ordered else "factor"
         return {"kind": kind, "levels": list(column.cat.categories), "values": plain_list(column)}
@@ -186,14 +186,14 @@ def describe_column(column: pd.Series, text: bool) -> Content:
 
 
 def plain_list(column: pd.Series) -> list[Any]:
-    """Plain Python values, None where one is missing."""
+    """Convert a column to a list of plain Python values; missing values become None."""
     return [
         None if pd.isna(value) else getattr(value, "item", lambda value=value: value)() for value in column
     ]
 
 
 def describe_reduction(modality: str | None, home: AnnData | MuData, key: str) -> Content:
-    """An embedding of the cells that have one, with loadings of the features that count and standard deviations."""
+    """Convert an embedding (cells without NaN rows), its loadings and standard deviations to a dictionary."""
     name = key.removeprefix("X_")
     notes = home.uns.get("seurat", {}).get("reductions", {}).get(key, {})
     embedding = np.asarray(home.obsm[key], dtype=float)
@@ -211,6 +211,6 @@ def describe_reduction(modality: str | None, home: AnnData | MuData, key: str) -
 
 
 def describe_loadings(loadings: np.ndarray, features: pd.Index, notes: Content) -> Content:
-    """Rows of varm that are loadings: all, or those that the file names."""
+    """Convert loadings: all rows of varm, or those in ``loading_features``."""
     rows = np.asarray(notes.get("loading_features", np.arange(len(features))), dtype=int)
     return {"features": list(features[rows]), "values": np.asarray(loadings)[rows].tolist()}

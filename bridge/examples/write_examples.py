@@ -1,6 +1,6 @@
-"""Write v1/content.json as the installed generation of anndata and mudata writes it.
+"""Write v1/content.json as .h5mu with the installed versions of anndata and mudata.
 
-Run it in each generation, and ``write_examples.R`` beside it; the files are frozen, so this is for a new version.
+The example files are frozen: run this, in each supported version, and ``write_examples.R`` only for a new format version.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ HERE = Path(__file__).resolve().parent / "v1"
 
 
 def main() -> None:
-    """Write one file, named after the version of anndata."""
+    """Write one file, named after the minor version of anndata."""
     without_pulling()
     content = json.loads((HERE / "content.json").read_text(encoding="utf-8"))
     generation = ".".join(version("anndata").split(".")[:2])

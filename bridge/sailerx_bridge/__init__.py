@@ -1,7 +1,7 @@
-"""Seurat objects in Python: `read_seurat` and `write_seurat`, by way of R itself.
+"""Read and write Seurat objects in Python by calling R: `read_seurat`, `write_seurat`.
 
-Both are thin: R's `WriteH5MU()` and `ReadH5MU()` convert between a Seurat object and the .h5mu file that
-bridge/FORMAT.md describes.
+Both are thin: R's `WriteH5MU()` and `ReadH5MU()` convert between a Seurat object and the .h5mu file that bridge/FORMAT.md
+describes.
 """
 
 from sailerx_bridge.seurat import read_seurat, write_seurat

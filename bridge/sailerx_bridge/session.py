@@ -1,4 +1,4 @@
-"""The R session inside this Python process, with the R package sailerx loaded."""
+"""Call functions of the R package sailerx in an R session inside this Python process (rpy2)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sailerx.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# rpy2 passes on only the end of a longer error message.
+# call f and return its error message, empty without error: rpy2's own exceptions hold only the end of a long message
 _GUARD = "function(f, ...) tryCatch({ f(...); character() }, error = conditionMessage)"
 
 
 @cache
 def r_function(name: str) -> Any:
-    """A function of the R package sailerx, to be called from Python.
+    """Look up a function of the R package sailerx, as a Python callable.
 
     Parameters
     ----------
@@ -27,27 +27,27 @@ def r_function(name: str) -> Any:
     Returns
     -------
     callable
-        Strings, paths, dictionaries of strings and None go in; nothing comes out but R's errors, as `InputError`.
+        Takes strings, paths, dictionaries of strings and None; returns None; an R error becomes an `InputError`.
 
     Raises
     ------
     ImportError
-        rpy2, R or the R package is missing; the message says how to get it.
+        If rpy2, R or the R package is missing; the message says how to install it.
     """
     return _Function(_load_package()(name))
 
 
 class _Function:
-    """Calls R, and says in Python's way what R complains about, in R's full words."""
+    """A function of R; raises `InputError` with the full message of an R error."""
 
     def __init__(self, function: Any) -> None:
         self.function = function
         self.guarded = _import_rpy2().r(_GUARD)
 
     def __call__(self, *args: Any) -> Any:
-        complaint = self.guarded(self.function, *map(_to_r, args))
-        if len(complaint):
-            raise InputError(str(complaint[0]))
+        message = self.guarded(self.function, *map(_to_r, args))
+        if len(message):
+            raise InputError(str(message[0]))
 
 
 def _to_r(value: Any) -> Any:
@@ -64,7 +64,7 @@ def _to_r(value: Any) -> Any:
 
 @cache
 def _load_package() -> Any:
-    """The function that looks a name up in the package: the installed one, else that of this checkout."""
+    """Load the R package, installed or from this checkout; return R's look-up of a name in its namespace."""
     robjects = _import_rpy2()
     _add_project_library(robjects)
     if not _has_package(robjects, "sailerx"):
@@ -77,7 +77,7 @@ def _has_package(robjects: Any, name: str) -> bool:
 
 
 def _add_project_library(robjects: Any) -> None:
-    """R finds the library where `make` puts packages, unless the caller's R_LIBS has it already."""
+    """Prepend the library into which `make` installs R packages to R's library paths."""
     library = ROOT / ".rlib"
     if library.is_dir() and str(library) not in list(robjects.r(".libPaths()")):
         robjects.r(f".libPaths(c({_r_strings([str(library)])}, .libPaths()))")

@@ -1,4 +1,4 @@
-"""Seurat objects (.rds) to MuData and back."""
+"""Convert Seurat objects (.rds) to MuData and back."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from sailerx_bridge.session import r_function
 def read_seurat(path: str | Path, *, assays: Mapping[str, str] | None = None) -> MuData:
     """Read a Seurat object from an .rds file as MuData.
 
-    Carries counts, metadata with factors, reductions with loadings and standard deviations, graphs, peak
-    coordinates, genome, fragment paths and gene annotation. Peaks are counted from 0, half-open (see FORMAT.md).
+    Converts counts, metadata with factors, reductions with loadings and standard deviations, graphs, peak coordinates
+    (to 0-based, half-open), genome, fragment paths and gene annotation (see FORMAT.md).
 
     Parameters
     ----------
     path
         The .rds file.
     assays
-        Assays to read, by the name of the modality they become: ``{"rna": "RNA", "atac": "peaks"}``. All by default:
-        RNA becomes ``rna``, the first peak assay ``atac``, others keep their name.
+        Name of the modality → assay to read: ``{"rna": "RNA", "atac": "peaks"}``. By default all assays: RNA becomes
+        ``rna``, the first peak assay ``atac``, others keep their name.
 
     Returns
     -------
     MuData
-        Cells × features; the Seurat metadata are the global ``obs``.
+        Modalities, cells × features; the Seurat metadata are the global ``obs``.
 
     Raises
     ------
     InputError
-        There is no such file, or it holds no Seurat object, or lacks what was asked for.
+        If the file does not exist, holds no Seurat object, or lacks an assay of ``assays``.
     ImportError
-        rpy2, R or the R package sailerx is missing.
+        If rpy2, R or the R package sailerx is missing.
     """
     if not Path(path).is_file():
         raise InputError(
@@ -58,25 +58,25 @@ def read_seurat(path: str | Path, *, assays: Mapping[str, str] | None = None) ->
 
 
 def write_seurat(mdata: MuData, path: str | Path, *, assays: Mapping[str, str] | None = None) -> None:
-    """Write MuData as a Seurat object into an .rds file, replacing one that is there.
+    """Write MuData as a Seurat object to an .rds file; an existing file is replaced.
 
     Peaks with ``chrom``, ``start`` and ``end`` become a Signac ChromatinAssay where R has Signac.
 
     Parameters
     ----------
     mdata
-        The object; it is not changed. Counts are in ``X`` or in a layer ``counts``.
+        The object, which is not modified. Counts are in ``X`` or in a layer ``counts``.
     path
-        The .rds file; it appears only when it is complete.
+        The .rds file; it appears under its name once it is complete.
     assays
-        Modalities to write, by the name of the assay they become: ``{"RNA": "rna", "peaks": "atac"}``. All by default.
+        Name of the assay → modality to write: ``{"RNA": "rna", "peaks": "atac"}``. By default all modalities.
 
     Raises
     ------
     InputError
-        The object does not fit into Seurat, such as a modality with a single cell; the message says why.
+        If the folder of ``path`` does not exist, or Seurat cannot hold the object, for example a modality with a single cell.
     ImportError
-        rpy2, R or the R package sailerx is missing.
+        If rpy2, R or the R package sailerx is missing.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -91,7 +91,7 @@ def write_seurat(mdata: MuData, path: str | Path, *, assays: Mapping[str, str] |
 
 
 def read_h5mu(path: Path) -> MuData:
-    """Read MuData with the column types of the file; mudata 0.3 alone makes integers of whole-numbered doubles."""
+    """Read MuData with the column types stored in the file; mudata 0.3 itself converts whole-numbered doubles to integers."""
     with columns_left_in_place(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "invalid value encountered in cast", RuntimeWarning)
         warnings.filterwarnings("ignore", "The behavior of array concatenation", FutureWarning)
@@ -102,7 +102,7 @@ def read_h5mu(path: Path) -> MuData:
 
 
 def write_h5mu(mdata: MuData, path: Path) -> None:
-    """Write MuData with the marks that plain mudata leaves out: the format version, and which columns are text."""
+    """Write MuData, and add what mudata does not write: the format version, and the list of text columns."""
     mdata = mdata.copy() if mdata.is_view else mdata
     text = {"uns": text_columns(mdata, ("obs",))}
     text |= {f"mod/{name}/uns": text_columns(adata, ("obs", "var")) for name, adata in mdata.mod.items()}
@@ -119,7 +119,7 @@ def write_h5mu(mdata: MuData, path: Path) -> None:
 
 
 def text_columns(home: AnnData | MuData, axes: tuple[str, ...]) -> dict[str, list[str]]:
-    """Names of the columns that are text now, or were text in R, per axis."""
+    """List the columns that are text, or were text in R, for each axis (``obs``, ``var``)."""
     noted = home.uns.get("seurat", {}).get("columns", {})
     return {
         f"{axis}_character": [
@@ -134,13 +134,13 @@ def text_columns(home: AnnData | MuData, axes: tuple[str, ...]) -> dict[str, lis
 
 
 def columns_left_in_place() -> AbstractContextManager[object]:
-    """Keep mudata 0.3 from copying the columns of modalities to the top; 0.4 never does."""
+    """Prevent mudata 0.3 from copying the modalities' columns into the global obs and var; 0.4 does not."""
     return mudata.set_options(pull_on_update=False) if hasattr(mudata, "set_options") else nullcontext()
 
 
 @contextmanager
 def frames_kept(mdata: MuData) -> Iterator[None]:
-    """Undo what writing does to the caller's columns: text becomes categories, and mudata 0.3 changes numbers too."""
+    """Restore obs and var after writing, which converts text to categories, and in mudata 0.3 numbers too."""
     homes = [mdata, *mdata.mod.values()]
     before = [(home.obs.copy(), home.var.copy()) for home in homes]
     try:
@@ -152,7 +152,7 @@ def frames_kept(mdata: MuData) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name in the same folder, moved to `path` if all goes well and removed if not."""
+    """Yield a temporary file in the same folder; rename it to ``path`` if the ``with`` body succeeds, remove it otherwise."""
     handle, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     try:

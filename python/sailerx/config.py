@@ -1,4 +1,4 @@
-"""Settings of a run: every constant once, with its symbol in the paper, and the two presets."""
+"""Settings of a run, each with its symbol in the paper, and the two presets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Number = TypeVar("_Number", int, float)
 #: names of devices to compute on; "auto" is CUDA where there is one, else the CPU
 DEVICES = ("auto", "cpu", "cuda")
 
-#: mini-batch size at which the reference implementation's sums were turned into weights per cell
+#: mini-batch size of the reference implementation, by which its sums over cells become weights per cell
 _M = 200
 
 
@@ -22,9 +22,9 @@ _M = 200
 class Settings:
     """Settings of one run.
 
-    Loss weights are per cell and per pair of cells, so they do not change with the mini-batch size. The values
-    here are those of the ``default`` preset; `PRESETS` holds the others. None is filled in by `for_data`; "hybrid" is
-    training with cells that have no RNA.
+    Loss weights are per cell or per pair of cells, so they do not depend on the mini-batch size. Defaults are the ``default``
+    preset; `PRESETS` has the others. ``None`` is replaced by a value that suits the data (`for_data`); "hybrid" is training on
+    cells with RNA together with cells without.
     """
 
     #: number of latent dimensions of z
@@ -33,71 +33,75 @@ class Settings:
     n_hidden: int = 64
     #: width of the layer next to the latent heads, per chromosome
     n_chrom: int = 32
-    #: the encoder sees x / depth instead of x: a departure from the paper, so that depth cannot pass as the sum of the input
+    #: the encoder's input is x / depth instead of x. A departure from the paper: the sum of the input then does not reveal depth
     input_share: bool = True
-    #: the decoder starts from each peak's frequency instead of from chance: a departure that saves the first third of a run
+    #: the decoder's bias starts at the logit of each peak's frequency. A departure that saves the first third of a run
     start_from_frequency: bool = True
-    #: the encoder's first layer starts from the directions of LSI instead of at random; None = no, hybrid yes: a departure, by which
-    #: cells without RNA are embedded better
+    #: the encoder's first layer starts from LSI loadings instead of at random; None = false, hybrid true. A departure: cells without
+    #: RNA are embedded better
     start_from_lsi: bool | None = None
     #: chromosomes and contigs with fewer peaks share one block
     min_peaks_per_chrom: int = 20
-    #: treat all peaks as one block, for features without coordinates
+    #: one block for all peaks, for features without coordinates
     single_block: bool = False
 
-    #: M, cells per mini-batch
+    #: M, number of cells per mini-batch
     minibatch_size: int = 500
-    #: hybrid training: cells with RNA are at least this share of each mini-batch (their share of all cells if that is more)
+    #: hybrid: smallest share of cells with RNA in a mini-batch (their share of all cells if that is larger)
     paired_share: float = 0.5
-    #: share of the cells of each mini-batch of which the encoder sees a random part only, while the decoder has to explain all;
-    #: None = 0.1, hybrid 0.5. A departure: otherwise the network learns by heart which cell is where, and cells without RNA are
-    #: embedded badly. More of it helps these and takes a little from cells with RNA
+    #: share of the cells of each mini-batch whose open peaks are randomly thinned at the encoder's input, not in the reconstruction
+    #: target; None = 0.1, hybrid 0.5. A departure: without it the network memorises the training cells, and cells without RNA are
+    #: embedded badly. More thinning helps these and costs cells with RNA a little
     thinned_cells: float | None = None
-    #: share of their open peaks that the encoder then sees
+    #: share of its open peaks that a thinned cell keeps
     thinned_kept: float = 0.5
-    #: share of the peaks, drawn anew in each step, from which the reconstruction term is estimated (without bias)
+    #: share of the peaks, drawn anew in each step, for an unbiased estimate of the reconstruction term
     peak_share: float = 0.05
-    #: early stopping: share of the cells that are held out of training to watch; 0 = none, and the run goes to its end
+    #: early stopping: share of the cells held out of training to monitor the loss; 0 = no early stopping
     held_out_share: float = 0.0
-    #: early stopping: epochs without a lower loss of the held-out cells after which the run ends
+    #: early stopping: the run ends after this number of epochs without a lower loss on the held-out cells
     patience: int = 20
-    #: epochs before the KL terms enter
+    #: number of epochs before the main phase, without KL terms
     warmup_epochs: int = 0
-    #: epochs of the main phase; None = enough for about 2,000 mini-batches, at least 20 and at most 250
+    #: number of epochs of the main phase; None = about 2,000 mini-batches, at least 20 and at most 250 epochs
     max_epochs: int | None = None
+    #: Adam: learning rate; with "one-cycle" the peak
     learning_rate: float = 3e-3
-    #: "one-cycle" (cosine up and down over the run) or "exponential" (``lr_decay`` per epoch of the main phase)
+    #: "one-cycle" (cosine up and down over the run) or "exponential" (times ``lr_decay`` per epoch of the main phase)
     lr_schedule: Literal["one-cycle", "exponential"] = "one-cycle"
+    #: factor on the learning rate per epoch with "exponential"
     lr_decay: float = 0.995
+    #: Adam: L2 penalty
     weight_decay: float = 0.0
+    #: Adam: epsilon
     adam_eps: float = 1e-8
 
-    #: weight of the reconstruction term per cell (1 where the paper has 1 + lambda on both sides of a ratio); None = 1, hybrid 5:
-    #: where no RNA teaches, the KL terms would press out of z what sparse ATAC says
+    #: weight of the reconstruction term, per cell (1 + lambda in the paper); None = 1, hybrid 5:
+    #: without RNA, the KL terms would outweigh the information of sparse ATAC in z
     reconstruction: float | None = None
     #: lambda, weight of the invariance term KL[q(z|x) || q(z)]
     lambda_: float = 1.0
-    #: gamma, weight of the alignment term, per pair of cells; None = 2e4, hybrid 1e5, in step with the reconstruction
+    #: gamma, weight of the alignment term, per pair of cells; None = 2e4, hybrid 1e5 (5-fold, as ``reconstruction``)
     gamma: float | None = None
-    #: length of one KL annealing cycle in epochs: a rises 0 -> 1 over the first half, then stays 1; 0 = always 1
+    #: length of one KL annealing cycle in epochs: the factor a rises from 0 to 1 over the first half, then stays 1; 0 = a is always 1
     kl_cycle_epochs: float = 0.0
-    #: warm-up: weight of the reconstruction term per cell *and peak*
+    #: warm-up: weight of the reconstruction term, per cell *and peak*
     warmup_reconstruction: float = 1.0
     #: warm-up: weight of open peaks in the reconstruction term
     warmup_positive_weight: float = 1.0
-    #: warm-up: weight of the (unweighted) alignment term
+    #: warm-up: weight of the alignment term (all w = 1)
     warmup_gamma: float = 0.0
-    #: quantiles (q, 1 - q) at which log(RNA depth / ATAC depth) is clipped before it becomes w; 0 = the paper's min and max
+    #: log(RNA depth / ATAC depth) is clipped at its quantiles (q, 1 - q) before it is scaled to w; 0 = no clipping, as in the paper
     weight_clip: float = 0.01
-    #: PCA computed here as the RNA reference is scaled down by its noise, see `sailerx.reference.rna_pca`; not in the paper
+    #: components of the default RNA reference (PCA) are shrunk by their noise, see `sailerx.data.rna_pca`; not in the paper
     denoise_reference: bool = True
-    #: leading dimensions of a named RNA reference that teach; 0 = all. Not in the paper: the last ones are mostly noise
+    #: number of leading dimensions of a named RNA embedding used as reference; 0 = all. Not in the paper: the last are mostly noise
     reference_rank: int = 30
-    #: lowest w: a departure from the paper, whose cells of deepest ATAC learn nothing from RNA (w = 0)
+    #: lowest w. A departure: in the paper it is 0, so cells with the deepest ATAC learn nothing from RNA
     weight_floor: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot be trained with."""
+        """Raise `InputError` for values out of range."""
         for name, low in _LOWEST.items():
             value = getattr(self, name)
             if value is not None and not value >= low:
@@ -120,41 +124,50 @@ class Settings:
             raise InputError(f"`weight_floor` must be between 0 and 1, got {self.weight_floor!r}.")
 
     def for_data(self, n_steps: int, *, hybrid: bool) -> Settings:
-        """These settings with what is None filled in, for epochs of so many mini-batches, with or without hybrid training."""
-        filled: dict[str, Any] = {name: values[hybrid] for name, values in _OPEN.items()}
-        filled["max_epochs"] = min(250, max(20, math.ceil(_STEPS / n_steps)))
-        left_open = {name: value for name, value in filled.items() if getattr(self, name) is None}
-        return dataclasses.replace(self, **left_open)
+        """Replace each ``None`` by the value for the data.
+
+        Parameters
+        ----------
+        n_steps
+            Number of mini-batches per epoch.
+        hybrid
+            Whether some cells lack RNA.
+        """
+        defaults: dict[str, Any] = {name: values[hybrid] for name, values in _DEFAULTS.items()}
+        defaults["max_epochs"] = min(250, max(20, math.ceil(_STEPS / n_steps)))
+        missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **missing)
 
     @property
     def n_epochs(self) -> int:
-        """Epochs of the whole run, warm-up included; known once ``max_epochs`` is."""
+        """Number of epochs of the whole run, warm-up included; needs `for_data` if ``max_epochs`` is None."""
         return self.warmup_epochs + known(self.max_epochs)
 
     @property
     def thinning(self) -> tuple[float, float]:
-        """Share of the cells that are thinned, and of their open peaks that stay; known as `n_epochs` is."""
+        """(cell_share, peak_share) of `sailerx.minibatches.sampler.thinned`; needs `for_data` if ``thinned_cells`` is None."""
         return known(self.thinned_cells), self.thinned_kept
 
 
 def known(value: _Number | None) -> _Number:
-    """A setting that is not None any more."""
+    """Return a setting that `for_data` has made sure is not None; raise `ValueError` otherwise."""
     if value is None:
-        raise ValueError("a setting is open: call for_data first")
+        raise ValueError("a setting is None: call for_data first")
     return value
 
 
-#: what None stands for where all cells have RNA, and where some have none
-_OPEN = {
+#: field → value that replaces None: (all cells have RNA, hybrid)
+_DEFAULTS = {
     "start_from_lsi": (False, True),
     "thinned_cells": (0.1, 0.5),
     "reconstruction": (1.0, 5.0),
     "gamma": (2e4, 1e5),
 }
 
-#: mini-batches of a run whose length is not given
+#: number of mini-batches of a run with ``max_epochs`` = None
 _STEPS = 2000
 
+#: field → smallest valid value
 _LOWEST = {
     "n_latent": 1,
     "n_hidden": 1,
@@ -178,8 +191,8 @@ _LOWEST = {
     "patience": 1,
 }
 
-#: The reference implementation's loss of one mini-batch, divided by M = 200 throughout: the same gradient up to that
-#: factor, which Adam does not see once weight decay and eps are divided by it too.
+#: The reference implementation's loss of one mini-batch divided by M = 200. Its gradient is 1/200 of the original; with weight
+#: decay and epsilon divided by 200 too, Adam's steps are equal.
 PAPER = Settings(
     input_share=False,
     start_from_frequency=False,
@@ -207,11 +220,12 @@ PAPER = Settings(
     weight_floor=0.0,
 )
 
+#: name → settings
 PRESETS = {"default": Settings(), "paper": PAPER}
 
 
 def option_kinds() -> dict[str, Any]:
-    """The type of each option: int, float, bool, or anything else for a word."""
+    """Return the type of each field of `Settings`: int, float, bool, or another type for text."""
     hints = get_type_hints(Settings)
     return {
         name: {int | None: int, float | None: float, bool | None: bool}.get(hint, hint)
@@ -220,19 +234,19 @@ def option_kinds() -> dict[str, Any]:
 
 
 def make_settings(preset: str = "default", **options: Any) -> Settings:
-    """Settings of a preset with some options changed.
+    """Make the settings of a preset with options changed.
 
     Parameters
     ----------
     preset
         ``"default"`` or ``"paper"``.
     **options
-        Fields of `Settings`; ``None`` keeps the preset's value.
+        Fields of `Settings` and their values; ``None`` keeps the preset's value.
 
     Raises
     ------
     InputError
-        For an unknown preset or option, or a value that cannot be used.
+        For an unknown preset or option, or a value of the wrong type or out of range.
     """
     if preset not in PRESETS:
         raise InputError(f"`preset` must be one of {', '.join(PRESETS)}; got {preset!r}.")
@@ -245,7 +259,7 @@ def make_settings(preset: str = "default", **options: Any) -> Settings:
 
 
 def _as(kind: Any, name: str, value: Any) -> Any:
-    """The value as the option's type: whole floats pass for integers, as R hands them over."""
+    """Convert a value to the option's type; whole floats pass for integers, because R passes numbers as floats."""
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if kind is int and isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):

@@ -1,20 +1,20 @@
-"""Errors that tell a user what must hold, what was found, and what to do."""
+"""Exceptions of sailerx; their messages say what must hold, what was found and what to do."""
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used; the message says what must hold, what was found and what to do."""
+    """Invalid input: an argument, a file or data that cannot be used."""
 
 
 class ProcessLostError(RuntimeError):
-    """Another process of the same run is gone, so this one cannot go on."""
+    """Another process of a distributed run has died or failed, so this one cannot continue."""
 
 
 class FirstProcessError(RuntimeError):
-    """The first process of the run has stopped, and has said why."""
+    """The first process of a distributed run has stopped with an error, which it has reported itself."""
 
 
 class LaunchError(RuntimeError):
-    """The processes of a run have ended before it was done; `status` is the exit status to hand on."""
+    """The processes of a distributed run ended before it was complete; ``status`` is the exit status to pass on."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)

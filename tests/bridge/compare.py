@@ -1,4 +1,4 @@
-"""Contents (see bridge/examples/content.py) in a form that can be compared with ==, entry by entry."""
+"""Convert contents (see bridge/examples/content.py) to a form that == compares entry by entry."""
 
 from __future__ import annotations
 

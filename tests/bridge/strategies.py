@@ -1,4 +1,4 @@
-"""Contents drawn at random: everything that has gone wrong in an exchange between R and Python somewhere."""
+"""Hypothesis strategies for contents, with values that are known to break exchange between R and Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each verb by rpy2, both ways: R works on objects and models of Python's, and Python on those of R's."""
+"""Each verb across languages, by rpy2: R on objects and models made in Python, Python on those made in R."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seurat objects in Python: what is carried, what is refused, and that nothing half-made stays."""
+"""`read_seurat` and `write_seurat`: round trip, refused input, no incomplete files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def mdata() -> MuData:
 
 @needs_r
 @pytest.mark.signac
-def test_an_object_comes_back_through_an_rds_file(r, mdata: MuData, tmp_path: Path) -> None:
+def test_object_survives_a_round_trip_through_rds(r, mdata: MuData, tmp_path: Path) -> None:
     path = tmp_path / "un objet à lire.rds"
     write_seurat(mdata, path)
     assert normal(describe(read_seurat(path)), CONTENT) == normal(CONTENT)
@@ -36,7 +36,7 @@ def test_an_object_comes_back_through_an_rds_file(r, mdata: MuData, tmp_path: Pa
 
 
 @needs_r
-def test_writing_leaves_the_object_as_it_was(r, mdata: MuData, tmp_path: Path) -> None:
+def test_writing_does_not_modify_the_object(r, mdata: MuData, tmp_path: Path) -> None:
     mdata["rna"].obs["text"] = ["a", "b", "a", "a"]
     before = mdata["rna"].obs.copy(), mdata.obs.copy()
     write_seurat(mdata, tmp_path / "object.rds")
@@ -83,7 +83,7 @@ def test_something_else_than_a_seurat_object_is_refused(r, tmp_path: Path) -> No
 
 
 @needs_r
-def test_an_unknown_assay_is_refused_with_those_that_there_are(r, mdata: MuData, tmp_path: Path) -> None:
+def test_unknown_assay_is_refused_listing_the_present_ones(r, mdata: MuData, tmp_path: Path) -> None:
     write_seurat(mdata, tmp_path / "object.rds")
     with pytest.raises(InputError, match='no "ADT"'):
         read_seurat(tmp_path / "object.rds", assays={"protein": "ADT"})
@@ -111,7 +111,7 @@ def test_without_rpy2_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
 
 @needs_r
 @pytest.mark.signac
-def test_fragments_and_annotation_come_through(r, tmp_path: Path) -> None:
+def test_fragments_and_annotation_survive(r, tmp_path: Path) -> None:
     path = tmp_path / "signac.rds"
     r.run(
         f"""

@@ -1,4 +1,4 @@
-"""The contract: every example reads the same, and bad files are refused with a reason."""
+"""The exchange format: all examples have identical content, and invalid files are refused with a reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def example(tmp_path: Path) -> Path:
     return Path(shutil.copy(EXAMPLES / "sailerx-r.h5mu", tmp_path / "fichier à lire.h5mu"))
 
 
-def test_examples_of_both_generations_and_of_r_are_there() -> None:
+def test_examples_of_both_anndata_versions_and_of_r_exist() -> None:
     assert [file.stem for file in FILES] == ["anndata-0.12", "anndata-0.13", "sailerx-r"]
 
 
@@ -49,7 +49,7 @@ def test_every_example_passes_the_check(file: Path) -> None:
     assert check_file(file) == (1 if file.stem == "sailerx-r" else None)
 
 
-def test_the_r_example_is_of_the_narrow_profile_and_others_are_not() -> None:
+def test_the_r_example_has_the_written_profile_and_others_do_not() -> None:
     assert check_file(EXAMPLES / "sailerx-r.h5mu", profile="written") == format_schema()["x-version"]
     with pytest.raises(InputError, match="sailerx-format"):
         check_file(EXAMPLES / "anndata-0.12.h5mu", profile="written")
@@ -57,7 +57,7 @@ def test_the_r_example_is_of_the_narrow_profile_and_others_are_not() -> None:
 
 @pytest.mark.r
 @pytest.mark.signac
-def test_r_writes_what_the_narrow_profile_says(r, tmp_path: Path) -> None:
+def test_r_writes_the_written_profile(r, tmp_path: Path) -> None:
     r.write(CONTENT, tmp_path / "now.h5mu")
     assert check_file(tmp_path / "now.h5mu", profile="written") == 1
     with h5py.File(tmp_path / "now.h5mu") as now, h5py.File(EXAMPLES / "sailerx-r.h5mu") as frozen:
@@ -133,7 +133,7 @@ def test_a_missing_part_is_named(example: Path, missing: str, reason: str) -> No
         ("mod/rna/X/indices", np.zeros(5), "vectors of whole numbers"),
     ],
 )
-def test_parts_that_do_not_fit_are_named(example: Path, path: str, value: np.ndarray, reason: str) -> None:
+def test_part_of_wrong_length_is_named(example: Path, path: str, value: np.ndarray, reason: str) -> None:
     with h5py.File(example, "r+") as file:
         del file[path]
         file[path] = value

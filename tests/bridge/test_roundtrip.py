@@ -1,4 +1,4 @@
-"""There and back again, in both directions, with random content; compared entry by entry."""
+"""Round trips Seurat ↔ MuData in both directions with random content, compared entry by entry."""
 
 from __future__ import annotations
 

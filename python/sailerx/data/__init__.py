@@ -1,1 +1,1 @@
-"""From a file or a MuData object to the validated cells that a model trains on. Reading files and parsing peaks need no torch."""
+"""Read and validate RNA + ATAC data: from a file or MuData object to `Multiome`. Reading files and parsing peaks need no torch."""

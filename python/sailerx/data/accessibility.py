@@ -1,4 +1,4 @@
-"""x of all cells, 0/1: in memory as the positions of its ones (4 bytes each), or left in its HDF5 file and read by cells."""
+"""x, the 0/1 matrix cells × peaks: in memory as CSR without values, or left in its HDF5 file and read in chunks of cells."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from sailerx.data import csr_on_disk
 from sailerx.data.csr_on_disk import CsrOnDisk, canonical
 
-#: open peaks of the chunks whose cells are mixed, in memory together: 134 MB
+#: stored entries (int32) of x per shuffle buffer when training from disk: 134 MB
 ONES_PER_BUFFER = 2**25
 
 _CELLS_AT_ONCE = 10_000
@@ -21,17 +21,18 @@ _ONES_AT_ONCE = 2**22
 
 @dataclass(frozen=True)
 class PeaksInMemory:
-    """x, 0/1, as a CSR matrix without data."""
+    """x in memory: a CSR matrix of 0/1 without its array of values."""
 
-    #: where each cell's open peaks begin, int64, so that there may be more than 2³¹
+    #: CSR row pointers, one per cell and one more; int64, so x may have more than 2³¹ ones
     indptr: np.ndarray
-    #: the open peaks of each cell, ascending, int32
+    #: CSR column indices: the open peaks of each cell, ascending, int32
     indices: np.ndarray
+    #: number of columns
     n_peaks: int
 
     @classmethod
     def of(cls, x: sp.csr_matrix) -> PeaksInMemory:
-        """Where the entries of a matrix with sorted indices, each entry once, are."""
+        """Keep the indices of a canonical CSR matrix (sorted, no duplicates, no stored zeros); every stored entry becomes a 1."""
         return cls(x.indptr.astype(np.int64), x.indices.astype(np.int32, copy=False), x.shape[1])
 
     @property
@@ -41,69 +42,75 @@ class PeaksInMemory:
 
     @property
     def depth(self) -> np.ndarray:
-        """Open peaks of each cell."""
+        """ATAC depth: number of open peaks per cell, int64."""
         return np.diff(self.indptr)
 
     @property
     def n_open(self) -> np.ndarray:
-        """Cells in which each peak is open."""
+        """Number of cells in which each peak is open, int64."""
         n_open = np.zeros(self.n_peaks, np.int64)
-        for start in range(0, len(self.indices), _ONES_AT_ONCE):  # for which bincount takes 8 bytes each
+        for start in range(0, len(self.indices), _ONES_AT_ONCE):  # bincount copies to int64
             n_open += np.bincount(self.indices[start : start + _ONES_AT_ONCE], minlength=self.n_peaks)
         return n_open
 
     @property
     def n_bytes(self) -> int:
-        """Memory that it takes."""
+        """Memory of the two arrays, in bytes."""
         return self.indptr.nbytes + self.indices.nbytes
 
     @property
     def n_buffers(self) -> int:
-        """Into how many parts an epoch is divided: it is in memory as a whole."""
+        """Number of shuffle buffers per epoch: 1, all cells are shuffled together."""
         return 1
 
     def with_peaks(self, columns: np.ndarray) -> PeaksInMemory:
-        """These peaks in this order, by their position among those now; -1 stands for a peak that is closed in all cells."""
-        there = columns >= 0
-        place = np.full(self.n_peaks, -1, np.int32)
-        place[columns[there]] = np.flatnonzero(there)
-        indices, indptr = placed(self.indices, self.indptr, place)
+        """Select peaks by position, in the given order; -1 inserts a peak that is closed in every cell."""
+        found = columns >= 0
+        new_column = np.full(self.n_peaks, -1, np.int32)
+        new_column[columns[found]] = np.flatnonzero(found)
+        indices, indptr = _renumber(self.indices, self.indptr, new_column)
         return PeaksInMemory(indptr, indices, len(columns))
 
     def read(self, start: int = 0, end: int | None = None) -> sp.csr_matrix:
-        """X of the cells from start to end (exclusive), by default of all: 0/1, sorted."""
+        """Read cells start to end (exclusive; default all) as CSR, 0/1 (uint8), sorted indices."""
         end = self.shape[0] if end is None else end
         first, last = self.indptr[[start, end]]
-        return _ones(self.indices[first:last], self.indptr[start : end + 1] - first, self.n_peaks)
+        return _csr_of_ones(self.indices[first:last], self.indptr[start : end + 1] - first, self.n_peaks)
 
     def chunks(self) -> Iterator[sp.csr_matrix]:
-        """X of all cells in order, some at a time."""
+        """Yield x of consecutive cells as CSR, 10,000 cells at a time."""
         for start in range(0, self.shape[0], _CELLS_AT_ONCE):
             yield self.read(start, min(start + _CELLS_AT_ONCE, self.shape[0]))
 
     def __getitem__(self, rows: np.ndarray) -> sp.csr_matrix:
-        """X of some cells."""
+        """Take the given cells (positions, any order) as CSR, 0/1 (uint8)."""
         parts = [self.indices[self.indptr[row] : self.indptr[row + 1]] for row in rows]
         indptr = np.concatenate([[0], np.cumsum(self.depth[rows])])
-        return _ones(np.concatenate([*parts, np.empty(0, np.int32)]), indptr, self.n_peaks)
+        return _csr_of_ones(np.concatenate([*parts, np.empty(0, np.int32)]), indptr, self.n_peaks)
 
 
-def _ones(indices: np.ndarray, indptr: np.ndarray, n_peaks: int) -> sp.csr_matrix:
+def _csr_of_ones(indices: np.ndarray, indptr: np.ndarray, n_peaks: int) -> sp.csr_matrix:
     shape = (len(indptr) - 1, n_peaks)
     return sp.csr_matrix((np.ones(len(indices), np.uint8), indices, indptr), shape=shape)
 
 
-def placed(indices: np.ndarray, indptr: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Open peaks by their new place, sorted within each cell, and where each cell's begin.
+def _renumber(
+    indices: np.ndarray, indptr: np.ndarray, new_column: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Renumber the columns of a CSR matrix without values, and sort them within each row.
 
     Parameters
     ----------
     indices, indptr
-        As in a CSR matrix.
-    place
-        New number of each peak; those with -1 are dropped.
+        Column indices and row pointers.
+    new_column
+        New column of each old one; columns with -1 are dropped.
+
+    Returns
+    -------
+    New column indices and row pointers.
     """
-    new = place.take(indices)
+    new = new_column.take(indices)
     kept = new >= 0
     if not kept.all():
         indptr = np.concatenate([[0], kept.cumsum()])[indptr]
@@ -115,18 +122,19 @@ def placed(indices: np.ndarray, indptr: np.ndarray, place: np.ndarray) -> tuple[
 
 @dataclass(frozen=True)
 class PeaksOnDisk:
-    """x, 0/1, of which only vectors are in memory."""
+    """x in its HDF5 file; in memory are only vectors with one entry per cell, per peak or per column of the file."""
 
+    #: the counts as stored: cells × columns of the file
     counts: CsrOnDisk
-    #: whether the file has sorted indices, each entry once and no stored zeros, so that values need not be read
+    #: whether the file has sorted indices, no duplicates and no stored zeros: then its values need not be read
     is_canonical: bool
-    #: open peaks of each cell, over all columns of the file
+    #: ATAC depth: open peaks per cell over all columns of the file, int64
     depth: np.ndarray
-    #: cells in which each peak is open
+    #: number of cells in which each peak is open, int64
     n_open: np.ndarray
-    #: place of each column of the file among the peaks; -1: not among them
-    place: np.ndarray
-    #: whether training takes it into memory (of several processes each its share), and shuffles all cells
+    #: column of x for each column of the file; -1 = dropped
+    new_column: np.ndarray
+    #: whether training reads x into memory first (each process its own cells) and shuffles all cells together
     to_memory: bool = False
 
     @property
@@ -136,40 +144,44 @@ class PeaksOnDisk:
 
     @property
     def n_buffers(self) -> int:
-        """Into how many parts an epoch is divided, each of which is in memory as a whole."""
+        """Number of shuffle buffers per epoch; one at a time is in memory."""
         return 1 if self.to_memory else max(1, -(-int(self.counts.indptr[-1]) // ONES_PER_BUFFER))
 
     def with_peaks(self, columns: np.ndarray) -> PeaksOnDisk:
-        """These peaks in this order, by their position among those now; -1 stands for a peak that is closed in all cells."""
-        there = columns >= 0
-        new = np.full(len(self.n_open) + 1, -1, np.int32)  # the last is for columns that were left out before
-        new[columns[there]] = np.flatnonzero(there)
-        n_open = np.where(there, self.n_open[columns], 0)
-        return replace(self, n_open=n_open, place=new[self.place])
+        """Select peaks by position, in the given order; -1 inserts a peak that is closed in every cell."""
+        found = columns >= 0
+        new = np.full(
+            len(self.n_open) + 1, -1, np.int32
+        )  # the last entry keeps columns dropped earlier at -1
+        new[columns[found]] = np.flatnonzero(found)
+        n_open = np.where(found, self.n_open[columns], 0)
+        return replace(self, n_open=n_open, new_column=new[self.new_column])
 
     def read(self, start: int = 0, end: int | None = None) -> sp.csr_matrix:
-        """X of the cells from start to end (exclusive), by default of all: 0/1, sorted."""
+        """Read cells start to end (exclusive; default all) as CSR, 0/1 (uint8), sorted indices."""
         end = self.shape[0] if end is None else end
         x = self.counts.read(start, end, values=not self.is_canonical)
         x = x if self.is_canonical else canonical(x)
-        indices, indptr = placed(x.indices, x.indptr, self.place)
-        return sp.csr_matrix(
-            (np.ones(len(indices), np.uint8), indices, indptr), shape=(end - start, len(self.n_open))
-        )
+        indices, indptr = _renumber(x.indices, x.indptr, self.new_column)
+        return _csr_of_ones(indices, indptr, len(self.n_open))
 
     def chunk(self, i: int) -> sp.csr_matrix:
-        """X of the i-th chunk of cells."""
+        """Read the i-th chunk of `CELLS_PER_CHUNK` consecutive cells as CSR."""
         start = i * csr_on_disk.CELLS_PER_CHUNK
         return self.read(start, min(start + csr_on_disk.CELLS_PER_CHUNK, self.shape[0]))
 
     def chunks(self) -> Iterator[sp.csr_matrix]:
-        """X of all cells in order, a chunk at a time."""
+        """Yield x of consecutive cells as CSR, one chunk at a time."""
         return (self.chunk(i) for i in range(-(-self.shape[0] // csr_on_disk.CELLS_PER_CHUNK)))
 
     def in_memory(self, runs: Sequence[tuple[int, int]] | None = None) -> PeaksInMemory:
-        """The same in memory, read a chunk at a time.
+        """Read x into memory, chunk by chunk.
 
-        Given runs of neighbouring cells (start, end) in ascending order, only these are read; the others have no open peak.
+        Parameters
+        ----------
+        runs
+            Ranges (start, end) of consecutive cells to read, ascending; default all cells. Cells outside the ranges keep
+            their rows, which are empty.
         """
         n_cells, stored = self.shape[0], self.counts.indptr
         if runs is None:
@@ -185,7 +197,7 @@ class PeaksOnDisk:
         return PeaksInMemory(np.concatenate([[0], np.cumsum(length)]), indices[:filled], self.shape[1])
 
     def __getitem__(self, rows: np.ndarray) -> sp.csr_matrix:
-        """X of some cells, in memory."""
+        """Take the given cells (positions, any order) as CSR, 0/1 (uint8); each chunk is read once."""
         order = np.argsort(rows, kind="stable")
         of_chunk = rows[order] // csr_on_disk.CELLS_PER_CHUNK
         parts = [
@@ -195,5 +207,5 @@ class PeaksOnDisk:
         return sp.csr_matrix(sp.vstack(parts, format="csr")[np.argsort(order)])
 
 
-#: x, in memory or in its file
+#: x: 0/1, cells × peaks, in memory or in its file
 Accessibility: TypeAlias = PeaksInMemory | PeaksOnDisk

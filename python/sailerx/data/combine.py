@@ -1,4 +1,4 @@
-"""Several data sets as one MuData, for training on all of them."""
+"""Combine paired and ATAC-only data sets into one MuData for hybrid training."""
 
 from __future__ import annotations
 
@@ -23,31 +23,32 @@ def combine(
     rna: str = "rna",
     atac: str = "atac",
 ) -> MuData:
-    """Paired and ATAC-only data sets side by side, ready for hybrid training.
+    """Concatenate the cells of paired and ATAC-only data sets into one MuData for hybrid training.
 
     Parameters
     ----------
     paired
-        MuData objects by name, each with RNA and ATAC.
+        Name of the data set → MuData with RNA and ATAC.
     unpaired
-        ATAC alone, by name.
+        Name of the data set → AnnData with ATAC counts, cells × peaks.
     key
-        obs column that names the set of each cell; give it to `fit` as ``batch_key``.
+        obs column to write each cell's data set name to; give it to `fit` as ``batch_key``.
     rna, atac
         Names of the modalities.
 
     Returns
     -------
-    MuData whose ATAC modality holds the cells of all sets on the peaks of the first paired one (see `match_peaks`), and
-    whose RNA modality those of the paired sets on the genes that they share. X holds counts: the layer ``counts`` where a
-    set has one. obsm that all paired sets have stay, obs columns all, missing where a set lacks them. Where two sets have
-    the same barcode, all barcodes get the set's name behind a dash.
-    ``uns['matched_peaks']`` of the ATAC modality says for each set that was matched what was lost.
+    MuData. The ATAC modality holds the cells of all sets on the peaks of the first paired set (see `match_peaks`); the RNA
+    modality holds the cells of the paired sets on their shared genes. X holds raw counts, from the layer ``counts`` where
+    a set has one, else from X. All obs columns are kept, with missing values where a set lacks a column; an obsm entry is
+    kept if every set of the modality has it. If a barcode occurs in two sets, every barcode gets the suffix ``-<set>``.
+    ``uns['matched_peaks']`` of the ATAC modality holds the report of `match_peaks` for each set with other peaks.
 
     Raises
     ------
     InputError
-        If there is no paired set, a name is used twice, or modalities, genes or peaks do not fit together.
+        If there is no paired set, a set name is used twice, a modality is missing, the paired sets share no gene, or the
+        peaks of a set overlap none of the first paired set.
 
     Examples
     --------
@@ -59,28 +60,28 @@ def combine(
     (60, 100)
     """
     unpaired = dict(unpaired or {})
-    _refuse(paired, unpaired, rna, atac)
+    _check_sets(paired, unpaired, rna, atac)
     reference = next(iter(paired.values())).mod[atac]
-    parts = {
-        name: _counts_alone(mdata.mod[atac], atac, _with_own_columns(mdata, atac))
+    atac_sets = {
+        name: _with_counts_in_x(mdata.mod[atac], atac, _with_global_columns(mdata, atac))
         for name, mdata in paired.items()
-    } | {name: _counts_alone(part, atac) for name, part in unpaired.items()}
-    matched = {name: _on_peaks_of(reference, part) for name, part in parts.items()}
-    suffix = _suffix([part.obs_names for part in parts.values()])
-    together = ad.concat(matched, join="inner", index_unique=suffix, merge="same")
-    together.var = matched[next(iter(paired))].var
-    together.uns[REPORT] = {name: part.uns[REPORT] for name, part in matched.items() if REPORT in part.uns}
-    together.obs = _all_columns(matched, key, together.obs_names)
-    taught = {name: _counts_alone(mdata.mod[rna], rna) for name, mdata in paired.items()}
-    genes = ad.concat(taught, join="inner", index_unique=suffix, merge="same")
-    genes.obs = _all_columns(taught, key, genes.obs_names)
-    if genes.n_vars == 0:
+    } | {name: _with_counts_in_x(adata, atac) for name, adata in unpaired.items()}
+    matched = {name: _on_peaks_of(reference, adata) for name, adata in atac_sets.items()}
+    rna_sets = {name: _with_counts_in_x(mdata.mod[rna], rna) for name, mdata in paired.items()}
+    separator = _suffix_separator([adata.obs_names for adata in atac_sets.values()])
+    all_atac = _concatenate(matched, key, separator)
+    all_atac.var = matched[next(iter(paired))].var
+    all_atac.uns[REPORT] = {name: adata.uns[REPORT] for name, adata in matched.items() if REPORT in adata.uns}
+    all_rna = _concatenate(rna_sets, key, separator)
+    if all_rna.n_vars == 0:
         raise InputError(f"the paired sets must share genes, but no name is in all of {', '.join(paired)}.")
     with mudata.set_options(pull_on_update=False):
-        return MuData({rna: genes, atac: together})
+        return MuData({rna: all_rna, atac: all_atac})
 
 
-def _refuse(paired: Mapping[str, MuData], unpaired: Mapping[str, ad.AnnData], rna: str, atac: str) -> None:
+def _check_sets(
+    paired: Mapping[str, MuData], unpaired: Mapping[str, ad.AnnData], rna: str, atac: str
+) -> None:
     if not paired:
         raise InputError("`paired` must hold at least one MuData: without RNA there is no teacher.")
     twice = sorted(set(paired) & set(unpaired))
@@ -92,47 +93,49 @@ def _refuse(paired: Mapping[str, MuData], unpaired: Mapping[str, ad.AnnData], rn
             raise InputError(
                 f"paired set {name!r} must be a MuData with modalities {rna!r} and {atac!r}; {missing[0]!r} is missing."
             )
-    for name, part in unpaired.items():
-        if not isinstance(part, ad.AnnData):
+    for name, adata in unpaired.items():
+        if not isinstance(adata, ad.AnnData):
             raise InputError(
-                f"unpaired set {name!r} must be an AnnData of accessibility, got {type(part).__name__}."
+                f"unpaired set {name!r} must be an AnnData of accessibility, got {type(adata).__name__}."
             )
 
 
-def _on_peaks_of(reference: ad.AnnData, part: ad.AnnData) -> ad.AnnData:
-    """The same cells on the reference's peaks: as they are where these are the same, else by overlap."""
-    known, own = peak_table(reference.var), peak_table(part.var)
-    if known is None or own is None:  # nothing but names to go by
-        return part if part.var_names.equals(reference.var_names) else match_peaks(part, reference)
-    places = pd.MultiIndex.from_frame(own).get_indexer(pd.MultiIndex.from_frame(known))
-    if (places >= 0).all() and len(own) == len(known):
-        same = part[:, places].copy()
-        same.var = reference.var.copy()
-        return same
-    return match_peaks(part, reference)
+def _on_peaks_of(reference: ad.AnnData, atac: ad.AnnData) -> ad.AnnData:
+    """Bring ATAC counts onto the reference's peaks: reorder columns if the peaks are equal, else match by overlap."""
+    known, own = peak_table(reference.var), peak_table(atac.var)
+    if known is None or own is None:  # no coordinates: compare names
+        return atac if atac.var_names.equals(reference.var_names) else match_peaks(atac, reference)
+    columns = pd.MultiIndex.from_frame(own).get_indexer(pd.MultiIndex.from_frame(known))
+    if (columns >= 0).all() and len(own) == len(known):
+        reordered = atac[:, columns].copy()
+        reordered.var = reference.var.copy()
+        return reordered
+    return match_peaks(atac, reference)
 
 
-def _with_own_columns(mdata: MuData, name: str) -> pd.DataFrame:
-    """The obs of a modality with the columns that only the whole's obs has."""
-    part = mdata.mod[name]
-    more = [column for column in mdata.obs if column not in part.obs and ":" not in str(column)]
-    return part.obs.join(mdata.obs.loc[part.obs_names, more])
+def _with_global_columns(mdata: MuData, modality: str) -> pd.DataFrame:
+    """Join the columns of the global obs that the modality's own obs lacks to the latter."""
+    adata = mdata.mod[modality]
+    more = [column for column in mdata.obs if column not in adata.obs and ":" not in str(column)]
+    return adata.obs.join(mdata.obs.loc[adata.obs_names, more])
 
 
-def _counts_alone(part: ad.AnnData, modality: str, obs: pd.DataFrame | None = None) -> ad.AnnData:
-    """The same cells with their counts in X, wherever they were, so that sets do not mix counts and other values."""
-    picked = pick_counts(part, modality, None)
+def _with_counts_in_x(adata: ad.AnnData, modality: str, obs: pd.DataFrame | None = None) -> ad.AnnData:
+    """Copy the counts of a modality (layer or X) to X of a new AnnData, so that all sets hold counts in X."""
+    picked = pick_counts(adata, modality, None)
     counts = None if picked is None else picked[1]
-    return ad.AnnData(counts, obs=part.obs if obs is None else obs, var=part.var, obsm=dict(part.obsm))
+    return ad.AnnData(counts, obs=adata.obs if obs is None else obs, var=adata.var, obsm=dict(adata.obsm))
 
 
-def _all_columns(parts: Mapping[str, ad.AnnData], key: str, cells: pd.Index) -> pd.DataFrame:
-    """The obs columns of all parts, one below the other, missing where a part lacks them; text is categorical."""
-    obs = pd.concat([part.obs.assign(**{key: name}) for name, part in parts.items()]).set_axis(cells)
+def _concatenate(sets: Mapping[str, ad.AnnData], key: str, separator: str | None) -> ad.AnnData:
+    """Concatenate cells on shared features and obsm keys, with all obs columns; ``key`` holds the name of the set."""
+    adata = ad.concat(sets, join="inner", index_unique=separator, merge="same")
+    obs = pd.concat([part.obs.assign(**{key: name}) for name, part in sets.items()]).set_axis(adata.obs_names)
     text = [column for column in obs if obs[column].dtype == object]
-    return obs.astype(dict.fromkeys(text, "category"))
+    adata.obs = obs.astype(dict.fromkeys(text, "category"))
+    return adata
 
 
-def _suffix(names: list[pd.Index]) -> str | None:
-    every = names[0].append(names[1:])
-    return None if every.is_unique else "-"
+def _suffix_separator(barcodes: list[pd.Index]) -> str | None:
+    """Return "-" (`ad.concat` then appends the set's name) if a barcode occurs twice over all sets, else None."""
+    return None if barcodes[0].append(barcodes[1:]).is_unique else "-"

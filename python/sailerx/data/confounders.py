@@ -1,4 +1,4 @@
-"""Confounders c: what z must not know. Learned from the training cells, applied to any cells."""
+"""Encode confounders c (depth, batch, covariates), which z is to be independent of: learn on training cells, apply to any."""
 
 from __future__ import annotations
 
@@ -14,94 +14,107 @@ from sailerx.errors import InputError
 
 
 @dataclass(frozen=True)
-class Standard:
-    """Mean and standard deviation that a continuous confounder is standardised by."""
+class ZScore:
+    """Standardisation of a continuous confounder by its mean and standard deviation over the training cells."""
 
     name: str
     mean: float
     std: float
 
     @classmethod
-    def learn(cls, name: str, values: np.ndarray) -> Standard:
-        """Mean and standard deviation of these values; a constant becomes all zeros."""
+    def learn(cls, name: str, values: np.ndarray) -> ZScore:
+        """Compute mean and standard deviation; the standard deviation of a constant is set to 1, so it becomes all zeros."""
         return cls(name, float(values.mean()), float(values.std()) or 1.0)
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """(value - mean) / std."""
+        """Compute (value - mean) / std: cells × 1."""
         return ((values - self.mean) / self.std)[:, None]
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Levels of a categorical confounder, one column each."""
+    """One-hot encoding of a categorical confounder, one column per level."""
 
     name: str
     levels: tuple[str, ...]
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """One-hot columns."""
+        """Encode values (text) as 0/1: cells × levels; a value that is no level becomes a row of zeros."""
         return (values[:, None] == np.array(self.levels, dtype=object)[None, :]).astype(float)
 
 
 @dataclass(frozen=True)
 class Confounders:
-    """The recipe of c: standardised log ATAC depth, one-hot categorical, standardised continuous columns."""
+    """Encoding of c: standardised log ATAC depth, one-hot categorical columns, standardised continuous columns."""
 
-    depth: Standard
+    depth: ZScore
     categorical: tuple[Levels, ...]
-    continuous: tuple[Standard, ...]
+    continuous: tuple[ZScore, ...]
 
     @classmethod
     def learn(
         cls, depth: np.ndarray, obs: pd.DataFrame, batch_key: Sequence[str], continuous_key: Sequence[str]
     ) -> Confounders:
-        """Recipe from the training cells.
+        """Learn the encoding from the training cells.
 
         Parameters
         ----------
         depth
-            Open peaks of each cell, at least 1.
+            ATAC depth: open peaks per cell, at least 1.
         obs
-            Columns named by the keys, one row per cell.
+            One row per cell, with the columns that the keys name.
         batch_key, continuous_key
-            Names of the categorical and of the continuous columns.
+            Names of the categorical and of the continuous columns. A categorical column with one level is ignored.
 
         Raises
         ------
         InputError
-            For missing values, or a continuous column that is not numeric.
+            For missing values, or a continuous column that is not numeric or not finite.
         """
         levels = [_levels(name, obs[name]) for name in batch_key]
-        continuous = [Standard.learn(name, _numbers(name, obs[name])) for name in continuous_key]
+        continuous = [ZScore.learn(name, _numeric_values(name, obs[name])) for name in continuous_key]
         kept = tuple(level for level in levels if len(level.levels) > 1)
-        return cls(Standard.learn("log_atac_depth", np.log(depth)), kept, tuple(continuous))
+        return cls(ZScore.learn("log_atac_depth", np.log(depth)), kept, tuple(continuous))
 
     def apply(self, depth: np.ndarray, obs: pd.DataFrame) -> np.ndarray:
-        """C of these cells: cells × confounders, float32."""
+        """Encode cells by the levels and scales learned: cells × confounders, float32.
+
+        Parameters
+        ----------
+        depth
+            ATAC depth: open peaks per cell, at least 1.
+        obs
+            One row per cell, with the columns that the encoding was learned from.
+
+        Raises
+        ------
+        InputError
+            If a continuous column holds missing or infinite values.
+        """
         columns = [self.depth.apply(np.log(depth))]
         columns += [
             part.apply(obs[part.name].astype(str).to_numpy(dtype=object)) for part in self.categorical
         ]
-        columns += [part.apply(_numbers(part.name, obs[part.name])) for part in self.continuous]
+        columns += [part.apply(_numeric_values(part.name, obs[part.name])) for part in self.continuous]
         return np.concatenate(columns, axis=1).astype(np.float32)
 
     @property
     def names(self) -> list[str]:
-        """Name of each column of c."""
+        """Names of the columns of c; ``column=level`` for one-hot columns."""
         one_hot = [f"{part.name}={level}" for part in self.categorical for level in part.levels]
         return [self.depth.name, *one_hot, *(part.name for part in self.continuous)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for a JSON file."""
+        """Convert to nested dictionaries for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, d: dict[str, Any]) -> Confounders:
-        """The inverse of `to_dict`."""
+        """Rebuild from the dictionaries of `to_dict`."""
         return cls(
-            Standard(**d["depth"]),
+            ZScore(**d["depth"]),
             tuple(Levels(part["name"], tuple(part["levels"])) for part in d["categorical"]),
-            tuple(Standard(**part) for part in d["continuous"]),
+            tuple(ZScore(**part) for part in d["continuous"]),
         )
 
 
@@ -115,7 +128,7 @@ def _levels(name: str, column: pd.Series) -> Levels:
     return levels
 
 
-def _numbers(name: str, column: pd.Series) -> np.ndarray:
+def _numeric_values(name: str, column: pd.Series) -> np.ndarray:
     _refuse_missing(name, column)
     if not pd.api.types.is_numeric_dtype(column):
         raise InputError(

@@ -1,8 +1,8 @@
-"""Is this file one that sailerx can read? Checks an .h5mu file against bridge/format.json.
+"""Check that an .h5mu file is one that sailerx can read, by the JSON Schema in bridge/format.json.
 
-The file is first outlined: one JSON object per HDF5 group or dataset, without reading the data. The outline is what
-the JSON Schema in ``format.json`` describes. Whether the parts fit each other in length, which no schema can say, is
-checked afterwards. Any valid .h5mu passes, whether or not sailerx wrote it.
+First the file's outline is built: one JSON object per HDF5 group or dataset, without reading the data; the schema describes
+this outline. Then lengths are compared (rows of matrices with barcodes and so on), which a schema cannot express. Any valid
+.h5mu passes, whether or not sailerx wrote it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from sailerx.errors import InputError
 Profile = Literal["readable", "written"]
 
 _HERE = Path(__file__).resolve().parent
-_PLACES = (_HERE / "format.json", _HERE.parents[2] / "bridge" / "format.json")
-_KINDS = {
+_SCHEMA_PATHS = (_HERE / "format.json", _HERE.parents[2] / "bridge" / "format.json")
+#: NumPy dtype kind → name in the outline
+_JSON_DTYPES = {
     "i": "integer",
     "u": "integer",
     "f": "float",
@@ -35,18 +36,18 @@ _KINDS = {
 
 
 def check_file(path: str | Path, *, profile: Profile = "readable") -> int | None:
-    """Raise an error that says what is wrong, unless the file is an .h5mu that can be read.
+    """Check that a file is a complete .h5mu that sailerx can read; raise otherwise.
 
     Parameters
     ----------
     path
         The file.
     profile
-        ``"readable"``: what every reader takes. ``"written"``: the narrower form that the R writer makes.
+        ``"readable"``: what every reader accepts. ``"written"``: the narrower form that the R writer produces.
 
     Returns
     -------
-    The format version that the file declares; ``None`` if it was written without sailerx.
+    Format version declared in the file (attribute ``sailerx-format``); ``None`` without the attribute.
 
     Raises
     ------
@@ -57,25 +58,25 @@ def check_file(path: str | Path, *, profile: Profile = "readable") -> int | None
     with _open(path) as file:
         version = _check_version(path, file)
         _check_outline(path, outline(file), profile)
-        for name, problem in _misfits(file):
+        for name, problem in _wrong_lengths(file):
             raise InputError(f"{path}: {name} {problem}. The file is damaged: write it again.")
     return version
 
 
 @cache
 def format_schema() -> dict[str, Any]:
-    """The machine-readable contract: ``format.json`` beside this module, or in the checkout's ``bridge/``."""
-    place = next(place for place in _PLACES if place.exists())
-    return json.loads(place.read_text(encoding="utf-8"))
+    """Read ``format.json``, from beside this module (wheel) or from ``bridge/`` (checkout)."""
+    path = next(path for path in _SCHEMA_PATHS if path.exists())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def outline(node: h5py.Group | h5py.Dataset) -> dict[str, Any]:
-    """A node as JSON: ``attrs``, and ``members`` of a group or ``shape``, ``dtype`` and ``type`` of a dataset."""
+    """Describe an HDF5 node as JSON: ``attrs``; ``members`` of a group; ``shape``, ``dtype``, ``type`` of a dataset."""
     attrs = {key: _plain(node.attrs, key) for key in node.attrs}
     if isinstance(node, h5py.Group):
         return {"attrs": attrs, "members": {key: outline(node[key]) for key in node}}
     shape = None if node.shape is None else list(node.shape)
-    dtype = _KINDS.get(node.dtype.kind, "other")
+    dtype = _JSON_DTYPES.get(node.dtype.kind, "other")
     return {"attrs": attrs, "shape": shape, "dtype": dtype, "type": str(node.dtype)}
 
 
@@ -144,7 +145,7 @@ def _describe(path: Path, error: jsonschema.ValidationError) -> str:
 
 
 def _rule(error: jsonschema.ValidationError) -> str:
-    """The innermost description on the way to the rule that was broken; jsonschema leaves references out of the way."""
+    """Find the innermost ``description`` on the schema path to the broken rule; jsonschema's path omits each ``$ref``."""
     definitions = format_schema()["$defs"]
     schema: Any = (
         definitions["readable"] if error.absolute_schema_path[0] != "allOf" else definitions["written"]
@@ -159,15 +160,15 @@ def _rule(error: jsonschema.ValidationError) -> str:
     return rule
 
 
-def _misfits(file: h5py.File) -> Iterator[tuple[str, str]]:
-    """Parts whose lengths do not fit each other, as (name of the part, what is wrong)."""
+def _wrong_lengths(file: h5py.File) -> Iterator[tuple[str, str]]:
+    """Yield (HDF5 name, what is wrong) for each matrix or array whose shape contradicts the number of cells or features."""
     for modality in file["mod"].values():
         n_cells, n_features = _length(modality["obs"]), _length(modality["var"])
         matrices = [modality["X"]] if "X" in modality else []
         for matrix in [*matrices, *modality.get("layers", {}).values()]:
             if matrix.attrs.get("encoding-type") != "null" and _shape(matrix) != (n_cells, n_features):
                 yield matrix.name, f"must be {n_cells} cells × {n_features} features, but is {_shape(matrix)}"
-            yield from _sparse_misfits(matrix)
+            yield from _wrong_sparse_lengths(matrix)
         for entry in modality.get("obsm", {}).values():
             if isinstance(entry, h5py.Dataset) and entry.shape[0] != n_cells:
                 yield entry.name, f"must have one row per cell: expected {n_cells}, got {entry.shape[0]}"
@@ -184,7 +185,7 @@ def _shape(matrix: h5py.Group | h5py.Dataset) -> tuple[int, ...]:
     )
 
 
-def _sparse_misfits(matrix: h5py.Group | h5py.Dataset) -> Iterator[tuple[str, str]]:
+def _wrong_sparse_lengths(matrix: h5py.Group | h5py.Dataset) -> Iterator[tuple[str, str]]:
     if isinstance(matrix, h5py.Dataset):
         return
     major = _shape(matrix)[0 if matrix.attrs["encoding-type"] == "csr_matrix" else 1]

@@ -1,4 +1,4 @@
-"""Counts as a model may use them: the right layer, checked, sparse."""
+"""Find the layer of raw counts of a modality, check it, and convert it to CSR or 0/1."""
 
 from __future__ import annotations
 
@@ -15,7 +15,17 @@ from sailerx.errors import InputError
 
 
 def pick_counts(adata: AnnData, modality: str, layer: str | None) -> tuple[str, object] | None:
-    """Where a modality's counts are: the named layer, else a layer ``counts``, else X; None without any matrix."""
+    """Pick a modality's counts: the named layer, else a layer ``counts``, else X.
+
+    Returns
+    -------
+    Where the matrix is, for messages ("layer 'counts'", "X"), and the matrix; ``None`` if the modality has no matrix.
+
+    Raises
+    ------
+    InputError
+        If there is no such layer.
+    """
     if layer is not None and layer != "X":
         if layer not in adata.layers:
             raise InputError(
@@ -28,7 +38,7 @@ def pick_counts(adata: AnnData, modality: str, layer: str | None) -> tuple[str, 
 
 
 def to_csr(matrix: object) -> sp.csr_matrix:
-    """Any matrix AnnData holds, as CSR with sorted indices, each entry once and no stored zeros."""
+    """Convert a matrix of an AnnData object (sparse, dense or on disk) to canonical CSR in memory."""
     if isinstance(matrix, CSRDataset | CSCDataset):
         matrix = matrix.to_memory()
     elif isinstance(matrix, h5py.Dataset):
@@ -36,9 +46,9 @@ def to_csr(matrix: object) -> sp.csr_matrix:
     return canonical(sp.csr_matrix(matrix))
 
 
-def why_not_counts(x: sp.csr_matrix) -> str | None:
-    """What is wrong with a matrix that should hold counts, in a few words; None if nothing is."""
-    values = x.data
+def why_not_counts(counts: sp.csr_matrix) -> str | None:
+    """Say in a few words why the values cannot be raw counts (not finite, negative, fractional); None if they can."""
+    values = counts.data
     if values.dtype == bool or values.size == 0:
         return None
     if not np.isfinite(values).all():
@@ -52,7 +62,7 @@ def why_not_counts(x: sp.csr_matrix) -> str | None:
 
 
 def refuse_duplicates(names: pd.Index, what: str, modality: str) -> None:
-    """Raise if a barcode or feature name occurs twice."""
+    """Raise `InputError` if a barcode or feature name occurs twice."""
     repeated = names[names.duplicated()]
     if len(repeated):
         raise InputError(
@@ -62,7 +72,7 @@ def refuse_duplicates(names: pd.Index, what: str, modality: str) -> None:
 
 
 def refuse_without_counts(depth: np.ndarray, cells: pd.Index) -> None:
-    """Raise if a cell has no RNA count."""
+    """Raise `InputError` if the RNA depth (total counts) of a cell is 0."""
     empty = depth == 0
     if empty.any():
         raise InputError(
@@ -73,22 +83,22 @@ def refuse_without_counts(depth: np.ndarray, cells: pd.Index) -> None:
 def binary_accessibility(
     adata: AnnData, modality: str, layer: str | None = None, *, in_memory: bool = False
 ) -> Accessibility:
-    """x of each cell, 0/1: a peak is open where at least one fragment or insertion was counted.
+    """Binarise ATAC counts to x: 1 where at least one fragment or insertion was counted.
 
     Parameters
     ----------
     adata
-        The ATAC modality, raw counts or 0/1.
+        The ATAC modality, cells × peaks, raw counts or 0/1.
     modality
         Its name, for messages.
     layer
         Layer that holds the counts; by default ``counts`` if there is one, else X.
     in_memory
-        Read a matrix that is still in its file by other than cells (CSC, dense); otherwise such a one is refused.
+        Whether a backed matrix that is not stored as CSR (but as CSC or dense) is read into memory; if not, it is refused.
 
     Returns
     -------
-    Cells × peaks. Where the matrix is still in its file by cells (CSR), it stays there.
+    x, cells × peaks, 0/1. A backed CSR matrix stays in its file (`PeaksOnDisk`); any other is in memory.
 
     Raises
     ------
@@ -104,7 +114,7 @@ def binary_accessibility(
         )
     where, matrix = picked
     stays = is_on_disk(matrix) and (isinstance(matrix, CSRDataset) or not in_memory)
-    x, wrong = _survey(_rows(matrix, where, modality)) if stays else _binary(to_csr(matrix))
+    x, wrong = _on_disk(_require_csr(matrix, where, modality)) if stays else _in_memory(to_csr(matrix))
     if wrong:
         raise InputError(
             f"ATAC must be raw counts or 0/1, but {where} of modality {modality!r} holds {wrong}: it looks normalised. "
@@ -122,28 +132,28 @@ def binary_accessibility(
     return x
 
 
-def _binary(x: sp.csr_matrix) -> tuple[PeaksInMemory, str | None]:
-    """1 for each entry, and what is wrong with the counts."""
-    return PeaksInMemory.of(x), why_not_counts(x)
+def _in_memory(counts: sp.csr_matrix) -> tuple[PeaksInMemory, str | None]:
+    """Binarise counts; also return why they are not counts, None if they are."""
+    return PeaksInMemory.of(counts), why_not_counts(counts)
 
 
-def _survey(counts: CsrOnDisk) -> tuple[PeaksOnDisk, str | None]:
-    """The same for counts in a file, in one pass that ends where something is wrong."""
+def _on_disk(counts: CsrOnDisk) -> tuple[PeaksOnDisk, str | None]:
+    """Scan counts in a file once for depth and openness; stop at the first chunk that does not hold counts."""
     n_cells, n_peaks = counts.shape
     depth, n_open = np.zeros(n_cells, np.int64), np.zeros(n_peaks, np.int64)
     wrong, is_canonical = None, True
     for cells, stored in counts.chunks():
-        x = canonical(stored)
-        is_canonical &= x is stored
-        depth[cells] = np.diff(x.indptr)
-        n_open += np.bincount(x.indices, minlength=n_peaks)
-        wrong = why_not_counts(x)
+        chunk = canonical(stored)
+        is_canonical &= chunk is stored
+        depth[cells] = np.diff(chunk.indptr)
+        n_open += np.bincount(chunk.indices, minlength=n_peaks)
+        wrong = why_not_counts(chunk)
         if wrong:
             break
     return PeaksOnDisk(counts, is_canonical, depth, n_open, np.arange(n_peaks, dtype=np.int32)), wrong
 
 
-def _rows(matrix: object, where: str, modality: str) -> CsrOnDisk:
+def _require_csr(matrix: object, where: str, modality: str) -> CsrOnDisk:
     if isinstance(matrix, CSRDataset):
         return CsrOnDisk.of(matrix)
     kind = "is stored by peak (CSC)" if isinstance(matrix, CSCDataset) else "is a dense array"
@@ -155,17 +165,22 @@ def _rows(matrix: object, where: str, modality: str) -> CsrOnDisk:
 
 
 def total_counts(matrix: object) -> tuple[str | None, np.ndarray]:
-    """What is wrong with counts, and their total in each cell (float64), which means nothing then."""
+    """Sum the counts of each cell, chunk by chunk if the matrix is on disk.
+
+    Returns
+    -------
+    Why the values are not counts (None if they are), and the total per cell, float64; with a reason, the totals are incomplete.
+    """
     n_cells = matrix.shape[0]  # type: ignore[attr-defined]
     on_disk = isinstance(matrix, CSRDataset)
     chunks = CsrOnDisk.of(matrix).chunks() if on_disk else iter([(slice(n_cells), to_csr(matrix))])
     total = np.zeros(n_cells)
     for cells, stored in chunks:
-        x = canonical(stored)
-        wrong = why_not_counts(x)
+        counts = canonical(stored)
+        wrong = why_not_counts(counts)
         if wrong:
             return wrong, total
-        total[cells] = np.asarray(x.sum(axis=1)).ravel()
+        total[cells] = np.asarray(counts.sum(axis=1)).ravel()
     return None, total
 
 

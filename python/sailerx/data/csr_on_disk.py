@@ -1,4 +1,4 @@
-"""CSR matrices that stay in their HDF5 file: row pointers are in memory, the rest is read by chunks of consecutive cells."""
+"""CSR matrices left in their HDF5 file: row pointers are in memory, values and indices are read in chunks of cells."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ import numpy as np
 import scipy.sparse as sp
 from anndata.abc import CSCDataset, CSRDataset
 
-#: consecutive cells that are read together; training from disk shuffles these chunks, and cells within a buffer of them
+#: consecutive cells read together; training from disk shuffles chunks between buffers, and cells within a buffer
 CELLS_PER_CHUNK = 256
 
 
 def is_on_disk(matrix: object) -> bool:
-    """Whether a matrix of an AnnData object is still in its file."""
+    """Whether a matrix of a backed AnnData object is still in its file."""
     return isinstance(matrix, CSRDataset | CSCDataset | h5py.Dataset)
 
 
-def canonical(x: sp.csr_matrix) -> sp.csr_matrix:
-    """The same with sorted indices, each entry once and no stored zeros; itself if it is so already."""
-    if not (x.has_canonical_format and (x.nnz == 0 or x.data.all())):
-        x = x.copy()
-        x.sum_duplicates()
-        x.eliminate_zeros()
-    return x
+def canonical(matrix: sp.csr_matrix) -> sp.csr_matrix:
+    """Sort indices, sum duplicates and drop stored zeros; return the argument itself if there is nothing to do."""
+    if not (matrix.has_canonical_format and (matrix.nnz == 0 or matrix.data.all())):
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
+    return matrix
 
 
 @dataclass(frozen=True)
 class CsrOnDisk:
     """A CSR matrix of cells × features in a file. Row pointers are 64-bit, so there may be more than 2³¹ non-zeros."""
 
-    #: holds `data` and `indices`
+    #: HDF5 group with the arrays ``data`` and ``indices``
     group: Any
-    #: where each cell's entries begin, int64
+    #: row pointers, one per cell and one more, int64
     indptr: np.ndarray
     #: cells × features
     shape: tuple[int, int]
 
     @classmethod
     def of(cls, matrix: CSRDataset) -> CsrOnDisk:
-        """What a backed AnnData holds, as anndata wrote it."""
+        """Wrap a backed CSR matrix of anndata and read its row pointers."""
         group = matrix.group
         n_cells, n_features = (int(size) for size in matrix.shape)
         return cls(group, group["indptr"][:].astype(np.int64), (n_cells, n_features))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For another process: the file is opened again there."""
+        """Pickle as file name and HDF5 name; another process opens the file again."""
         file, name = os.path.abspath(self.group.file.filename), self.group.name
         return _reopened, (file, name, self.indptr, self.shape)
 
     def read(self, start: int, end: int, *, values: bool = True) -> sp.csr_matrix:
-        """Cells from start to end (exclusive) as they are stored; without their values, ones (uint8) stand for these."""
+        """Read cells start to end (exclusive) as stored; with ``values=False`` every stored entry is 1 (uint8)."""
         first, last = int(self.indptr[start]), int(self.indptr[end])
         indices = self.group["indices"][first:last]
         data = self.group["data"][first:last] if values else np.ones(len(indices), np.uint8)
@@ -63,7 +63,7 @@ class CsrOnDisk:
         )
 
     def chunks(self) -> Iterator[tuple[slice, sp.csr_matrix]]:
-        """All cells in order, some at a time."""
+        """Yield (range of cells, their rows) for all cells in order, `CELLS_PER_CHUNK` at a time."""
         for start in range(0, self.shape[0], CELLS_PER_CHUNK):
             end = min(start + CELLS_PER_CHUNK, self.shape[0])
             yield slice(start, end), self.read(start, end)

@@ -1,4 +1,4 @@
-"""Counts on one set of peaks, brought onto another by overlap."""
+"""Transfer ATAC counts from one peak set to another by overlap."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sailerx.data.counts import pick_counts, to_csr, why_not_counts
 from sailerx.data.peaks import FORMS, peak_table
 from sailerx.errors import InputError
 
-#: where the report of `match_peaks` is kept in uns
+#: key of the report of `match_peaks` in uns
 REPORT = "matched_peaks"
 
 
@@ -26,36 +26,36 @@ def match_peaks(
     layer: str | None = None,
     modality: str = "atac",
 ) -> ad.AnnData:
-    """Counts of some cells on the peaks of another data set.
+    """Transfer ATAC counts to the peaks of another data set by overlap.
 
-    Each peak gives its counts to the reference peak that it shares most bases with (the first of several that it shares
-    as many with), so that no fragment counts twice. Peaks without overlap are lost; counting fragments anew on the
-    reference's peaks, where fragment files are at hand, loses nothing.
+    The counts of each peak are added to the one reference peak with the longest overlap (the first on ties), so that no
+    fragment is counted twice. Counts in peaks without overlap are lost; with fragment files at hand, counting fragments on
+    the reference's peaks loses nothing.
 
     Parameters
     ----------
     atac
         Cells × peaks, raw counts or 0/1.
     reference
-        Whose peaks are wanted: AnnData, MuData, or a table with columns ``chrom``, ``start``, ``end``, such as
+        Data with the target peaks: AnnData, MuData, or a table with columns ``chrom``, ``start``, ``end``, such as
         ``model.peaks``.
     min_overlap
-        Bases that two peaks must share.
+        Smallest overlap of two peaks, in bases.
     layer
         Layer of counts; by default a layer ``counts`` if there is one, else X.
     modality
-        Modality of a MuData reference.
+        Name of the ATAC modality of a MuData reference.
 
     Returns
     -------
-    Same cells × the reference's peaks, CSR, with obs and obsm of ``atac``. ``uns['matched_peaks']`` says what was lost:
-    ``peaks`` and ``counts`` there were, ``peaks_kept`` and ``counts_kept``, ``reference_peaks`` and how many of them
-    were reached (``reference_peaks_reached``), and ``cells_left_empty``.
+    AnnData of the same cells × the reference's peaks, CSR, with obs and obsm of ``atac``. ``uns['matched_peaks']`` reports
+    ``peaks`` and ``counts`` before, ``peaks_kept`` and ``counts_kept`` after, ``reference_peaks``, those that received counts
+    from at least one peak (``reference_peaks_reached``), and ``cells_left_empty`` (cells that lost all their counts).
 
     Raises
     ------
     InputError
-        If coordinates or counts are missing, or no peak overlaps.
+        If either side lacks coordinates, ``atac`` does not hold counts, or no peak overlaps one of the reference.
 
     Examples
     --------
@@ -76,18 +76,18 @@ def match_peaks(
         raise InputError(f"`atac` must hold counts, but {picked[0]} holds {wrong}. Name a layer of counts.")
     target_of = _best_overlap(_coordinates(atac), table, min_overlap)
     kept = np.flatnonzero(target_of >= 0)
-    place = sp.csr_matrix(
+    assignment = sp.csr_matrix(  # peaks × reference peaks, 0/1
         (np.ones(len(kept), counts.dtype), (kept, target_of[kept])), shape=(counts.shape[1], len(table))
     )
-    matched = sp.csr_matrix(counts @ place)
+    matched = sp.csr_matrix(counts @ assignment)
     result = ad.AnnData(matched, obs=atac.obs.copy(), var=table.copy(), obsm=dict(atac.obsm))
     result.uns[REPORT] = _report(counts, matched, target_of)
-    _warn(result.uns[REPORT], atac.n_obs)
+    _warn_of_losses(result.uns[REPORT], atac.n_obs)
     return result
 
 
-def _coordinates(of: ad.AnnData | pd.DataFrame) -> pd.DataFrame:
-    var = of if isinstance(of, pd.DataFrame) else of.var
+def _coordinates(data: ad.AnnData | pd.DataFrame) -> pd.DataFrame:
+    var = data if isinstance(data, pd.DataFrame) else data.var
     table = peak_table(var)
     if table is None:
         first = repr(var.index[0]) if len(var) else "none"
@@ -96,18 +96,15 @@ def _coordinates(of: ad.AnnData | pd.DataFrame) -> pd.DataFrame:
 
 
 def _best_overlap(peaks: pd.DataFrame, reference: pd.DataFrame, min_overlap: int) -> np.ndarray:
-    """Position of the reference peak with the longest overlap for each peak, −1 for none."""
+    """Find the reference peak with the longest overlap for each peak: its position, −1 if there is none."""
     import bioframe
 
     tables = [
         table.reset_index(drop=True).assign(position=np.arange(len(table))) for table in (peaks, reference)
     ]
     pairs = bioframe.overlap(*tables, how="inner", suffixes=("", "_reference"))
-    ends, starts = (
-        pairs[["end", "end_reference"]].min(axis=1),
-        pairs[["start", "start_reference"]].max(axis=1),
-    )
-    pairs = pairs.assign(length=(ends - starts).astype(np.int64))
+    start, end = pairs[["start", "start_reference"]].max(axis=1), pairs[["end", "end_reference"]].min(axis=1)
+    pairs = pairs.assign(length=(end - start).astype(np.int64))
     pairs = pairs[pairs["length"] >= max(1, min_overlap)]
     if pairs.empty:
         chroms = [", ".join(sorted(table["chrom"].unique())[:3]) for table in (peaks, reference)]
@@ -137,7 +134,7 @@ def _report(counts: sp.csr_matrix, matched: sp.csr_matrix, target_of: np.ndarray
     }
 
 
-def _warn(report: dict[str, int], n_cells: int) -> None:
+def _warn_of_losses(report: dict[str, int], n_cells: int) -> None:
     lost = 1 - report["counts_kept"] / max(report["counts"], 1)
     if lost > 0.5 or report["cells_left_empty"]:
         warnings.warn(

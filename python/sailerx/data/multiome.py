@@ -1,4 +1,4 @@
-"""`Multiome`: the validated, immutable training data, built from MuData."""
+"""`Multiome`: validated, immutable training data, built from MuData."""
 
 from __future__ import annotations
 
@@ -24,31 +24,35 @@ from sailerx.data.peaks import FORMS, Blocks, blocks_by_chromosome, peak_table
 from sailerx.data.rna_reference import reference_of
 from sailerx.errors import InputError
 
+#: name of the confounder column that tells paired from ATAC-only cells in hybrid training
+MEMBERSHIP = "sailerx_set"
+
 
 @dataclass(frozen=True)
 class Multiome:
-    """RNA and ATAC of the same cells as the training loop sees them; all per cell, in the order of the ATAC modality."""
+    """Everything the training loop reads: x, g, w, c and names, one row per cell in the order of the ATAC modality."""
 
+    #: obs_names of the ATAC modality
     barcodes: pd.Index
-    #: x: cells × peaks, 0/1, columns ordered so that each block is contiguous; in memory or in its file
+    #: x: cells × peaks, 0/1, columns sorted by block; in memory or in its file
     x: Accessibility
-    #: peaks in the order of x's columns: index = name, columns chrom, start, end (none without coordinates)
+    #: one row per column of x: index = name, columns chrom, start, end (no columns with ``single_block``)
     peaks: pd.DataFrame
-    #: columns of x that belong to each chromosome
+    #: range of columns of x of each chromosome
     blocks: Blocks
-    #: g: cells × dimensions of the RNA reference, rows of unit length; zeros for cells without RNA
+    #: g: RNA reference, cells × dimensions, float32, rows of unit length; zeros for cells without RNA
     g: np.ndarray
-    #: which cells have RNA
+    #: whether each cell has RNA
     has_rna: np.ndarray
-    #: w: alignment weight, 0 to 1; 0 for cells without RNA
+    #: w: alignment weight per cell, 0 to 1, float32; 0 for cells without RNA
     w: np.ndarray
-    #: total RNA count of each cell; NaN for cells without RNA, or where neither counts nor a depth column are there
+    #: RNA depth: total counts per cell; NaN for cells without RNA, and for all cells without RNA counts and depth column
     rna_depth: np.ndarray
-    #: c: cells × confounders
+    #: c: cells × confounders, float32
     c: np.ndarray
-    #: how c was made
+    #: the encoding of c
     confounders: Confounders
-    #: where g came from, for the record
+    #: source of g in words, stored with the model
     reference: str
 
     @classmethod
@@ -67,92 +71,80 @@ class Multiome:
         seed: int = 0,
         in_memory: bool = False,
     ) -> Multiome:
-        """Validate a MuData object and take from it what training needs.
+        """Validate a MuData object and build x, g, w and c from it.
 
         Parameters
         ----------
         mdata
-            Modalities ``rna`` and ``atac``; their cells are matched by barcode.
+            Holds the modalities ``rna`` and ``atac``; their cells are matched by barcode.
         settings
-            Blocks, weights and reference follow these.
+            ``single_block``, ``min_peaks_per_chrom``, ``weight_clip``, ``weight_floor``, ``denoise_reference`` and
+            ``reference_rank`` are used.
         rna_embedding
-            Key of ``mdata[rna].obsm`` used as g; by default PCA of the RNA counts.
+            Key of ``mdata[rna].obsm`` to use as g; by default PCA of RNA counts.
         batch_key, continuous_key
-            Categorical and continuous confounders: obs columns of the modalities or of the whole.
+            Categorical and continuous confounders: columns of a modality's obs or the global obs.
         rna, atac
             Names of the modalities.
         rna_layer, atac_layer
             Layers that hold counts; by default ``counts`` if there is one, else X.
         seed
-            For the solver of the PCA.
+            Seed of the PCA solver.
         in_memory
-            Whether training is to take open peaks into memory where the matrix is still in its file.
+            Whether training reads x into memory if the matrix is still in its file.
 
         Raises
         ------
         InputError
-            With what must hold, what was found and what to do.
+            If a modality is missing, barcodes or peaks occur twice, no barcode is shared, a matrix does not hold counts, a
+            cell has no open peak or no RNA count, peaks lack coordinates, or an embedding or obs column is missing or has
+            missing values.
         """
         a, r = _modality(mdata, atac), _modality(mdata, rna)
         x = binary_accessibility(a, atac, atac_layer, in_memory=in_memory)
-        refuse_duplicates(r.obs_names, "barcodes", rna)
-        row_of = r.obs_names.get_indexer(a.obs_names)
-        has_rna = row_of >= 0
-        _report_overlap(has_rna, a, r, atac, rna)
-        rows = row_of[has_rna]
-
-        order, peaks, blocks = _arrange(a, settings)
+        has_rna, rows = _match_barcodes(a, r, atac, rna)
+        order, peaks, blocks = _order_peaks(a, settings)
         x = x.with_peaks(order)
         if in_memory and isinstance(x, PeaksOnDisk):
             x = replace(x, to_memory=True)
         embedding, reference = reference_of(r, rna, rna_embedding, rna_layer, rows, seed, settings)
-        g = np.zeros((a.n_obs, embedding.shape[1]), np.float32)
-        g[has_rna] = F.normalize(torch.from_numpy(embedding)).numpy()
         depth = x.depth.astype(float)
-        w, rna_depth = np.zeros(a.n_obs, np.float32), np.full(a.n_obs, np.nan)
-        known = rna_depth_of(mdata, rna, rna_layer, rows)
-        if known is None:
-            w[has_rna] = 1
-        else:
-            rna_depth[has_rna] = known
-            w[has_rna] = alignment_weights(known, depth[has_rna], settings.weight_clip, settings.weight_floor)
-        batch_key, obs = _with_membership(
-            batch_key, has_rna, obs_columns(mdata, atac, [*batch_key, *continuous_key])
-        )
+        w, rna_depth = _weights(rna_depth_of(mdata, rna, rna_layer, rows), depth[has_rna], settings)
+        obs = obs_columns(mdata, atac, [*batch_key, *continuous_key])
+        batch_key, obs = _with_membership(batch_key, has_rna, obs)
         confounders = Confounders.learn(depth, obs, batch_key, continuous_key)
-        c = confounders.apply(depth, obs)
         return cls(
-            a.obs_names,
-            x,
-            peaks,
-            blocks,
-            g,
-            has_rna,
-            w,
-            rna_depth,
-            c,
-            confounders,
-            reference,
+            barcodes=a.obs_names,
+            x=x,
+            peaks=peaks,
+            blocks=blocks,
+            g=_for_all_cells(F.normalize(torch.from_numpy(embedding)).numpy(), has_rna, 0, np.float32),
+            has_rna=has_rna,
+            w=_for_all_cells(w, has_rna, 0, np.float32),
+            rna_depth=_for_all_cells(rna_depth, has_rna, np.nan, np.float64),
+            c=confounders.apply(depth, obs),
+            confounders=confounders,
+            reference=reference,
         )
 
     @property
     def frequency(self) -> np.ndarray:
-        """Share of cells in which each peak is open, kept off 0 and 1 by half a cell; float32."""
+        """Frequency of each peak: (n_open + 1/2) / (n_cells + 1), strictly between 0 and 1; float32."""
         return ((self.n_open + 0.5) / (self.n_cells + 1)).astype(np.float32)
 
     @property
     def n_open(self) -> np.ndarray:
-        """Cells in which each peak is open."""
+        """Number of cells in which each peak is open."""
         return self.x.n_open
 
     @property
     def depth(self) -> np.ndarray:
-        """ATAC depth: open peaks of each cell."""
+        """ATAC depth: number of open peaks per cell."""
         return self.x.depth
 
     @property
     def n_buffers(self) -> int:
-        """Number of buffers that an epoch is read in, one in memory at a time; 1 if x is in memory."""
+        """Number of shuffle buffers per epoch, one in memory at a time; 1 if x is in memory."""
         return self.x.n_buffers
 
     @property
@@ -178,7 +170,17 @@ def _modality(mdata: MuData, name: str) -> AnnData:
     return mdata.mod[name]
 
 
+def _match_barcodes(a: AnnData, r: AnnData, atac: str, rna: str) -> tuple[np.ndarray, np.ndarray]:
+    """Find the ATAC cells with RNA (boolean per ATAC cell) and their rows in the RNA modality."""
+    refuse_duplicates(r.obs_names, "barcodes", rna)
+    row_of = r.obs_names.get_indexer(a.obs_names)
+    has_rna = row_of >= 0
+    _report_overlap(has_rna, a, r, atac, rna)
+    return has_rna, row_of[has_rna]
+
+
 def _report_overlap(has_rna: np.ndarray, a: AnnData, r: AnnData, atac: str, rna: str) -> None:
+    """Refuse modalities without shared barcodes; warn of cells that lack one of the modalities."""
     n_shared = int(has_rna.sum())
     if n_shared == 0:
         raise InputError(
@@ -188,17 +190,17 @@ def _report_overlap(has_rna: np.ndarray, a: AnnData, r: AnnData, atac: str, rna:
     if n_shared < r.n_obs:
         warnings.warn(
             f"{r.n_obs - n_shared} of {r.n_obs} cells of {rna!r} have no {atac!r} and are not used.",
-            stacklevel=3,
+            stacklevel=4,
         )
-    if n_shared < a.n_obs and REPORT not in a.uns:  # `combine` has put them there on purpose
+    if n_shared < a.n_obs and REPORT not in a.uns:  # `combine` adds ATAC-only cells on purpose
         warnings.warn(
             f"{a.n_obs - n_shared} of {a.n_obs} cells of {atac!r} have no {rna!r}; they are trained without alignment.",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
-def _arrange(a: AnnData, settings: Settings) -> tuple[np.ndarray, pd.DataFrame, Blocks]:
-    """Order of the peaks, their table and blocks in that order."""
+def _order_peaks(a: AnnData, settings: Settings) -> tuple[np.ndarray, pd.DataFrame, Blocks]:
+    """Sort peaks by block: their order (positions), and the peak table and blocks in this order."""
     if settings.single_block:
         return np.arange(a.n_vars), pd.DataFrame(index=a.var_names.astype(str)), ((0, a.n_vars),)
     table = peak_table(a.var)
@@ -210,13 +212,26 @@ def _arrange(a: AnnData, settings: Settings) -> tuple[np.ndarray, pd.DataFrame, 
     return order, table.iloc[order], blocks
 
 
+def _weights(
+    rna_depth: np.ndarray | None, atac_depth: np.ndarray, settings: Settings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute w of the cells with RNA, and their RNA depth; all 1 and NaN if RNA depth is unknown."""
+    if rna_depth is None:
+        return np.ones(len(atac_depth)), np.full(len(atac_depth), np.nan)
+    return alignment_weights(rna_depth, atac_depth, settings.weight_clip, settings.weight_floor), rna_depth
+
+
+def _for_all_cells(values: np.ndarray, has_rna: np.ndarray, other: float, dtype: type) -> np.ndarray:
+    """Extend rows of the cells with RNA to all cells; the rows of the others are filled with ``other``."""
+    rows = np.full((len(has_rna), *values.shape[1:]), other, dtype)
+    rows[has_rna] = values
+    return rows
+
+
 def _with_membership(
     batch_key: Sequence[str], has_rna: np.ndarray, obs: pd.DataFrame
 ) -> tuple[list[str], pd.DataFrame]:
-    """Where some cells lack RNA, whether a cell has it is one more batch."""
+    """Add a batch column that tells paired from ATAC-only cells, if some cells lack RNA."""
     if has_rna.all():
         return list(batch_key), obs
     return [*batch_key, MEMBERSHIP], obs.assign(**{MEMBERSHIP: np.where(has_rna, "paired", "atac_only")})
-
-
-MEMBERSHIP = "sailerx_set"

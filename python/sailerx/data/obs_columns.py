@@ -1,4 +1,4 @@
-"""Columns of metadata of the ATAC cells, wherever a MuData object keeps them."""
+"""Look up obs columns of the ATAC cells in a modality's obs or the global obs of a MuData object."""
 
 from __future__ import annotations
 
@@ -12,21 +12,37 @@ from sailerx.errors import InputError
 
 
 def obs_columns(mdata: MuData, atac: str, names: Sequence[str]) -> pd.DataFrame:
-    """Columns for the ATAC cells: from the ATAC modality's obs, else the global obs, else any other modality's."""
+    """Look up obs columns for the ATAC cells: in the ATAC modality's obs, else the global obs, else another modality's.
+
+    Returns
+    -------
+    ATAC cells × ``names``; cells that the source of a column lacks have missing values.
+
+    Raises
+    ------
+    InputError
+        If a column is in no obs.
+    """
     cells = mdata.mod[atac].obs_names
     sources = [mdata.mod[atac].obs, mdata.obs, *(m.obs for name, m in mdata.mod.items() if name != atac)]
     columns = {}
     for name in names:
         found = next((obs[name] for obs in sources if name in obs), None)
         if found is None:
-            there = sorted({str(column) for obs in sources for column in obs})
-            raise InputError(f"no obs column {name!r}. There are: {', '.join(there) or 'none'}.")
+            known = sorted({str(column) for obs in sources for column in obs})
+            raise InputError(f"no obs column {name!r}. There are: {', '.join(known) or 'none'}.")
         columns[name] = found.reindex(cells)
     return pd.DataFrame(columns, index=cells)
 
 
 def obs_column(mdata: MuData | AnnData, atac: str, name: str) -> pd.Series:
-    """One column for the ATAC cells, given the MuData object or the ATAC modality alone."""
+    """Look up one obs column for the ATAC cells, in a MuData object (as `obs_columns`) or the ATAC modality alone.
+
+    Raises
+    ------
+    InputError
+        If there is no such column.
+    """
     if isinstance(mdata, MuData):
         return obs_columns(mdata, atac, [name])[name]
     if name not in mdata.obs:

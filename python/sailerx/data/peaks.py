@@ -1,4 +1,4 @@
-"""Genomic coordinates of peaks, and their division into blocks by chromosome."""
+"""Parse genomic coordinates of peaks, and group peaks into one block per chromosome."""
 
 from __future__ import annotations
 
@@ -9,16 +9,22 @@ import pandas as pd
 
 from sailerx.errors import InputError
 
-#: read from the right: contig names may hold any separator themselves (HLA-A*01:01, chr1-KI270706v1-random)
+#: a peak name, parsed from the right because contig names may contain the separators (HLA-A*01:01, chr1-KI270706v1-random)
 _NAME = re.compile(r"^(?P<chrom>.+)[:_-](?P<start>\d+)[_-](?P<end>\d+)$")
 _COLUMNS = ["chrom", "start", "end"]
 
-#: start and end (exclusive) of each chromosome's peaks among the columns of x
+#: (start, end) of each block: the range of columns of x, end exclusive, with the peaks of one chromosome
 Blocks = tuple[tuple[int, int], ...]
+
+#: advice that ends messages about peaks without coordinates
+FORMS = (
+    "Understood are var columns `chrom`, `start`, `end`, or names of the form chr1:5-9, chr1-5-9 or chr1_5_9. "
+    "For features without coordinates set `single_block=True` (command line: --single-block)."
+)
 
 
 def peak_table(var: pd.DataFrame) -> pd.DataFrame | None:
-    """Coordinates of peaks from columns ``chrom``, ``start``, ``end``, or else from their names.
+    """Read coordinates of peaks from the columns ``chrom``, ``start``, ``end`` of var, else parse their names.
 
     Parameters
     ----------
@@ -27,13 +33,13 @@ def peak_table(var: pd.DataFrame) -> pd.DataFrame | None:
 
     Returns
     -------
-    Columns ``chrom`` (str), ``start``, ``end`` (int64) under the same index, in the convention of the source;
-    ``None`` if there are no columns and not one name is understood.
+    Table with the index of ``var`` (as str) and columns ``chrom`` (str), ``start``, ``end`` (int64), 0- or 1-based as in the
+    source; ``None`` if ``var`` lacks the columns and no name is a coordinate.
 
     Raises
     ------
     InputError
-        If some names are coordinates and others are not, or coordinate columns hold missing values.
+        If only some of the names are coordinates, or a coordinate column has missing values.
     """
     if set(_COLUMNS) <= set(var.columns):
         table = var[_COLUMNS]
@@ -63,25 +69,19 @@ def peak_table(var: pd.DataFrame) -> pd.DataFrame | None:
     )
 
 
-FORMS = (
-    "Understood are var columns `chrom`, `start`, `end`, or names of the form chr1:5-9, chr1-5-9 or chr1_5_9. "
-    "For features without coordinates set `single_block=True` (command line: --single-block)."
-)
-
-
 def blocks_by_chromosome(chrom: np.ndarray, min_peaks: int) -> tuple[np.ndarray, Blocks]:
-    """Order of the peaks in which each chromosome is contiguous, and the bounds of the blocks in that order.
+    """Sort peaks by chromosome, and give the range of columns of each block.
 
     Parameters
     ----------
     chrom
         Chromosome of each peak, in any order.
     min_peaks
-        Chromosomes and contigs with fewer peaks share one last block.
+        Chromosomes and contigs with fewer peaks share one block, the last.
 
     Returns
     -------
-    Positions of the peaks in the new order, and ``(start, end)`` of each block.
+    Order of the peaks (a permutation: position of each, stable within a chromosome), and the blocks in this order.
     """
     names, inverse, counts = np.unique(chrom, return_inverse=True, return_counts=True)
     small = counts < min_peaks
@@ -94,18 +94,18 @@ def blocks_by_chromosome(chrom: np.ndarray, min_peaks: int) -> tuple[np.ndarray,
 
 
 def columns_in_order(peaks: pd.DataFrame, known: pd.DataFrame) -> np.ndarray:
-    """Position among ``peaks`` of each of a model's peaks.
+    """Find the column of the data for each peak of a model, by coordinates if both have them, else by name.
 
     Parameters
     ----------
     peaks
-        The peak table of some data (`peak_table`), or names alone.
+        Peak table of the data (`peak_table`), or a table with names as index and no columns.
     known
-        The peak table of the model. The two are matched by coordinates where both have them, else by name.
+        Peak table of the model.
 
     Returns
     -------
-    One position per known peak, -1 where the data lack it.
+    One position in ``peaks`` per row of ``known``; -1 if the data lack the peak.
     """
     both_have_coordinates = len(peaks.columns) and len(known.columns)
     keys = [

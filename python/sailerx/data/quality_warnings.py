@@ -1,6 +1,7 @@
-"""Warnings about data that are allowed but suspicious. Each function checks one thing and returns a message, or None.
+"""Warn about valid but suspicious data: depth that follows batch, doublets, shallow cells, rare peaks, a reference that follows depth.
 
-A message says what was found, why it matters and what to do. Nothing is changed and nothing is refused.
+Each function checks one thing and returns a message (what was found, why it matters, what to do), or None. Data are neither
+changed nor refused.
 """
 
 from __future__ import annotations
@@ -10,35 +11,35 @@ import pandas as pd
 
 from sailerx.data.multiome import Multiome
 
-#: share of the variance of log depth that lies between batches
+#: warn above this share of the variance of log ATAC depth between batches
 DEPTH_BY_BATCH = 0.3
-#: a cell stands out when its log depth is so many robust standard deviations above the median, in both modalities
+#: a possible doublet has log depth more than this number of robust standard deviations above the median, in RNA and in ATAC …
 DOUBLET_SPREADS = 2.5
-#: and its depth is so many times the median
+#: … and depth more than this multiple of the median
 DOUBLET_FOLD = 2.0
-#: share of the cells that stand out
+#: warn from this share of possible doublets on
 DOUBLET_SHARE = 0.005
-#: a cell with fewer open peaks says little about itself
+#: a shallow cell has fewer open peaks than this
 FEW_PEAKS = 100
-#: share of the cells with few open peaks
+#: warn from this share of shallow cells on
 FEW_PEAKS_SHARE = 0.25
-#: a peak open in fewer cells is hardly ever open
+#: a rare peak is open in fewer cells than this
 RARE_PEAK_CELLS = 5
-#: share of the peaks that are hardly ever open
+#: warn from this share of rare peaks on
 RARE_PEAKS_SHARE = 0.2
-#: correlation of a dimension of the RNA reference with log RNA depth, either sign
+#: warn above this absolute correlation of a dimension of the RNA reference with log RNA depth
 REFERENCE_CORRELATION = 0.8
 
 
 def quality_warnings(data: Multiome, batches: pd.DataFrame) -> list[str]:
-    """All warnings about validated data.
+    """Run all checks of this module on validated data.
 
     Parameters
     ----------
     data
-        As the training loop would see it.
+        The validated training data.
     batches
-        The categorical confounders, cells × columns.
+        Categorical confounders, cells × columns.
 
     Returns
     -------
@@ -58,14 +59,14 @@ def quality_warnings(data: Multiome, batches: pd.DataFrame) -> list[str]:
 
 
 def depth_follows_batch(depth: np.ndarray, batch: pd.Series) -> str | None:
-    """ATAC depth that differs between batches.
+    """Check whether ATAC depth differs between batches.
 
     Parameters
     ----------
     depth
-        Open peaks of each cell.
+        ATAC depth: open peaks per cell.
     batch
-        Batch of each cell; the name of the series is used.
+        Batch of each cell; the series is named after its obs column.
     """
     level = batch.astype(str).to_numpy()
     share = _variance_between(np.log(depth), level)
@@ -94,12 +95,12 @@ def _variance_between(y: np.ndarray, level: np.ndarray) -> float:
 
 
 def doublets_by_depth(atac_depth: np.ndarray, rna_depth: np.ndarray) -> str | None:
-    """Cells whose depth is far above the rest in both modalities.
+    """Check for possible doublets: cells far deeper than the median in both modalities.
 
     Parameters
     ----------
     atac_depth, rna_depth
-        Open peaks and total RNA count of the same cells, positive.
+        Number of open peaks and total RNA counts per cell, positive.
     """
     if len(atac_depth) == 0:
         return None
@@ -121,12 +122,12 @@ def _far_above(depth: np.ndarray) -> np.ndarray:
 
 
 def few_peaks_per_cell(depth: np.ndarray) -> str | None:
-    """Many cells with few open peaks.
+    """Check for many cells with few open peaks.
 
     Parameters
     ----------
     depth
-        Open peaks of each cell.
+        ATAC depth: open peaks per cell.
     """
     share = float((depth < FEW_PEAKS).mean())
     if share < FEW_PEAKS_SHARE:
@@ -140,12 +141,12 @@ def few_peaks_per_cell(depth: np.ndarray) -> str | None:
 
 
 def rarely_open_peaks(n_open: np.ndarray) -> str | None:
-    """Many peaks that are open in hardly any cell.
+    """Check for many peaks that are open in hardly any cell.
 
     Parameters
     ----------
     n_open
-        Cells in which each peak is open.
+        Number of cells in which each peak is open.
     """
     rare = n_open < RARE_PEAK_CELLS
     if rare.mean() < RARE_PEAKS_SHARE:
@@ -158,14 +159,14 @@ def rarely_open_peaks(n_open: np.ndarray) -> str | None:
 
 
 def reference_follows_depth(g: np.ndarray, rna_depth: np.ndarray) -> str | None:
-    """A dimension of the RNA reference that is mostly RNA depth.
+    """Check for dimensions of the RNA reference that correlate with RNA depth.
 
     Parameters
     ----------
     g
-        The RNA reference, cells × dimensions.
+        RNA reference of the cells with known RNA depth, cells × dimensions.
     rna_depth
-        Total RNA count of the same cells, positive.
+        Total RNA counts per cell, positive.
     """
     log_depth = np.log(rna_depth)
     if len(g) < 3 or np.ptp(log_depth) == 0:

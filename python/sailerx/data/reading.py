@@ -1,4 +1,4 @@
-"""Open .h5mu and .h5ad files: into memory, or with their matrices left on disk."""
+"""Open .h5mu and .h5ad files, in memory or backed (matrices stay on disk)."""
 
 from __future__ import annotations
 
@@ -18,21 +18,25 @@ from mudata import MuData
 
 from sailerx.data import contract
 
-#: in memory, or the path of an .h5mu or .h5ad file
+#: single-cell data: an object in memory, or the path of an .h5mu or .h5ad file
 Cells: TypeAlias = "MuData | AnnData | str | os.PathLike[str]"
-#: what else of a modality is read; neither pairwise matrices nor `raw`
+#: elements of a modality read besides X and layers; obsp, varp, varm and raw are not
 _TABLES = ("obs", "var", "obsm", "uns")
 
 
 def read(path: str | os.PathLike[str], *, backed: bool = False) -> MuData:
-    """Read an .h5mu file after checking that it is whole and understood.
+    """Read an .h5mu file after checking that it is complete and of a known format version.
 
     Parameters
     ----------
     path
         The file.
     backed
-        Whether sparse matrices, in X and layers, stay in the file, which then is open until the result is gone.
+        Whether sparse matrices (X and layers) stay in the file, which remains open as long as the result exists.
+
+    Returns
+    -------
+    MuData with the columns of each modality left in its own obs and var.
 
     Raises
     ------
@@ -49,20 +53,26 @@ def read(path: str | os.PathLike[str], *, backed: bool = False) -> MuData:
     """
     contract.check_file(Path(path))
     if backed:
-        return _modalities(h5py.File(path, "r"))
+        return _backed_mudata(h5py.File(path, "r"))
     with warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
         warnings.simplefilter("ignore")
         return mudata.read_h5mu(path)
 
 
 def is_path(data: object) -> TypeGuard[str | os.PathLike[str]]:
-    """Whether these data are still in a file."""
+    """Whether data are given as a path."""
     return isinstance(data, str | os.PathLike)
 
 
 @contextmanager
 def opened(data: Cells) -> Iterator[Any]:
-    """The data themselves; of a path, what is in the file, sparse matrices left there; it is closed when the block ends."""
+    """Yield data in memory as they are; open a path backed, and close the file at the end of the ``with`` statement.
+
+    Raises
+    ------
+    InputError
+        For an .h5mu file that is missing, truncated, not HDF5, or of a newer format version.
+    """
     if not is_path(data):
         yield data
     elif Path(data).suffix == ".h5ad":
@@ -74,31 +84,31 @@ def opened(data: Cells) -> Iterator[Any]:
     else:
         contract.check_file(Path(data))
         with h5py.File(data, "r") as file:
-            yield _modalities(file)
+            yield _backed_mudata(file)
 
 
-def _modalities(file: h5py.File) -> MuData:
-    """Modalities whose sparse matrices, X and layers, are read only when they are asked for.
+def _backed_mudata(file: h5py.File) -> MuData:
+    """Build MuData whose sparse matrices, X and layers, stay in the file.
 
-    Where mudata's own ``backed="r"`` leaves X in the file and reads the layers, both stay in the file here.
+    Unlike mudata's own ``backed="r"``, which reads layers into memory.
     """
     with warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
         warnings.simplefilter("ignore")
         order = file["mod"].attrs.get("mod-order", list(file["mod"]))
-        mdata = MuData({name: _modality(file["mod"][name]) for name in order})
+        mdata = MuData({name: _backed_modality(file["mod"][name]) for name in order})
         obs = read_elem(file["obs"])
-        if obs.index.is_unique:  # if not, what is wrong is said where the barcodes are matched
+        if obs.index.is_unique:  # duplicates are refused later, where barcodes are matched
             mdata.obs = obs.reindex(mdata.obs_names)
     return mdata
 
 
-def _modality(group: h5py.Group) -> AnnData:
+def _backed_modality(group: h5py.Group) -> AnnData:
     tables = {name: read_elem(group[name]) for name in _TABLES if name in group}
-    layers = {name: _matrix(node) for name, node in group.get("layers", {}).items()}
-    x = _matrix(group["X"]) if "X" in group else None
+    layers = {name: _backed_matrix(node) for name, node in group.get("layers", {}).items()}
+    x = _backed_matrix(group["X"]) if "X" in group else None
     return AnnData(x, layers=layers, **tables)
 
 
-def _matrix(node: h5py.Group | h5py.Dataset) -> Any:
+def _backed_matrix(node: h5py.Group | h5py.Dataset) -> Any:
     kind = node.attrs.get("encoding-type")
     return sparse_dataset(node) if kind in ("csr_matrix", "csc_matrix") else read_elem(node)

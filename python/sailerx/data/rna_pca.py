@@ -1,4 +1,4 @@
-"""PCA of RNA counts, its components scaled down by their noise: the RNA reference where the user names none."""
+"""Compute the default RNA reference: PCA of RNA counts, each component shrunk by its share of noise."""
 
 from __future__ import annotations
 
@@ -14,63 +14,74 @@ N_HIGHLY_VARIABLE = 2000
 
 
 def rna_pca(counts: sp.csr_matrix, seed: int = 0, *, denoise: bool = True) -> np.ndarray:
-    """Principal components of RNA counts: the reference where the user names none.
+    """Compute principal components of RNA counts, the default RNA reference.
 
-    Counts are scaled to the median depth, log(1 + x), restricted to the 2,000 most variable genes (normalised
-    dispersion within 20 bins of mean expression, Satija et al. 2015), scaled to unit variance with values above 10
-    standard deviations clipped, and reduced to 50 components. The matrix stays sparse; centring is implicit. Each
-    component is then scaled down the more of it is noise (`shrunk`), and to nothing where all is.
+    Counts are scaled to the median RNA depth and log(1 + count)-transformed; the 2,000 most variable genes (normalised
+    dispersion within 20 bins of mean expression, Satija et al. 2015) are scaled to unit variance, clipped at 10 standard
+    deviations and reduced to 50 components. The matrix stays sparse; centring is implicit. Each component is then multiplied
+    by the square root of (shrunk singular value / singular value), see `shrunk`: 0 for a component that is all noise.
 
     Parameters
     ----------
     counts
-        Cells × genes, raw counts; every cell has at least one.
+        Cells × genes, raw counts; every cell has RNA depth of at least 1.
     seed
-        Starting vector of the iterative solver.
+        Starting vector of the iterative SVD solver.
     denoise
-        Whether components are scaled down by their noise; not in the paper.
+        Whether components are shrunk; not in the paper.
 
     Returns
     -------
-    Cells × components, float32. Fewer than 50 components for fewer cells or genes.
+    Cells × components, float32; min(50, cells - 1, variable genes - 1) components.
+
+    Raises
+    ------
+    InputError
+        With fewer than two cells or two genes that vary.
     """
-    depth = np.asarray(counts.sum(axis=1)).ravel()
-    x = sp.csr_matrix(sp.diags(np.median(depth) / depth) @ counts, dtype=np.float32)
-    x.data = np.log1p(x.data)
-    x = x[:, highly_variable(x, N_HIGHLY_VARIABLE)]
-    std = np.sqrt(_mean_var(x)[1])
-    x = x[:, std > 0] @ sp.diags(1 / std[std > 0])
-    x = sp.csr_matrix(x, dtype=np.float32)
-    x.data = np.minimum(x.data, 10)
-    n_components = min(N_COMPONENTS, min(x.shape) - 1)
+    expression = _scaled_expression(counts)
+    n_components = min(N_COMPONENTS, min(expression.shape) - 1)
     if n_components < 1:
         raise InputError(
-            f"PCA of RNA needs at least two cells and two genes that vary; found {x.shape[0]} cells and {x.shape[1]} such "
-            "genes. Name an embedding with `rna_embedding`."
+            f"PCA of RNA needs at least two cells and two genes that vary; found {expression.shape[0]} cells and "
+            f"{expression.shape[1]} such genes. Name an embedding with `rna_embedding`."
         )
-    from sklearn.decomposition import PCA  # takes a second, and many runs name a reference
+    from sklearn.decomposition import PCA  # takes a second to import, and many runs name an embedding
 
     pca = PCA(n_components, svd_solver="arpack", random_state=seed)
-    g: np.ndarray = pca.fit_transform(x)
+    g: np.ndarray = pca.fit_transform(expression)
     if not denoise:
         return g.astype(np.float32)
-    found = pca.singular_values_
-    total = float(x.shape[0] * _mean_var(x)[1].sum())
-    # the square root of the shrinkage: all of it would leave next to nothing of the small components, where rare types are
-    return (g * np.sqrt(shrunk(found, x.shape, total) / found)).astype(np.float32)
+    singular = pca.singular_values_
+    total = float(expression.shape[0] * _mean_var(expression)[1].sum())
+    # square root of the shrinkage factor: the full factor would almost erase the small components, which hold rare types
+    return (g * np.sqrt(shrunk(singular, expression.shape, total) / singular)).astype(np.float32)
 
 
-def shrunk(found: np.ndarray, shape: tuple[int, int], total: float) -> np.ndarray:
-    """Singular values of the signal behind a noisy matrix, from those of the matrix itself.
+def _scaled_expression(counts: sp.csr_matrix) -> sp.csr_matrix:
+    """Log-normalise counts, keep highly variable genes, scale them to unit variance and clip at 10."""
+    depth = np.asarray(counts.sum(axis=1)).ravel()
+    expression = sp.csr_matrix(sp.diags(np.median(depth) / depth) @ counts, dtype=np.float32)
+    expression.data = np.log1p(expression.data)
+    expression = expression[:, highly_variable(expression, N_HIGHLY_VARIABLE)]
+    std = np.sqrt(_mean_var(expression)[1])
+    expression = expression[:, std > 0] @ sp.diags(1 / std[std > 0])
+    expression = sp.csr_matrix(expression, dtype=np.float32)
+    expression.data = np.minimum(expression.data, 10)
+    return expression
 
-    Noise of equal variance in every entry adds to each singular value, and most to the small ones. This is the
-    shrinkage with the least squared error for large matrices (Gavish & Donoho 2017, doi 10.1109/TIT.2017.2653801); what
-    noise alone would bring becomes 0.
+
+def shrunk(singular: np.ndarray, shape: tuple[int, int], total: float) -> np.ndarray:
+    """Shrink the singular values of a noisy matrix to those of the signal behind it.
+
+    Noise of equal variance in every entry inflates the singular values, the small ones most. This is the shrinkage with the
+    least squared error for large matrices (Gavish & Donoho 2017, doi 10.1109/TIT.2017.2653801); values at or below the largest
+    singular value of pure noise become 0. The noise variance is estimated from what the leading values leave of ``total``.
 
     Parameters
     ----------
-    found
-        Leading singular values, descending; the signal is within them, and what is left is noise.
+    singular
+        Leading singular values of the matrix, descending, with all of the signal among them.
     shape
         Rows and columns of the matrix.
     total
@@ -78,24 +89,33 @@ def shrunk(found: np.ndarray, shape: tuple[int, int], total: float) -> np.ndarra
 
     Returns
     -------
-    As many values, each at most as large. All are kept as they were where they leave nothing to tell noise from.
+    Shrunk singular values, each at most as large as given; unchanged if the leading values leave no noise to estimate, or if
+    none exceeds the noise.
     """
-    (n, p), k = shape, len(found)
-    free, left = (n - k) * (p - k), total - float((found**2).sum())
-    if free <= 0 or left <= 1e-9 * total:
-        return found
-    scale, beta = math.sqrt(left / free * max(shape)), min(shape) / max(shape)
-    y = found / scale
-    above = y > 1 + math.sqrt(beta)  # below is what noise alone brings
+    (n, p), k = shape, len(singular)
+    n_free, residual = (n - k) * (p - k), total - float((singular**2).sum())
+    if n_free <= 0 or residual <= 1e-9 * total:
+        return singular
+    scale, beta = math.sqrt(residual / n_free * max(shape)), min(shape) / max(shape)
+    y = singular / scale
+    above = y > 1 + math.sqrt(beta)  # the largest singular value of pure noise, over scale
     signal: np.ndarray = np.sqrt(np.where(above, (y**2 - beta - 1) ** 2 - 4 * beta, 0)) / y * scale
-    return signal if above.any() else found
+    return signal if above.any() else singular
 
 
-def highly_variable(x: sp.csr_matrix, n_top: int) -> np.ndarray:
-    """Positions of the genes with the highest dispersion of log-normalised expression for their mean, ascending."""
-    if x.shape[1] <= n_top:
-        return np.arange(x.shape[1])
-    linear = x.copy()
+def highly_variable(expression: sp.csr_matrix, n_top: int) -> np.ndarray:
+    """Select the ``n_top`` genes with the highest dispersion for their mean; positions, ascending.
+
+    Parameters
+    ----------
+    expression
+        Cells × genes, log(1 + normalised count).
+    n_top
+        Number of genes; all if there are not more.
+    """
+    if expression.shape[1] <= n_top:
+        return np.arange(expression.shape[1])
+    linear = expression.copy()
     linear.data = np.expm1(linear.data)
     mean, var = _mean_var(linear)
     log_mean = np.log1p(mean)
@@ -110,10 +130,9 @@ def highly_variable(x: sp.csr_matrix, n_top: int) -> np.ndarray:
     return np.sort(np.argsort(-score, kind="stable")[:n_top])
 
 
-def _mean_var(x: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
-    mean = np.asarray(x.mean(axis=0), dtype=np.float64).ravel()
-    square = np.asarray(x.multiply(x).mean(axis=0), dtype=np.float64).ravel()
+def _mean_var(expression: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Compute mean and variance of each gene over all cells."""
+    mean = np.asarray(expression.mean(axis=0), dtype=np.float64).ravel()
+    square = np.asarray(expression.multiply(expression).mean(axis=0), dtype=np.float64).ravel()
     var = square - mean**2
-    return mean, np.where(
-        var > 1e-6 * square, var, 0
-    )  # below, the difference is rounding of single precision
+    return mean, np.where(var > 1e-6 * square, var, 0)  # smaller values are float32 rounding errors

@@ -1,4 +1,4 @@
-"""The RNA reference g: PCA of counts, or the leading dimensions of an embedding that the user names."""
+"""Make g, the RNA reference of the alignment term: PCA of RNA counts, or the leading dimensions of a named embedding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,35 @@ from sailerx.errors import InputError
 def reference_of(
     r: AnnData, rna: str, key: str | None, layer: str | None, rows: np.ndarray, seed: int, settings: Settings
 ) -> tuple[np.ndarray, str]:
-    """Embedding of the shared cells and a line that says where it came from."""
+    """Make the RNA reference of the cells with both modalities.
+
+    Parameters
+    ----------
+    r
+        The RNA modality.
+    rna
+        Its name, for messages.
+    key
+        obsm key of an embedding; ``None`` = PCA of RNA counts (`rna_pca`).
+    layer
+        Layer of RNA counts; by default ``counts`` if there is one, else X.
+    rows
+        Positions of the cells in ``r``.
+    seed
+        Seed of the PCA solver.
+    settings
+        ``denoise_reference`` and ``reference_rank`` are used.
+
+    Returns
+    -------
+    Cells × dimensions, not normalised, and the source in words ("PCA of X", "obsm 'X_pca'").
+
+    Raises
+    ------
+    InputError
+        If there are no RNA counts for PCA, a cell has RNA depth 0, or the embedding is missing, not a finite matrix, equal in
+        all cells or zero in a cell.
+    """
     if key is None:
         picked = pick_counts(r, rna, layer)
         wrong = "no matrix" if picked is None else why_not_counts(to_csr(picked[1]))
@@ -45,21 +73,21 @@ def reference_of(
 
 
 def leading(g: np.ndarray, rank: int) -> np.ndarray:
-    """The matrix of this rank that is closest to g, in as many columns (truncated singular value decomposition).
+    """Reduce g to its leading ``rank`` dimensions by truncated singular value decomposition (without centring).
 
-    Not in the paper. Cosine similarities over the last dimensions of a reference are mostly noise, and a student that
-    fits them learns less from its own data. Of PCA these are the leading components themselves.
+    Not in the paper. The last dimensions of a reference add mostly noise to its cosine similarities, and a model that fits
+    this noise learns less from ATAC. For PCA coordinates these are the leading components.
 
     Parameters
     ----------
     g
         Cells × dimensions.
     rank
-        Dimensions to keep; 0 or more than there are = all.
+        Number of dimensions to keep; 0, or at least the columns of g, keeps g as it is.
 
     Returns
     -------
-    Cells × min(rank, dimensions); lengths and angles as those of the closest matrix.
+    Cells × min(rank, dimensions): g projected onto its leading right singular vectors, ascending singular values.
     """
     if not 0 < rank < g.shape[1]:
         return g

@@ -1,1 +1,1 @@
-"""Writing files: under a temporary name first, so that a file that is there is whole."""
+"""Write files atomically: under a temporary name first, renamed once complete."""

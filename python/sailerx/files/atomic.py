@@ -1,4 +1,4 @@
-"""Files and folders that appear under their name only once they are whole."""
+"""Write files and folders atomically: under a temporary name, renamed once complete."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from pathlib import Path
 
 from sailerx.errors import InputError
 
-#: a folder that holds this file is a model, and may be replaced by another
+#: a folder with this file is a model folder; only a model folder may be replaced
 MODEL_FILE = "model.json"
 
 
 @contextmanager
 def new_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """A temporary folder that is renamed to ``path`` if the block ends without an error, and removed otherwise.
+    """Yield a temporary folder; rename it to ``path`` if the ``with`` body succeeds, remove it otherwise.
+
+    Missing parents of ``path`` are made.
 
     Raises
     ------
     InputError
-        If ``path`` exists and ``overwrite`` is not set, or it is not a model folder.
+        If ``path`` exists, and ``overwrite`` is false or ``path`` is not a model folder.
     """
     target = Path(path)
     if target.exists() and not overwrite:
@@ -46,7 +48,9 @@ def new_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iter
 
 @contextmanager
 def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary file that is renamed to ``path`` if the block ends without an error, and removed otherwise.
+    """Yield the path of a temporary file; rename it to ``path`` if the ``with`` body succeeds, remove it otherwise.
+
+    An existing file is replaced.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Write an .h5mu file some cells at a time, in the old, stable encodings; memory does not grow with cells."""
+"""Write an .h5mu file row by row, in the old, stable encodings of anndata; memory does not grow with the number of cells."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ import scipy.sparse as sp
 
 from sailerx.files.atomic import new_file
 
-USER_BLOCK = 512  # bytes before the HDF5 signature; mudata reads its own signature there
+USER_BLOCK = 512  # bytes before the HDF5 signature, for the signature of mudata
 ROWS_PER_HDF5_CHUNK = 100_000
 _UTF8 = h5py.string_dtype()
 
 
 @contextmanager
 def atomic_h5mu(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
-    """Open a new .h5mu under a temporary name; it takes its own name when the block ends without an error.
+    """Open a new .h5mu for writing under a temporary name; rename it to ``path`` if the ``with`` body succeeds.
 
     Parameters
     ----------
     path
-        Where the file will be. An existing file is replaced.
+        File to write; an existing one is replaced.
 
     Yields
     ------
-    The open file.
+    The open HDF5 file.
+
+    Raises
+    ------
+    InputError
+        If the folder of ``path`` does not exist, or ``path`` is a folder.
     """
     with new_file(path) as part:
         with h5py.File(part, "w", userblock_size=USER_BLOCK) as file:
@@ -39,7 +44,7 @@ def atomic_h5mu(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
 
 
 def write_array(group: h5py.Group, name: str, values: np.ndarray) -> None:
-    """Write an array of numbers or of text, with the attributes that anndata reads it by."""
+    """Write an array of numbers or text with the encoding attributes of anndata."""
     text = values.dtype.kind in "OU"
     dataset = group.create_dataset(
         name, data=values.astype(object) if text else values, dtype=_UTF8 if text else None
@@ -48,7 +53,7 @@ def write_array(group: h5py.Group, name: str, values: np.ndarray) -> None:
 
 
 def write_dict(group: h5py.Group, name: str, arrays: Mapping[str, np.ndarray] | None = None) -> h5py.Group:
-    """Write arrays by name, or an empty dictionary; returns its group."""
+    """Write a dictionary of arrays, empty by default; return its HDF5 group."""
     inner = group.create_group(name)
     _mark(inner, "dict", "0.1.0")
     for key, values in (arrays or {}).items():
@@ -57,14 +62,14 @@ def write_dict(group: h5py.Group, name: str, arrays: Mapping[str, np.ndarray] | 
 
 
 def write_frame(group: h5py.Group, name: str, frame: pd.DataFrame) -> None:
-    """Write a table whole; its columns are numbers or categories."""
+    """Write a data frame with numeric and categorical columns."""
     FrameWriter(group, name, frame, len(frame)).append(frame)
 
 
 def write_anndata(
     group: h5py.Group, name: str, var: pd.DataFrame, uns: Mapping[str, Mapping[str, np.ndarray]]
 ) -> h5py.Group:
-    """Write all of a modality that does not hang on cells; `X` and `obs` follow."""
+    """Write everything of a modality that has no axis of cells, and return its group; the caller adds ``X`` and ``obs``."""
     inner = group.create_group(name)
     _mark(inner, "anndata", "0.1.0")
     write_frame(inner, "var", var)
@@ -82,10 +87,10 @@ def _mark(item: h5py.Group | h5py.Dataset, encoding: str, version: str) -> None:
 
 
 class CsrWriter:
-    """A CSR matrix that grows by rows; their positions are 64-bit, so it can hold more than 2³¹ non-zeros."""
+    """Write a CSR matrix (float32) by appending rows; row pointers are int64, so it may have more than 2³¹ non-zeros."""
 
     def __init__(self, group: h5py.Group, name: str, shape: tuple[int, int], compression: str | None) -> None:
-        """Make the empty matrix; `shape` is the final one, cells × features."""
+        """Create the empty matrix with its final shape, cells × features; ``compression`` is ``"gzip"``, ``"lzf"`` or None."""
         self.group = group.create_group(name)
         self.group.attrs["shape"] = np.array(shape, dtype=np.int64)
         _mark(self.group, "csr_matrix", "0.1.0")
@@ -98,7 +103,7 @@ class CsrWriter:
         self.rows = 0
 
     def append(self, rows: sp.csr_matrix) -> None:
-        """Add rows at the end."""
+        """Append rows (consecutive cells × all features)."""
         start = self.group["data"].shape[0]
         for part in ("data", "indices"):
             self.group[part].resize((start + rows.nnz,))
@@ -109,10 +114,10 @@ class CsrWriter:
 
 
 class FrameWriter:
-    """A table that grows by rows, with columns of numbers or categories."""
+    """Write a data frame with numeric and categorical columns by appending rows."""
 
     def __init__(self, group: h5py.Group, name: str, like: pd.DataFrame, n_rows: int) -> None:
-        """Make the empty table with the columns of `like` and room for `n_rows`."""
+        """Create the empty data frame with the columns, dtypes and categories of ``like`` and its final number of rows."""
         self.group = group.create_group(name)
         _mark(self.group, "dataframe", "0.2.0")
         self.group.attrs["_index"] = "_index"
@@ -134,38 +139,38 @@ class FrameWriter:
         _mark(column.create_dataset("codes", (n_rows,), values.cat.codes.dtype), "array", "0.2.0")
 
     def append(self, rows: pd.DataFrame) -> None:
-        """Add rows at the end."""
-        place = slice(self.rows, self.rows + len(rows))
-        self.group["_index"][place] = rows.index.to_numpy(dtype=object)
+        """Append rows with the columns of the first."""
+        new = slice(self.rows, self.rows + len(rows))
+        self.group["_index"][new] = rows.index.to_numpy(dtype=object)
         for column, values in rows.items():
             if isinstance(values.dtype, pd.CategoricalDtype):
-                self.group[column]["codes"][place] = values.cat.codes.to_numpy()
+                self.group[column]["codes"][new] = values.cat.codes.to_numpy()
             else:
-                self.group[column][place] = values.to_numpy()
-        self.rows = place.stop
+                self.group[column][new] = values.to_numpy()
+        self.rows = new.stop
 
 
 def finish_h5mu(file: h5py.File, n_obs: int, var_names: Mapping[str, pd.Index]) -> None:
-    """Write what binds modalities that share all cells: all features, the two maps, the marks of MuData.
+    """Write the top level of an .h5mu whose modalities share all cells: var, obsmap, varmap and the MuData attributes.
 
     Parameters
     ----------
     file
-        Holds `obs` and the modalities under `mod`.
+        Already holds ``obs``, and the modalities under ``mod``.
     n_obs
-        Cells.
+        Number of cells.
     var_names
-        Features of each modality, in the order of the modalities.
+        Modality → names of its features, in the order of the modalities.
     """
     names = np.concatenate([index.to_numpy(dtype=object) for index in var_names.values()])
     write_frame(file, "var", pd.DataFrame(index=pd.Index(names, dtype=object)))
     obsmap, varmap = write_dict(file, "obsmap"), write_dict(file, "varmap")
     first = 0
     for modality, index in var_names.items():
-        place = np.zeros(len(names), np.uint32)
-        place[first : first + len(index)] = np.arange(1, len(index) + 1)
-        write_array(varmap, modality, place)
-        _write_counting(obsmap, modality, n_obs)
+        position = np.zeros(len(names), np.uint32)  # in the modality, from 1; 0 = not in it
+        position[first : first + len(index)] = np.arange(1, len(index) + 1)
+        write_array(varmap, modality, position)
+        _write_one_to_n(obsmap, modality, n_obs)
         first += len(index)
     for key in ("obsm", "varm", "obsp", "varp", "uns"):
         write_dict(file, key)
@@ -174,8 +179,8 @@ def finish_h5mu(file: h5py.File, n_obs: int, var_names: Mapping[str, pd.Index]) 
     _mark(file, "MuData", "0.1.0")
 
 
-def _write_counting(group: h5py.Group, name: str, n: int) -> None:
-    """Write 1 to n, a piece at a time."""
+def _write_one_to_n(group: h5py.Group, name: str, n: int) -> None:
+    """Write the integers 1 to n (uint32) in slices, so that memory does not grow with n."""
     dataset = group.create_dataset(name, (n,), np.uint32)
     _mark(dataset, "array", "0.2.0")
     for start in range(0, n, ROWS_PER_HDF5_CHUNK):

@@ -1,7 +1,7 @@
-"""Collect the rows of a large result as they are computed: in memory, or in an .h5ad file or .zarr folder.
+"""Gather the rows of a large result as they are computed: in memory, or in an .h5ad file or .zarr folder.
 
-Results come as `ResultRows`, some consecutive rows at a time; a file needs no more memory than those. Files hold the old, stable
-encodings of anndata alone.
+A result arrives as a sequence of `ResultRows`; writing it to disk needs the memory of one of them. Files use only the old,
+stable encodings of anndata.
 """
 
 from __future__ import annotations
@@ -23,35 +23,36 @@ from sailerx.errors import InputError
 from sailerx.files.atomic import new_file, new_folder
 from sailerx.files.h5mu_writer import CsrWriter
 
-#: consecutive rows × all columns: the values, and their standard deviation where it was asked for
+#: consecutive rows × all columns, dense: (values,) or (values, standard deviations)
 ResultRows = tuple[np.ndarray, ...]
-_PLACES = ("X", "layers/std")
-#: values in one chunk of a dense matrix on disk: 1 MB, so that reading cells and reading peaks are both fair
+#: where the matrices of `ResultRows` are in the file
+_PATHS = ("X", "layers/std")
+#: values per HDF5 or zarr chunk of a dense matrix: 1 MB, so that rows and columns can both be read at fair speed
 _CHUNK_VALUES = 2**18
 
 
 def sparsify(rows: ResultRows, threshold: float) -> tuple[sp.csr_matrix, ...]:
-    """Rows as CSR where the first matrix exceeds the threshold; the second has the same places."""
+    """Convert rows to CSR, keeping entries whose value (first matrix) exceeds the threshold, in every matrix."""
     row, column = np.nonzero(rows[0] > threshold)
     indptr = np.concatenate([[0], np.bincount(row, minlength=len(rows[0])).cumsum()])
     return tuple(sp.csr_matrix((m[row, column], column, indptr), shape=m.shape) for m in rows)
 
 
 def collect(parts: Iterable[ResultRows], frame: AnnData, threshold: float | None = None) -> AnnData:
-    """All rows in memory.
+    """Gather all rows in memory.
 
     Parameters
     ----------
     parts
-        Rows in order.
+        Consecutive rows, in order.
     frame
-        Names and metadata of the result, without a matrix.
+        obs, var and uns of the result, without a matrix; it is filled in place.
     threshold
-        Keep what exceeds it, as CSR; without it the result is dense.
+        Store values above it as CSR; ``None`` = dense.
 
     Returns
     -------
-    ``frame`` with float32 X, and with two matrices the second as layer ``std``.
+    ``frame`` with float32 X, and standard deviations, if there are any, as layer ``std``.
     """
     matrices = _dense(parts, frame.shape) if threshold is None else _sparse(parts, threshold)
     frame.X = matrices[0]
@@ -65,8 +66,8 @@ def _dense(parts: Iterable[ResultRows], shape: tuple[int, int]) -> list[np.ndarr
     start = 0
     for rows in parts:
         whole = whole or [np.empty(shape, np.float32) for _ in rows]
-        for matrix, some in zip(whole, rows, strict=True):
-            matrix[start : start + len(some)] = some
+        for matrix, new in zip(whole, rows, strict=True):
+            matrix[start : start + len(new)] = new
         start += len(rows[0])
     return whole
 
@@ -77,12 +78,13 @@ def _sparse(parts: Iterable[ResultRows], threshold: float) -> list[sp.csr_matrix
 
 
 def refuse_path(path: str | os.PathLike[str]) -> None:
-    """Raise, before anything is computed, if results cannot go there.
+    """Check, before anything is computed, that a result can be written to ``path``.
 
     Raises
     ------
     InputError
-        For another ending than .h5ad or .zarr, an existing .zarr, or where zarr is missing or too old.
+        If ``path`` does not end in .h5ad or .zarr, its folder does not exist, a .zarr exists already, or zarr is missing or
+        older than 3.
     """
     path = Path(path)
     if path.suffix not in (".h5ad", ".zarr"):
@@ -115,7 +117,7 @@ def write(
     n_matrices: int = 1,
     threshold: float | None = None,
 ) -> None:
-    """All rows on disk, as anndata reads it; the file or folder appears under its name once it is whole.
+    """Write all rows to disk as AnnData; the file or folder appears under its name once it is complete.
 
     Parameters
     ----------
@@ -124,10 +126,10 @@ def write(
     parts, frame, threshold
         As for `collect`.
     n_matrices
-        Matrices per part: 1, or 2 with standard deviations.
+        Matrices of each `ResultRows`: 1, or 2 with standard deviations.
     """
     with _root(Path(path), frame) as root:
-        writers = [_writer(root, place, frame.shape, threshold) for place in _PLACES[:n_matrices]]
+        writers = [_writer(root, path, frame.shape, threshold) for path in _PATHS[:n_matrices]]
         for rows in parts:
             written = rows if threshold is None else sparsify(rows, threshold)
             for writer, matrix in zip(writers, written, strict=True):
@@ -136,7 +138,7 @@ def write(
 
 @contextmanager
 def _root(path: Path, frame: AnnData) -> Iterator[Any]:
-    """The open file or folder with all but the matrices in it."""
+    """Open the file or folder atomically, with everything but the matrices written."""
     frame = AnnData(obs=plain(frame.obs), var=plain(frame.var), uns=dict(frame.uns))
     if path.suffix == ".h5ad":
         with new_file(path) as part, h5py.File(part, "w") as file:
@@ -145,7 +147,7 @@ def _root(path: Path, frame: AnnData) -> Iterator[Any]:
         return
     zarr = _zarr()
     with new_folder(path) as folder:
-        root = zarr.open_group(str(folder), mode="w", zarr_format=2)  # what zarr 2 and 3 read
+        root = zarr.open_group(str(folder), mode="w", zarr_format=2)  # format 2 is read by zarr 2 and 3
         _write_frame(root, frame)
         yield root
         zarr.consolidate_metadata(str(folder))
@@ -153,15 +155,15 @@ def _root(path: Path, frame: AnnData) -> Iterator[Any]:
 
 def _write_frame(root: Any, frame: AnnData) -> None:
     write_elem(root, "/", frame)
-    for name in list(root):  # newer anndata mark what is absent, which older ones and R do not understand
+    for name in list(root):  # newer anndata writes "null" for absent elements, which older readers refuse
         if root[name].attrs.get("encoding-type") == "null":
             del root[name]
 
 
 def plain(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of numbers, truth values and categories of text under text names: what every reader understands.
+    """Convert a data frame to numeric, boolean and categorical columns with text names, which every reader understands.
 
-    Text becomes categories; nullable numbers become floats with NaN; all else becomes categories of its text.
+    Nullable numbers become floats with NaN; text and all other types become categories of text.
     """
     columns = {str(name): _plain_column(column) for name, column in table.items()}
     return pd.DataFrame(columns, index=table.index).set_axis(
@@ -179,8 +181,8 @@ def _plain_column(column: pd.Series) -> pd.Series:
     return column.cat.rename_categories([str(name) for name in column.cat.categories])
 
 
-def _writer(root: Any, place: str, shape: tuple[int, int], threshold: float | None) -> Any:
-    group, name = (root, place) if "/" not in place else (root[place.split("/")[0]], place.split("/")[1])
+def _writer(root: Any, path: str, shape: tuple[int, int], threshold: float | None) -> Any:
+    group, name = (root, path) if "/" not in path else (root[path.split("/")[0]], path.split("/")[1])
     if threshold is None:
         return _DenseWriter(group, name, shape)
     is_file = isinstance(group, h5py.Group)
@@ -188,7 +190,7 @@ def _writer(root: Any, place: str, shape: tuple[int, int], threshold: float | No
 
 
 class _DenseWriter:
-    """A dense float32 matrix that is filled by rows."""
+    """Write a dense float32 matrix by appending rows."""
 
     def __init__(self, group: Any, name: str, shape: tuple[int, int]) -> None:
         n_rows, n_columns = max(1, min(shape[0], 64)), max(1, shape[1])
@@ -204,7 +206,7 @@ class _DenseWriter:
 
 
 class _ZarrCsrWriter(CsrWriter):
-    """The same CSR matrix in a zarr folder."""
+    """Write a CSR matrix to a zarr folder by appending rows."""
 
     def __init__(self, group: Any, name: str, shape: tuple[int, int]) -> None:
         self.group = group.create_group(name)

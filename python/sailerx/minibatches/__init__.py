@@ -1,1 +1,1 @@
-"""Which cells a mini-batch holds, and their data on the device, from memory or streamed from disk."""
+"""Draw the cells of each mini-batch, and put their data on the device, from memory or streamed from disk."""

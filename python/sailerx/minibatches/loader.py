@@ -1,4 +1,4 @@
-"""The training data on the device, and the mini-batches that a step sees."""
+"""Put training data on the device, and assemble mini-batches from it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from sailerx.kernels.open_peaks import DeviceRows, OpenPeaks
 from sailerx.minibatches.shards import Part, Shard
 from sailerx.minibatches.streaming import FileRows, HostRows
 
-#: x of all cells: in the device's memory, in the host's, or in its file
+#: x of all cells: in device memory, in host memory, or in its file
 Rows: TypeAlias = DeviceRows | HostRows | FileRows
 
 
 def rows_of(x: Accessibility, device: torch.device) -> Rows:
-    """x of all cells as near to the device as it fits: in its memory, in the host's, or where x is in a file, there."""
+    """Hold x of all cells in device memory if it fits, else in host memory (with a warning); x in a file stays there."""
     if isinstance(x, PeaksOnDisk):
         return FileRows(x, device)
     if holds(device, x.n_bytes):
@@ -39,19 +39,25 @@ def rows_of(x: Accessibility, device: torch.device) -> Rows:
 
 @dataclass(frozen=True)
 class Minibatch:
-    """One mini-batch on the device. Where several processes share it, x and c are of the cells that are here."""
+    """One mini-batch on the device; with several processes, x and c hold only the cells of this process, the rest all cells."""
 
+    #: open peaks of this process's cells
     x: OpenPeaks
+    #: RNA reference, rows of unit length
     g: Float[Tensor, "cells reference"]
+    #: confounders of this process's cells
     c: Float[Tensor, "own_cells confounders"]
+    #: alignment weights
     w: Float[Tensor, " cells"]
+    #: whether each cell has RNA
     has_rna: Bool[Tensor, " cells"]
+    #: this process's share of the mini-batch
     part: Part
 
 
 @dataclass(frozen=True)
 class OnDevice:
-    """The training data as tensors on one device; x may stay in the host's memory or in its file."""
+    """Training data of all cells as tensors on one device; x may stay in host memory or in its file."""
 
     x: Rows
     g: Float[Tensor, "cells reference"]
@@ -64,14 +70,26 @@ class OnDevice:
     def from_multiome(
         cls, data: Multiome, device: torch.device, x: Accessibility | None = None, shard: Shard | None = None
     ) -> OnDevice:
-        """Copy to the device. ``x`` and ``shard`` are what this process reads of the data; by default all."""
+        """Copy training data to a device.
+
+        Parameters
+        ----------
+        data
+            The training data.
+        device
+            Where the tensors go.
+        x
+            The part of x that this process reads, with the shape of ``data.x``; by default ``data.x``.
+        shard
+            Assigns the cells of a mini-batch to processes; by default all to this one.
+        """
         g, c, w, has_rna = (
             torch.from_numpy(part).to(device) for part in (data.g, data.c, data.w, data.has_rna)
         )
         return cls(rows_of(data.x if x is None else x, device), g, c, w, has_rna, shard or Shard())
 
     def minibatches(self, batches: Iterable[Int[Tensor, " minibatch"]]) -> Iterator[Minibatch]:
-        """One mini-batch after another, each given by its cells in the host's memory."""
+        """Yield one `Minibatch` per element of ``batches``, which are positions of cells (CPU tensors)."""
         batches = list(batches)
         owned = [self.shard.own(rows) for rows in batches]
         read = self.x.minibatches([rows[own] for rows, own in zip(batches, owned, strict=True)])
@@ -80,6 +98,6 @@ class OnDevice:
             yield self.minibatch(rows, x, self.shard.part(rows, own, x))
 
     def minibatch(self, rows: Int[Tensor, " minibatch"], x: OpenPeaks, part: Part | None = None) -> Minibatch:
-        """The mini-batch of these cells, given on the device, whose open peaks are x."""
+        """Assemble the mini-batch of the cells at ``rows`` (on the device), given their open peaks x."""
         part = part or Part.whole_of(x)
         return Minibatch(x, self.g[rows], self.c[rows[part.cell]], self.w[rows], self.has_rna[rows], part)

@@ -1,4 +1,4 @@
-"""Which cells and which peaks a training step sees: seeded random draws."""
+"""Draw the cells and peaks of a training step, by seeded generators."""
 
 from __future__ import annotations
 
@@ -15,31 +15,43 @@ from sailerx.kernels.open_peaks import OpenPeaks
 from sailerx.minibatches.shards import Part
 
 
-def random_peaks(n_peaks: int, share: float, generator: torch.Generator) -> Int[Tensor, " some"] | None:
-    """Draw a share of the peaks without replacement, ascending; None stands for all of them."""
+def random_peaks(
+    n_peaks: int, share: float, generator: torch.Generator
+) -> Int[Tensor, " drawn_peaks"] | None:
+    """Draw round(share × n_peaks) peaks without replacement.
+
+    Returns
+    -------
+    Their positions, ascending, on the generator's device; ``None``, for all peaks, if ``share`` is 1 or more.
+    """
     if share >= 1:
         return None
-    n_some = max(1, round(share * n_peaks))
-    return peak_layers.permutation(n_peaks, generator)[:n_some].sort().values
+    n_drawn = max(1, round(share * n_peaks))
+    return peak_layers.permutation(n_peaks, generator)[:n_drawn].sort().values
 
 
 def thinned(
     x: OpenPeaks, cell_share: float, peak_share: float, generator: torch.Generator, part: Part | None = None
 ) -> OpenPeaks:
-    """x in which a random share of the cells keep a random share of their open peaks; the other cells keep all.
+    """Drop open peaks at random in a random share of the cells; the other cells keep all.
 
     Parameters
     ----------
     x
-        Open peaks of the cells of ``part``.
+        Open peaks of this process's cells of a mini-batch.
     cell_share
         Probability that a cell is thinned.
     peak_share
         Probability that an open peak of a thinned cell is kept.
     generator
-        On the device of x.
+        On the device of x; it draws for all cells of the mini-batch, so that the result does not depend on the number of
+        processes.
     part
-        The part of a mini-batch that x is; a cell is thinned as it would be in the whole. By default x is the whole.
+        Which cells of the mini-batch x holds; by default all.
+
+    Returns
+    -------
+    x of the same cells with fewer open peaks.
     """
     part, device = part or Part.whole_of(x), x.cell.device
     is_whole = torch.rand(part.n_cells, generator=generator, device=device)[part.cell] >= cell_share
@@ -50,24 +62,24 @@ def thinned(
 
 @dataclass(frozen=True)
 class Sampler:
-    """Which cells the mini-batches of an epoch hold.
+    """Draws the cells of the mini-batches of an epoch.
 
-    With cells of one kind, an epoch is all of them in random order; the last incomplete mini-batch is dropped, so the cells
-    left out differ between epochs. In hybrid training, each mini-batch holds a fixed number of cells with RNA and of cells
-    without, and an epoch lasts until every cell has been seen: the kind that is used up first is shuffled again.
+    If all cells have RNA (or none has), an epoch is a random permutation of them, without the last incomplete mini-batch. In
+    hybrid training, there are two kinds of cells, with and without RNA; each mini-batch holds a fixed number of each, and an
+    epoch lasts until every cell has been drawn: the kind exhausted first is shuffled and drawn again.
 
-    Where cells are read from a file, chunks of consecutive cells are shuffled and dealt out to buffers anew each epoch; cells
-    are shuffled within a buffer, and mini-batches come from one buffer after another. Where several processes take turns
-    with the chunks, each buffer gets equally many chunks of each process.
+    With x in a file, each epoch assigns chunks of consecutive cells to buffers at random and shuffles cells within a buffer;
+    mini-batches come from one buffer after another. Chunk i is read by process i mod ``world_size``; each buffer gets equal
+    numbers of chunks (up to one) of every process.
     """
 
-    #: positions of the cells of each kind
+    #: positions of the cells of each kind: one tensor, or (with RNA, without RNA)
     kinds: tuple[Int[Tensor, " cells"], ...]
-    #: cells of each kind per mini-batch
+    #: number of cells of each kind per mini-batch
     sizes: tuple[int, ...]
-    #: number of buffers; 1 is full shuffling
+    #: number of shuffle buffers; with 1, all cells are shuffled together
     n_buffers: int = 1
-    #: processes that share each mini-batch
+    #: number of processes that share each mini-batch
     world_size: int = 1
 
     @classmethod
@@ -80,10 +92,20 @@ class Sampler:
         n_buffers: int = 1,
         world_size: int = 1,
     ) -> Sampler:
-        """A sampler of mini-batches of ``size`` cells with at least the share ``paired_share`` of cells that have RNA.
+        """Make a sampler from the cells with RNA.
 
-        Their share is that among all cells if this is larger. Only cells for which ``trained`` is true are drawn, by default
-        all.
+        Parameters
+        ----------
+        has_rna
+            Whether each cell has RNA.
+        size
+            Number of cells per mini-batch; at most all trained cells.
+        paired_share
+            Hybrid training: smallest share of cells with RNA in a mini-batch; their share of all cells if that is larger.
+        trained
+            Whether each cell is drawn at all (false: held out); by default all are.
+        n_buffers, world_size
+            As the attributes.
         """
         trained = torch.ones_like(has_rna) if trained is None else trained
         kinds = tuple((kind & trained).nonzero().view(-1) for kind in (has_rna, ~has_rna))
@@ -97,13 +119,13 @@ class Sampler:
 
     @property
     def n_steps(self) -> int:
-        """Mini-batches of an epoch."""
+        """Number of mini-batches per epoch."""
         if len(self.kinds) == 1:
             return len(self.kinds[0]) // self.sizes[0]
         return max(-(-len(kind) // size) for kind, size in zip(self.kinds, self.sizes, strict=True))
 
     def epoch(self, generator: torch.Generator) -> Iterator[Int[Tensor, " cells"]]:
-        """The mini-batches of one epoch."""
+        """Yield the mini-batches of one epoch as positions of cells; in hybrid training, cells with RNA come first."""
         orders = [
             self._cycled(kind, self.n_steps * size, generator).split(size)
             for kind, size in zip(self.kinds, self.sizes, strict=True)
@@ -112,19 +134,19 @@ class Sampler:
             yield torch.cat(parts)
 
     def _cycled(self, cells: Int[Tensor, " cells"], n: int, generator: torch.Generator) -> Int[Tensor, " n"]:
-        """n of these cells: one random order after another, cut after n."""
+        """Draw n cells: concatenate random permutations of all, and cut after n."""
         n_orders = -(-n // len(cells))
         return torch.cat([self._shuffled(cells, generator) for _ in range(n_orders)])[:n]
 
     def _shuffled(self, cells: Int[Tensor, " cells"], generator: torch.Generator) -> Int[Tensor, " cells"]:
-        """These cells in random order; with several buffers, buffer after buffer, each with all cells of its chunks."""
+        """Permute cells at random; with several buffers, sort them by buffer, random within each."""
         cells = cells[torch.randperm(len(cells), generator=generator)]
         if self.n_buffers == 1:
             return cells
         chunk = cells.div(csr_on_disk.CELLS_PER_CHUNK, rounding_mode="floor")
-        place = torch.randperm(int(chunk.max()) + 1, generator=generator)
-        buffer_of = torch.empty_like(place)
+        order_key = torch.randperm(int(chunk.max()) + 1, generator=generator)
+        buffer_of = torch.empty_like(order_key)
         for rank in range(self.world_size):  # the chunks that one process reads
-            own = place[rank :: self.world_size]
+            own = order_key[rank :: self.world_size]
             buffer_of[rank :: self.world_size] = own.argsort().argsort() * self.n_buffers // max(1, len(own))
         return cells[torch.argsort(buffer_of[chunk], stable=True)]

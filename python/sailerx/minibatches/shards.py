@@ -1,7 +1,7 @@
-"""Which cells of a mini-batch this process computes: here all of them; `sailerx.training.distributed` divides mini-batches.
+"""Interface for splitting mini-batches between processes, and its version for one process, which has all cells.
 
-Random numbers are drawn for the whole mini-batch and each process takes its own, so that the result does not depend on the number
-of processes.
+`sailerx.training.distributed.rank_shards` has the version for several processes. Random numbers are drawn for the whole
+mini-batch and each process uses those of its cells, so that the result does not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -17,26 +17,28 @@ from sailerx.kernels.open_peaks import OpenPeaks
 
 @dataclass(frozen=True)
 class Part:
-    """The cells of one mini-batch that this process has: here all of them."""
+    """The cells of one mini-batch that this process computes: here all of them."""
 
-    #: number of cells of the whole mini-batch, and of their open peaks
+    #: number of cells of the whole mini-batch
     n_cells: int
+    #: number of open peaks (ones of x) of the whole mini-batch
     n_ones: int
-    #: positions in the whole mini-batch of the cells, and of the open peaks, that are here
+    #: positions of this process's cells in the whole mini-batch
     cell: Int[Tensor, " own_cells"] | slice = field(default_factory=lambda: slice(None))
+    #: positions of this process's open peaks among those of the whole mini-batch, in the order of cells
     one: Int[Tensor, " own_ones"] | slice = field(default_factory=lambda: slice(None))
 
     @classmethod
     def whole_of(cls, x: OpenPeaks) -> Part:
-        """All cells of x."""
+        """Make the part that holds all cells, given the mini-batch's open peaks."""
         return cls(x.n_cells, len(x.cell))
 
     def gathered(self, *own: Float[Tensor, "own_cells values"]) -> Sequence[Float[Tensor, "cells values"]]:
-        """Values of all cells of the mini-batch, given those of the cells here; gradients flow back."""
+        """Gather values of all cells of the mini-batch from every process's own; differentiable (all-gather)."""
         return own
 
     def summed(self, own: Float[Tensor, ""]) -> Float[Tensor, ""]:
-        """A sum over all cells of the mini-batch, given the sum over the cells here; gradients flow back."""
+        """Add up every process's sum over its own cells; differentiable (all-reduce)."""
         return own
 
 
@@ -45,9 +47,9 @@ class Shard:
     """The cells of the data set that this process reads: here all of them."""
 
     def own(self, rows: Int[Tensor, " cells"]) -> Int[Tensor, " own_cells"] | slice:
-        """Positions in a mini-batch of the cells that this process reads."""
+        """Return the positions within a mini-batch (cells ``rows``) of the cells that this process reads."""
         return slice(None)
 
     def part(self, rows: Int[Tensor, " cells"], own: Int[Tensor, " own_cells"] | slice, x: OpenPeaks) -> Part:
-        """The part of a mini-batch that this process has; x are the open peaks of its own cells."""
+        """Make the `Part` of this process, given the mini-batch's cells, its own positions and their open peaks x."""
         return Part.whole_of(x)

@@ -1,4 +1,4 @@
-"""Mini-batches of data that the device's memory does not hold: read in a background thread while the network trains."""
+"""Stream x from host memory or from its file, mini-batch by mini-batch, in a background thread."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True)
 class _Streamed(ABC):
-    """x of all cells outside the device's memory, with the methods of `sailerx.kernels.open_peaks.SparseRows`."""
+    """x of all cells outside device memory, with the interface of `sailerx.kernels.open_peaks.SparseRows`."""
 
     x: Any
     device: torch.device
@@ -37,11 +37,11 @@ class _Streamed(ABC):
         return n_peaks
 
     def take(self, rows: Int[Tensor, " rows"]) -> OpenPeaks:
-        """The open peaks of these cells."""
+        """Copy the open peaks of the given cells to the device."""
         return next(self.minibatches([rows]))
 
     def minibatches(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[OpenPeaks]:
-        """The open peaks of one mini-batch after another; one group of them is in memory while the next is read."""
+        """Yield the open peaks of each mini-batch, on the device; the next group of mini-batches is read meanwhile."""
         for group in read_ahead(self._groups(batches)):
             while group:
                 yield self._on_device(group.pop(0))
@@ -52,12 +52,12 @@ class _Streamed(ABC):
 
     @abstractmethod
     def _groups(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[list[PeaksInMemory]]:
-        """The mini-batches in the host's memory, some at a time."""
+        """Yield the mini-batches in host memory, in order, as groups that are read at once."""
 
 
 @dataclass(frozen=True)
 class HostRows(_Streamed):
-    """x in the host's memory, where a GPU does not hold it."""
+    """x in host memory, because it does not fit into GPU memory; each mini-batch is a group."""
 
     x: PeaksInMemory
 
@@ -68,14 +68,15 @@ class HostRows(_Streamed):
 
 @dataclass(frozen=True)
 class FileRows(_Streamed):
-    """x in its file."""
+    """x in its file; the mini-batches of one shuffle buffer are a group."""
 
     x: PeaksOnDisk
 
     def _groups(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[list[PeaksInMemory]]:
-        """As many mini-batches at a time as a buffer holds.
+        """Yield the mini-batches of one buffer after another.
 
-        Each chunk of cells is read once if all its cells are in the same or the next group, as the sampler orders them.
+        A chunk stays in memory for the next group. So it is read once if its cells are in one group or two consecutive ones,
+        which the sampler's order by buffers ensures.
         """
         size = -(-self.x.shape[0] // self.x.n_buffers)
         ends = np.cumsum([len(rows) for rows in batches])
@@ -83,15 +84,15 @@ class FileRows(_Streamed):
         chunks: dict[int, sp.csr_matrix] = {}
         for first, last in pairwise(cuts):
             group = batches[first:last]
-            number = torch.cat(list(group)).div(csr_on_disk.CELLS_PER_CHUNK, rounding_mode="floor")
-            needed = number.unique().tolist()
+            chunk_of = torch.cat(list(group)).div(csr_on_disk.CELLS_PER_CHUNK, rounding_mode="floor")
+            needed = chunk_of.unique().tolist()
             chunks = {i: chunks[i] for i in needed if i in chunks}
             chunks |= {i: self.x.chunk(i) for i in needed if i not in chunks}
             yield [_gathered(chunks, rows.tolist(), self.n_peaks) for rows in group]
 
 
 def _gathered(chunks: dict[int, sp.csr_matrix], rows: list[int], n_peaks: int) -> PeaksInMemory:
-    """x of these cells, from the chunks that hold them."""
+    """Take x of the given cells from chunks in memory (number of the chunk → CSR)."""
     parts = []
     for row in rows:
         chunk, i = chunks[row // csr_on_disk.CELLS_PER_CHUNK], row % csr_on_disk.CELLS_PER_CHUNK
@@ -102,7 +103,7 @@ def _gathered(chunks: dict[int, sp.csr_matrix], rows: list[int], n_peaks: int) -
 
 
 def read_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
-    """The same items; while one is used, a background thread makes the next."""
+    """Yield the items of an iterator; a background thread computes the next item while one is in use."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, items, None)
         while (item := coming.result()) is not None:

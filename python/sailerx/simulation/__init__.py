@@ -1,1 +1,1 @@
-"""Simulated RNA + ATAC of known truth."""
+"""Simulate RNA + ATAC counts whose expected values are known."""

@@ -1,8 +1,8 @@
-"""Draw profiles once, then cells: chunk by chunk, each with a seed of its own.
+"""Draw profiles of cell types once, then cells in chunks, each chunk with its own seed.
 
-Every molecule of a cell comes from one *component*: the profile of its cell type, of a sibling type (cells in transition), of the
-ambient mixture, or of an activity program that any type can run. A component is a share per feature; a batch tilts all shares. So
-the expected counts of every cell are known exactly.
+Each molecule of a cell is drawn from one *component*: the profile of its cell type, of a sibling type (cells in transition), of
+the ambient mixture, or of an activity program that cells of any type can run. A component is a distribution over features, its
+*shares*; a batch adds a tilt to all log shares. The expected counts of every cell are therefore known exactly.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ import scipy.sparse as sp
 
 from sailerx.simulation.recipe import CODES, Recipe
 
-CELLS_PER_CHUNK = 1000  # part of the recipe: each chunk has its own seed, in memory and on disk alike
+#: each chunk has its own seed, so this number is part of the recipe: changing it changes the data
+CELLS_PER_CHUNK = 1000
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Shares of the features of one modality.
+    """Distributions over the features of one modality.
 
     Attributes
     ----------
     log_share
-        Log share of each feature in each component, components × features; each row's shares sum to 1.
+        Log share of each feature in each component, components × features; the shares of a row sum to 1.
     tilt
-        What a batch adds to the log shares before they are scaled to sum to 1 again, batches × features.
+        Addend to the log shares by batch, before they are normalised again, batches × features.
     """
 
     log_share: np.ndarray
@@ -37,14 +38,14 @@ class Profile:
 
     @cached_property
     def cumulative(self) -> np.ndarray:
-        """Cumulative share, batches × components × features."""
+        """Cumulative shares over the features, batches × components × features."""
         tilted = self.log_share[None] + self.tilt[:, None]
         return np.cumsum(np.exp(log_shares(tilted), out=tilted), axis=-1, out=tilted)
 
 
 @dataclass(frozen=True)
 class Truth:
-    """All that is drawn once, before any cell.
+    """Random quantities shared by all cells, drawn before any cell.
 
     Attributes
     ----------
@@ -55,11 +56,11 @@ class Truth:
     batch_share
         Frequency of each batch.
     sibling
-        For each type the type of its lineage that its cells drift towards.
+        For each type, the type of its lineage that its cells in transition drift towards (position).
     type_depth
-        What a type adds to the log depth, types × (RNA, ATAC).
+        Addend to the log depth (molecules) by type, types × (RNA, ATAC).
     batch_depth
-        What a batch adds to the log depth, batches × (RNA, ATAC).
+        Addend to the log depth (molecules) by batch, batches × (RNA, ATAC).
     """
 
     rna: Profile
@@ -72,7 +73,7 @@ class Truth:
 
 
 def log_shares(log_weight: np.ndarray) -> np.ndarray:
-    """Scale in place so that the shares along the last axis sum to 1."""
+    """Normalise log weights in place, so that exp(·) sums to 1 along the last axis."""
     log_weight -= np.log(np.exp(log_weight).sum(axis=-1, keepdims=True))
     return log_weight
 
@@ -80,7 +81,7 @@ def log_shares(log_weight: np.ndarray) -> np.ndarray:
 def _sparse_normal(
     rng: np.random.Generator, shape: tuple[int, int], fraction: float, std: float
 ) -> np.ndarray:
-    """Normal numbers in a random fraction of the places, zero elsewhere."""
+    """Draw normal numbers in a random fraction of the entries, zero in the others."""
     return rng.normal(0.0, std, shape) * (rng.random(shape) < fraction)
 
 
@@ -97,16 +98,16 @@ def _profile(rng: np.random.Generator, recipe: Recipe, n: int, signal: float, ba
 
 
 def draw_truth(recipe: Recipe) -> Truth:
-    """Draw everything that the cells share.
+    """Draw the profiles, frequencies and depth effects shared by all cells.
 
     Parameters
     ----------
     recipe
-        What to simulate.
+        Sizes, effects and seed.
 
     Returns
     -------
-    The profiles and frequencies; they depend on the seed and the sizes, not on the number of cells.
+    The shared quantities; they do not depend on the number of cells.
     """
     rng = np.random.default_rng([recipe.seed, 0])
     n_types, n_batches = recipe.n_types, recipe.n_batches
@@ -125,7 +126,7 @@ def draw_truth(recipe: Recipe) -> Truth:
 
 
 def _draw_cells(rng: np.random.Generator, recipe: Recipe, truth: Truth, first: int, n: int) -> pd.DataFrame:
-    """Draw the metadata of `n` cells: type, batch, depths and the weights of the components."""
+    """Draw obs of ``n`` cells: type, lineage, batch, depths (molecules) and weights of the components."""
     batch = rng.choice(recipe.n_batches, n, p=truth.batch_share)
     cumulative = truth.type_share.cumsum(axis=1)[batch]
     kind = (rng.random((n, 1)) > cumulative).sum(axis=1).clip(max=recipe.n_types - 1)
@@ -145,12 +146,12 @@ def _draw_cells(rng: np.random.Generator, recipe: Recipe, truth: Truth, first: i
 
 
 def _draw_depths(rng: np.random.Generator, std: float, n: int) -> np.ndarray:
-    """Draw `n` pairs of RNA and ATAC log depth that correlate at 0.5, as in SNARE-seq data."""
+    """Draw ``n`` pairs (RNA, ATAC) of log-depth deviations with correlation 0.5, as in SNARE-seq data."""
     return rng.multivariate_normal([0.0, 0.0], std**2 * np.array([[1.0, 0.5], [0.5, 1.0]]), n)
 
 
 def _draw_weights(rng: np.random.Generator, recipe: Recipe, depth: np.ndarray) -> dict[str, np.ndarray]:
-    """Draw how much of a cell is not of its own type; `depth` is its ATAC log depth within type and batch."""
+    """Draw the weights of the components other than the cell's type; ``depth`` is the deviation of its ATAC log depth."""
     n = len(depth)
     ambient = 0.1 + 0.2 / (1.0 + np.exp(1.5 * depth))  # shallow cells hold more ambient molecules
     active = rng.beta(2.0, 6.0, n) * (1 - ambient) * (recipe.n_programs > 0)
@@ -161,23 +162,23 @@ def _draw_weights(rng: np.random.Generator, recipe: Recipe, depth: np.ndarray) -
 
 
 def _barcodes(first: int, n: int) -> list[str]:
-    """Made-up 10x barcodes, unique by construction: the cell's number, times an odd number, in base 4."""
+    """Make 10x-like barcodes, unique by construction: (cell number × an odd number) in base 4, written in A, C, G, T."""
     number = np.arange(first, first + n, dtype=np.uint64) * np.uint64(2654435761)
     digits = (number[:, None] >> np.arange(30, -2, -2, dtype=np.uint64)) & np.uint64(3)
     return ["".join(row) + "-1" for row in np.array(list("ACGT"))[digits]]
 
 
 def component_weights(obs: pd.DataFrame, recipe: Recipe, sibling: np.ndarray) -> np.ndarray:
-    """Share of each cell's molecules that comes from each component.
+    """Compute the probability that a molecule of a cell is drawn from each component.
 
     Parameters
     ----------
     obs
-        Metadata of the simulated cells.
+        obs of the simulated cells.
     recipe
-        What was simulated.
+        ``n_types`` and ``n_programs`` are used.
     sibling
-        The sibling of each type.
+        Position of the sibling of each type.
 
     Returns
     -------
@@ -199,25 +200,27 @@ def _draw_counts(
     batch: np.ndarray,
     weights: np.ndarray,
 ) -> sp.csr_matrix:
-    """Draw each cell's molecules: how many (at least 1), from which component, at which feature."""
+    """Draw counts, cells × features: number of molecules of each cell (at least 1), their components, their features."""
     molecules = rng.multinomial(np.maximum(rng.poisson(depth), 1), weights)  # cells × components
     rows, cols = [], []
     for b, k in np.ndindex(cumulative.shape[:2]):
-        of = np.where(batch == b, molecules[:, k], 0)
-        place = np.searchsorted(cumulative[b, k], rng.random(of.sum()), side="right")
-        rows.append(np.repeat(np.arange(len(of)), of))
-        cols.append(np.minimum(place, cumulative.shape[2] - 1))  # the last cumulative share may round below 1
+        n_molecules = np.where(batch == b, molecules[:, k], 0)  # of component k, in each cell of batch b
+        feature = np.searchsorted(cumulative[b, k], rng.random(n_molecules.sum()), side="right")
+        rows.append(np.repeat(np.arange(len(n_molecules)), n_molecules))
+        cols.append(
+            np.minimum(feature, cumulative.shape[2] - 1)
+        )  # the last cumulative share may round below 1
     row, col = np.concatenate(rows), np.concatenate(cols)
     shape = (len(depth), cumulative.shape[2])
     counts = sp.coo_matrix(
         (np.ones(len(row), np.float32), (row.astype(np.int32), col.astype(np.int32))), shape
     )
-    return counts.tocsr()  # sums the molecules of one place
+    return counts.tocsr()  # sums the molecules of one cell and feature
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some consecutive cells: their metadata and their counts (cells × genes, cells × peaks)."""
+    """Consecutive simulated cells: obs, RNA counts (cells × genes) and ATAC counts (cells × peaks)."""
 
     obs: pd.DataFrame
     rna: sp.csr_matrix
@@ -225,12 +228,12 @@ class Chunk:
 
 
 def draw_chunks(recipe: Recipe, truth: Truth) -> Iterator[Chunk]:
-    """Draw the cells, `CELLS_PER_CHUNK` at a time; each chunk has its own seed.
+    """Draw all cells, `CELLS_PER_CHUNK` at a time; each chunk has its own seed.
 
     Parameters
     ----------
     recipe, truth
-        What to simulate, and what `draw_truth` made of it.
+        Sizes, effects and seed, and the result of `draw_truth` for them.
 
     Yields
     ------

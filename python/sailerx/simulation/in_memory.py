@@ -1,4 +1,4 @@
-"""Simulated data as a MuData object, and the truth behind each of its cells."""
+"""Simulate a MuData object in memory, and compute the expected counts of its cells."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def simulate(
     seed: int = Recipe.seed,
     **options: Any,
 ) -> mudata.MuData:
-    """Simulate paired RNA and ATAC counts with cell types, batches and depth that hangs on both.
+    """Simulate paired RNA and ATAC counts with cell types, batches, and depth that depends on both.
 
     Parameters
     ----------
@@ -34,15 +34,15 @@ def simulate(
 
     Returns
     -------
-    MuData with modalities `rna` and `atac`: raw counts (CSR, float32) of the same cells. Each modality's
-    `obs` holds `cell_type`, `lineage`, `batch`, `true_rna_depth` and `true_atac_depth` (molecules) and the
-    weights of the components; `atac.var` holds `chrom`, `start`, `end`; `uns["truth"]` of each modality
-    holds the profiles, from which `expected_share` gives the expected counts.
+    MuData with modalities ``rna`` (cells × genes) and ``atac`` (cells × peaks): raw counts (CSR, float32) of the same cells.
+    The global obs and that of each modality hold ``cell_type``, ``lineage``, ``batch``, ``true_rna_depth`` and
+    ``true_atac_depth`` (expected molecules) and the weights of the components; ``atac.var`` holds ``chrom``, ``start``, ``end``;
+    ``uns["truth"]`` of each modality holds the profiles, from which `sailerx.simulation.expected_share` computes expected counts.
 
     Raises
     ------
     InputError
-        If a size is impossible.
+        If a size cannot be simulated.
 
     Examples
     --------
@@ -69,18 +69,18 @@ def simulate(
 
 
 def expected_share(adata: ad.AnnData, batch: str | None = None) -> np.ndarray:
-    """Share of each feature that the simulation gave each cell.
+    """Compute the expected share of each feature among the molecules of each cell.
 
     Parameters
     ----------
     adata
-        One modality of simulated data, or some of its cells.
+        One modality of simulated data, or a subset of its cells.
     batch
-        A batch whose tilt is applied; None for none, the truth behind all batches.
+        Name of the batch whose tilt is applied to all cells; ``None`` = no tilt.
 
     Returns
     -------
-    Shares, cells × features, float32; each row sums to 1. Dense: choose the cells first where there are many.
+    Shares, cells × features, float32, dense; each row sums to 1. Subset large data first.
     """
     truth = adata.uns["truth"]
     components = list(truth["component"])
@@ -93,7 +93,7 @@ def expected_share(adata: ad.AnnData, batch: str | None = None) -> np.ndarray:
 
 
 def truth_tables(recipe: Recipe, truth: Truth, modality: str) -> dict[str, np.ndarray]:
-    """What is kept of the truth beside the counts of a modality."""
+    """Collect the arrays that ``uns["truth"]`` of a modality holds."""
     profile: Profile = getattr(truth, modality)
     return {
         "component": np.array(recipe.components, dtype=object),

@@ -1,4 +1,4 @@
-"""What to simulate: sizes, depths and strengths of effects, with names of types, batches and features."""
+"""Parameters of a simulation (sizes, depths, effect sizes), and names of cell types, batches, genes and peaks."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ CODES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to simulate.
+    """Parameters of a simulation.
 
     Attributes
     ----------
     n_cells, n_genes, n_peaks
-        Sizes. Each cell has both modalities.
+        Number of cells, each with both modalities, of genes and of peaks.
     n_types
-        Cell types, in lineages of about three: `A1`, `A2`, `A3`, `B1` and so on, from frequent to rare: of
+        Number of cell types, in lineages of about three: `A1`, `A2`, `A3`, `B1` and so on, from frequent to rare; of
         the default 12 types the first has about 30 times as many cells as the last.
     seed
-        The same seed and sizes give the same data, in memory or on disk.
+        Equal parameters and seed give equal data, in memory or on disk.
     n_batches
-        Experimental batches, of unequal size and slightly different composition.
+        Number of experimental batches, of unequal size and slightly different composition.
     n_programs
-        Activity programs that cells of any type run to some degree, in both modalities.
+        Number of activity programs, which contribute to cells of all types in both modalities.
     n_chroms, n_contigs
-        Chromosomes, and small contigs with awkward names (at most 4) that hold a few peaks each.
+        Number of chromosomes, and of small contigs with awkward names (at most 4) that hold a few peaks each.
     rna_depth, atac_depth
-        Median molecules per cell. By default 0.2 per gene and 0.012 per peak, but at least 40.
+        Median number of molecules per cell. By default 0.2 per gene and 0.012 per peak, but at least 40.
     rna_signal, atac_signal
-        Standard deviation, in log units, of the differences between cell types over the features that differ.
-        By default 0.7 and 0.83 at the default depth, more for shallower cells (at most 2) and less for deeper
-        ones, so that data of any size are about as hard to cluster.
+        Standard deviation of the log fold changes between cell types, over the features that differ. By default 0.7
+        and 0.83 at the default depth, more for shallower cells (at most 2) and less for deeper ones, so that data of
+        any size are about equally hard to cluster.
     rna_batch, atac_batch
-        Standard deviation of a batch's tilt of the log shares.
+        Standard deviation of a batch's addend to the log shares.
     """
 
     n_cells: int = 2000
@@ -74,25 +74,25 @@ class Recipe:
             )
 
     def depth(self, modality: str) -> float:
-        """Median molecules per cell of one modality."""
+        """Return the median number of molecules per cell of one modality (``"rna"`` or ``"atac"``)."""
         given = {"rna": self.rna_depth, "atac": self.atac_depth}[modality]
         usual = {"rna": 0.2 * self.n_genes, "atac": 0.012 * self.n_peaks}[modality]
         return max(usual, 40.0) if given is None else given
 
     def signal(self, modality: str) -> float:
-        """Standard deviation of the differences between cell types of one modality."""
+        """Return the standard deviation of log fold changes between cell types of one modality."""
         given = {"rna": self.rna_signal, "atac": self.atac_signal}[modality]
         usual, at_depth = {"rna": (0.7, 600.0), "atac": (0.83, 240.0)}[modality]
         return min(usual * (at_depth / self.depth(modality)) ** 0.5, 2.0) if given is None else given
 
     @property
     def lineages(self) -> list[np.ndarray]:
-        """Numbers of the cell types of each lineage."""
+        """Positions of the cell types of each lineage."""
         return np.array_split(np.arange(self.n_types), min(max(-(-self.n_types // 3), 2), self.n_types))
 
     @property
     def lineage(self) -> np.ndarray:
-        """Number of the lineage of each cell type."""
+        """Position of the lineage of each cell type."""
         return np.repeat(np.arange(len(self.lineages)), [len(types) for types in self.lineages])
 
     @property
@@ -107,12 +107,12 @@ class Recipe:
 
     @property
     def components(self) -> list[str]:
-        """Names of the components: the cell types, the ambient mixture, the programs."""
+        """Names of the components, in order: cell types, ambient mixture, programs."""
         return [*self.types, "ambient", *(f"program{i + 1}" for i in range(self.n_programs))]
 
 
 def gene_table(recipe: Recipe) -> pd.DataFrame:
-    """Genes by name, without columns."""
+    """Make var of the RNA modality: names, no columns."""
     width = len(str(recipe.n_genes))
     return pd.DataFrame(
         index=pd.Index([f"Gene{i + 1:0{width}d}" for i in range(recipe.n_genes)], dtype=object)
@@ -120,9 +120,9 @@ def gene_table(recipe: Recipe) -> pd.DataFrame:
 
 
 def peak_table(recipe: Recipe) -> pd.DataFrame:
-    """Peaks named `chrom:start-end`, sorted, with columns `chrom`, `start` and `end` (0-based, half-open).
+    """Make var of the ATAC modality: names ``chrom:start-end`` and columns ``chrom``, ``start``, ``end`` (0-based, half-open).
 
-    Chromosomes hold fewer and fewer peaks; each small contig holds one peak in two thousand, at least one.
+    Peaks are sorted; each chromosome has fewer than the one before; each small contig has n_peaks / 2000, at least 1.
     """
     rng = np.random.default_rng([recipe.seed, 2])
     contigs = list(SMALL_CONTIGS[: recipe.n_contigs])
@@ -146,6 +146,6 @@ def peak_table(recipe: Recipe) -> pd.DataFrame:
 
 
 def _split(total: int, share: np.ndarray) -> np.ndarray:
-    """Whole numbers, at least 1 each, that sum to `total` and go by `share`."""
+    """Split ``total`` into whole numbers of at least 1, about in proportion to ``share``."""
     bounds = np.round((share / share.sum()).cumsum() * (total - len(share))).astype(int)
     return np.diff(bounds, prepend=0) + 1

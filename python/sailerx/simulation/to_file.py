@@ -1,4 +1,4 @@
-"""Simulated data streamed to a file: memory does not grow with cells."""
+"""Simulate data straight into a file, in memory that does not grow with the number of cells."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def simulate_to_file(
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> None:
-    """Simulate the same data as `simulate` straight into a `.h5mu` file, a thousand cells at a time.
+    """Simulate data as `simulate` does, but straight into an .h5mu file, 1,000 cells at a time.
 
-    Memory grows with peaks and not with cells; row positions are 64-bit, so 10⁶ cells × 3·10⁵ peaks can be
-    written. The file appears under its name once it is complete.
+    Memory grows with the number of peaks, not of cells; row pointers are int64, so 10⁶ cells × 3·10⁵ peaks can be written.
+    The file appears under its name once it is complete.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ def simulate_to_file(
     compression
         HDF5 filter of the counts: `"gzip"` (level 1), `"lzf"` or None.
     progress
-        Called after each chunk with the number of cells written and of all cells.
+        Called after each 1,000 cells as ``progress(n_written, n_cells)``.
 
     Raises
     ------
     InputError
-        If a size is impossible.
+        If a size cannot be simulated, the folder of ``path`` does not exist, or ``path`` is a folder.
 
     Examples
     --------
