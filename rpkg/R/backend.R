@@ -61,40 +61,6 @@ number_text <- function(x) {
   }, character(1))
 }
 
-# What Python needs, and no more. Metadata of the whole lies in the global obs, or with `own` in each modality's.
-write_input <- function(object, path, rna, atac, reference, columns, own = FALSE) {
-  if (!is.null(reference)) {
-    object[[reference]] <- bare_reduction(object[[reference]], rna)
-  }
-  rna_layer <- if (has_counts(object, rna)) "counts" else NA
-  if (is.na(rna_layer)) {
-    columns <- c(columns, intersect(paste0("nCount_", c("RNA", rna)), colnames(object[[]])))
-  }
-  assays <- c(rna = rna, atac = atac)
-  options <- input_options(assays, c(rna_layer, "counts"))
-  meta <- check_meta_data(object, unique(as.character(columns)))
-  meta <- if (own) {
-    list(global = meta[character()], own = rlang::set_names(list(meta, meta), assays))
-  } else {
-    list(global = meta, own = list())
-  }
-  write_atomically(path, FALSE, function(path) {
-    write_mudata(path, object, assays, as.character(reference), character(), meta, options)
-  })
-}
-
-# Counts alone: no further layers, no feature metadata but where peaks lie.
-input_options <- function(assays, layer = rep("counts", length(assays))) {
-  list(layer = rlang::set_names(layer, assays), layers = NULL, features = FALSE, chromatin = FALSE, gzip = 0L)
-}
-
-# Without loadings, and at home in the RNA assay whichever assay it was made from.
-bare_reduction <- function(reduction, rna) {
-  SeuratObject::CreateDimReducObject(
-    embeddings = SeuratObject::Embeddings(reduction), key = SeuratObject::Key(reduction), assay = rna
-  )
-}
-
 fit_arguments <- function(folder, reference, batch, covariates, seed, verbose, options) {
   flag <- function(name, values) if (length(values)) c(name, values)
   c(
@@ -108,25 +74,6 @@ fit_arguments <- function(folder, reference, batch, covariates, seed, verbose, o
     "--progress", if (verbose) "lines" else "none",
     options
   )
-}
-
-# Temporary, or beside `keep`, so that the run can be renamed into its place.
-working_folder <- function(keep) {
-  folder <- if (is.null(keep)) {
-    tempfile("sailerx-")
-  } else {
-    tempfile(paste0(".", basename(keep), "-"), tmpdir = dirname(keep))
-  }
-  if (!dir.create(folder)) {
-    cli::cli_abort("A temporary folder is needed, and {.path {folder}} cannot be made.", call = NULL)
-  }
-  normalizePath(folder)
-}
-
-keep_run <- function(folder, keep) {
-  if (!file.rename(folder, keep)) {
-    cli::cli_abort("The run cannot be moved to {.path {keep}} ({.arg keep}).", call = NULL)
-  }
 }
 
 run_sailerx <- function(arguments, backend, python, folder, verbose, modalities = NULL, call = rlang::caller_env()) {

@@ -1,6 +1,42 @@
 # What RunSAILERX() must find in an object. Each check stops with what must
 # hold, what was found and what to do; past them the code trusts its input.
 
+check_seurat <- function(object, arg = "object", call = rlang::caller_env()) {
+  if (!inherits(object, "Seurat")) {
+    cli::cli_abort(c(
+      "{.arg {arg}} must be a {.cls Seurat} object, not {.obj_type_friendly {object}}.",
+      i = if (inherits(object, "seurat")) UPDATE else "Read a MuData file with {.fn ReadH5MU}, or make an object with {.fn SeuratObject::CreateSeuratObject}."
+    ), call = call)
+  }
+  check_current(object, arg, call)
+}
+
+UPDATE <- "It was made by an older version of Seurat: {.code object <- SeuratObject::UpdateSeuratObject(object)}."
+
+# Objects that older versions saved lack what their class has had since.
+check_current <- function(object, arg, call) {
+  parts <- c(list(object), attr(object, "assays"), attr(object, "reductions"), attr(object, "graphs"))
+  lacking <- unlist(lapply(parts, function(part) Filter(function(slot) !methods::.hasSlot(part, slot), methods::slotNames(part))))
+  if (length(lacking)) {
+    cli::cli_abort(c(
+      "{.arg {arg}} must be an object of this version of SeuratObject, but it lacks {.val {unique(lacking)}}.",
+      i = UPDATE
+    ), call = call)
+  }
+}
+
+check_among <- function(wanted, there, what) {
+  missing <- setdiff(wanted, there)
+  if (length(missing) > 0L) {
+    have <- if (length(there) > 0L) cli::format_inline("{.val {there}}") else "none"
+    cli::cli_abort(
+      c("{.arg {what}} must name what the object holds, but it has no {.val {missing}}.", i = "There is: {have}."),
+      call = rlang::caller_env()
+    )
+  }
+  wanted
+}
+
 is_name <- function(x) {
   is.character(x) && length(x) == 1 && !is.na(x) && nzchar(x)
 }
@@ -68,10 +104,6 @@ default_rna_assay <- function(object, reference) {
   if (is_name(reference) && reference %in% SeuratObject::Reductions(object)) {
     SeuratObject::DefaultAssay(object[[reference]])
   }
-}
-
-has_counts <- function(object, assay) {
-  length(layer_parts(object[[assay]], "counts")) > 0
 }
 
 check_counts <- function(object, assay, arg, call) {
@@ -158,32 +190,6 @@ check_reduction <- function(object, name, key, call = rlang::caller_env()) {
     cli::cli_abort("{.arg reduction.key} must be letters and digits and end in an underscore ({.val SAILERX_}), not {.val {key}}.", call = call)
   }
   unused_key(object, name, key)
-}
-
-unused_key <- function(object, name, key) {
-  keys <- SeuratObject::Key(object)
-  taken <- unname(keys[names(keys) != name])
-  base <- paste0("X", toupper(gsub("[^a-zA-Z0-9]", "", name)))
-  base <- sub("^X([A-Z])", "\\1", base)
-  candidates <- c(key, paste0(base, c("", seq_along(taken)), "_"))
-  setdiff(candidates, taken)[1]
-}
-
-check_keep <- function(keep, call = rlang::caller_env()) {
-  if (is.null(keep)) {
-    return(NULL)
-  }
-  check_name(keep, "keep", call = call)
-  if (file.exists(keep)) {
-    cli::cli_abort(c(
-      "{.arg keep} must be a new folder: {.path {keep}} is there already.",
-      i = "Remove it or name another one."
-    ), call = call)
-  }
-  if (!dir.exists(dirname(keep))) {
-    cli::cli_abort("{.arg keep} must lie in a folder that exists: there is no {.path {dirname(keep)}}.", call = call)
-  }
-  file.path(normalizePath(dirname(keep)), basename(keep))
 }
 
 # Absolute, since Python runs in a folder that goes with the run.

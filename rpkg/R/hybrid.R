@@ -2,6 +2,7 @@
 
 # The name of the set with RNA, and the metadata column that names the sets in the file.
 PAIRED <- "paired"
+
 SET_COLUMN <- "sailerx_data_set"
 
 # The peak assay of each object, named by set.
@@ -62,15 +63,6 @@ write_hybrid_input <- function(object, unpaired, assays, unpaired.assays, refere
     "--atac-only", paste0(names(unpaired), "=", paths[-1])
   ))
   unlink(paths)
-}
-
-# Counts of some assays, named by modality, with the columns in each: `sailerx combine` keeps those.
-write_set <- function(path, object, assays, columns = character()) {
-  meta <- check_meta_data(object, unique(as.character(columns)))
-  own <- rlang::set_names(rep(list(meta), length(assays)), assays)
-  write_atomically(path, FALSE, function(path) {
-    write_mudata(path, object, assays, character(), character(), list(global = meta[character()], own = own), input_options(assays))
-  })
 }
 
 # With one other set, whether a cell has RNA tells the sets apart, and that is a batch of its own in every hybrid run.

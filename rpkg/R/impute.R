@@ -146,21 +146,6 @@ check_members <- function(wanted, there, arg, what, name, call) {
   }
 }
 
-# From 1 and both ends included, to from 0 and half-open: only the start differs.
-python_regions <- function(regions, chroms, call) {
-  if (inherits(regions, "GRanges")) {
-    regions <- paste0(GenomeInfoDb::seqnames(regions), ":", IRanges::start(regions), "-", IRanges::end(regions))
-  }
-  if (!is.character(regions) || !length(regions) || anyNA(regions)) {
-    cli::cli_abort("{.arg regions} must be text such as {.val chr1:1000-5000} or a {.cls GRanges}, not {.obj_type_friendly {regions}}.", call = call)
-  }
-  pattern <- "^(.+)[-:_]([0-9,]+)[-_]([0-9,]+)$"
-  whole <- regions %in% chroms | !grepl(pattern, regions)
-  start <- as.numeric(gsub(",", "", sub(pattern, "\\2", regions[!whole])))
-  regions[!whole] <- paste0(sub(pattern, "\\1", regions[!whole]), ":", number_text(pmax(start - 1, 0)), "-", sub(pattern, "\\3", regions[!whole]))
-  regions
-}
-
 check_new_assay <- function(object, name, source, call = rlang::caller_env()) {
   check_name(name, "assay.name", call = call)
   if (name != make.names(name)) {
@@ -251,71 +236,6 @@ add_imputed <- function(object, imputed, name, source) {
     assay <- assay_like(object[[source]], matrices[[name]][, cells, drop = FALSE], imputed)
     object <- put_assay(object, assay, name, source)
   }
-  object
-}
-
-# The values (peaks x cells) as layer `data` of an assay of the same class.
-assay_like <- function(source, values, imputed) {
-  if (any(dim(values) < 2)) {
-    cli::cli_abort(c(
-      "An assay must have at least two peaks and two cells, but these are {nrow(values)} and {ncol(values)}.",
-      i = "Choose more, or take means by {.arg group.by}, which come as a matrix."
-    ), call = NULL)
-  }
-  if (inherits(source, "ChromatinAssay")) {
-    return(chromatin_like(source, values, imputed))
-  }
-  if (!inherits(source, "StdAssay")) {
-    return(with_metadata_of(SeuratObject::CreateAssayObject(data = values), source, imputed$rows))
-  }
-  say_plain(source, "the values come as a plain Assay5, without its ranges, fragments and annotation")
-  # Layers of a v5 assay are sparse, or on disk.
-  assay <- SeuratObject::CreateAssay5Object(data = as_dgCMatrix(values))
-  with_metadata_of(assay, source, imputed$rows)
-}
-
-chromatin_like <- function(source, values, imputed) {
-  known <- !anyNA(imputed$rows)
-  ranges <- if (known) GenomicRanges::granges(source)[imputed$rows] else as_ranges(imputed$peaks)
-  motifs <- if (known) Signac::Motifs(source)
-  # Overlapping peaks are the user's own; that Signac had rather none is no news at this point.
-  assay <- suppressWarnings(Signac::CreateChromatinAssay(
-    data = values, ranges = ranges,
-    genome = genome_for(ranges, GenomeInfoDb::seqinfo(source)),
-    fragments = Signac::Fragments(source), annotation = Signac::Annotation(source),
-    motifs = if (!is.null(motifs)) subset(motifs, features = rownames(values)),
-    validate.fragments = FALSE, verbose = FALSE
-  ))
-  with_metadata_of(assay, source, imputed$rows)
-}
-
-# The source's genome, if it has one that knows all the chromosomes.
-genome_for <- function(ranges, info) {
-  if (!is.null(info) && all(GenomeInfoDb::seqlevels(ranges) %in% GenomeInfoDb::seqnames(info))) info
-}
-
-# Feature metadata of the source, which says where peaks lie and what they are.
-with_metadata_of <- function(assay, source, rows) {
-  columns <- source[[]][setdiff(colnames(source[[]]), c("var.features", "var.features.rank"))]
-  if (anyNA(rows) || ncol(columns) == 0L) {
-    return(assay)
-  }
-  columns <- columns[rows, , drop = FALSE]
-  rownames(columns) <- rownames(assay)
-  SeuratObject::AddMetaData(assay, columns)
-}
-
-# An assay of that name goes first, for Seurat compares the two; the default assay cannot go.
-put_assay <- function(object, assay, name, source) {
-  active <- SeuratObject::DefaultAssay(object)
-  if (name %in% SeuratObject::Assays(object)) {
-    SeuratObject::DefaultAssay(object) <- source
-    object[[name]] <- NULL
-  }
-  SeuratObject::Key(assay) <- unused_key(object, name, make_key(tolower(name)))
-  # Seurat looks for counts to sum per cell, which probabilities have not.
-  suppressWarnings(object[[name]] <- assay)
-  SeuratObject::DefaultAssay(object) <- active
   object
 }
 

@@ -72,10 +72,3 @@ MapSAILERX <- function(
   )
   add_result(query, result, query.assay, reduction.name, reduction.key, params, "MapSAILERX")
 }
-
-# Are there peaks of the model that the assay has not, by coordinates?
-lacks_peaks <- function(assay, name, model) {
-  known <- utils::read.csv(file.path(model, "peaks.csv"), colClasses = c(chrom = "character"), encoding = "UTF-8")
-  own <- peak_coordinates(assay, name, "atac")
-  !is.null(known$chrom) && !is.null(own) && !all(coordinate_keys(known) %in% coordinate_keys(own))
-}

@@ -73,15 +73,3 @@ MatchPeaksSAILERX <- function(
 few_cells <- function(object, assay) {
   suppressWarnings(subset(object, cells = utils::head(colnames(object[[assay]]), 2)))
 }
-
-counted_like <- function(source, counts) {
-  if (!inherits(source, "ChromatinAssay")) {
-    say_plain(source, "the counts come as a plain Assay5, without its ranges and annotation")
-    return(SeuratObject::CreateAssay5Object(counts = counts))
-  }
-  ranges <- GenomicRanges::granges(source)
-  suppressWarnings(Signac::CreateChromatinAssay(
-    counts = counts, ranges = ranges, genome = genome_for(ranges, GenomeInfoDb::seqinfo(source)),
-    annotation = Signac::Annotation(source), min.cells = 0, min.features = -1, verbose = FALSE
-  ))
-}
