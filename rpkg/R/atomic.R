@@ -1,49 +1,61 @@
-# A file or folder gets its name only once it is complete: it is written under a temporary name beside it, then renamed.
+# Files and folders that appear under their name only when they are complete: each is written under a temporary name in
+# the same folder, then renamed.
 
-# Runs `write(path)` on a temporary name in the same folder, then renames: nobody ever sees half a file.
-write_atomically <- function(file, overwrite, write) {
-  check_target(file, overwrite)
+# Calls `write(path)` with the temporary name; after an error, nothing is left.
+write_atomically <- function(file, overwrite, write, call = rlang::caller_env()) {
+  check_target(file, overwrite, call)
   path <- tempfile(paste0(".", basename(file), "."), dirname(file))
   on.exit(unlink(path))
   write(path)
   if (!file.rename(path, file)) {
-    cli::cli_abort("{.path {file}} must be writable, but the finished file could not be moved there.")
+    cli::cli_abort("{.path {file}} must be writable, but the finished file could not be moved there.", call = call)
   }
   invisible(file)
 }
 
-check_target <- function(file, overwrite) {
+check_target <- function(file, overwrite, call) {
   if (!rlang::is_string(file)) {
-    cli::cli_abort("{.arg file} must be one path, not {.obj_type_friendly {file}}.")
+    cli::cli_abort("{.arg file} must be one path, not {.obj_type_friendly {file}}.", call = call)
   }
-  if (!dir.exists(dirname(file))) {
-    cli::cli_abort(c(
-      "{.arg file} must lie in a folder that exists: there is no {.path {dirname(file)}}.",
-      i = "Create it with {.fun dir.create}."
-    ))
-  }
+  absolute_in_folder(file, "file", call)
   if (file.exists(file) && !overwrite) {
-    cli::cli_abort(c("{.path {file}} exists.", i = "Choose another name, or set {.code overwrite = TRUE}."))
+    cli::cli_abort(
+      c("{.arg file} must be a new file: {.path {file}} exists.", i = "Choose another name, or set {.code overwrite = TRUE}."),
+      call = call
+    )
   }
 }
 
-# Temporary, or beside `keep`, so that the run can be renamed into its place.
-working_folder <- function(keep) {
+# The absolute path of a file or folder to be made, whose own folder must exist.
+absolute_in_folder <- function(path, arg, call) {
+  if (!dir.exists(dirname(path))) {
+    cli::cli_abort(c(
+      "{.arg {arg}} must lie in a folder that exists: there is no {.path {dirname(path)}}.",
+      i = "Create it with {.fun dir.create}."
+    ), call = call)
+  }
+  file.path(normalizePath(dirname(path)), basename(path))
+}
+
+# The folder of a run while it is running: temporary, or beside `keep` so that keep_run() can rename it.
+working_folder <- function(keep = NULL) {
   folder <- if (is.null(keep)) {
     tempfile("sailerx-")
   } else {
     tempfile(paste0(".", basename(keep), "-"), tmpdir = dirname(keep))
   }
   if (!dir.create(folder)) {
-    cli::cli_abort("A temporary folder is needed, and {.path {folder}} cannot be made.", call = NULL)
+    cli::cli_abort("The folder for temporary files must be writable, but {.path {folder}} cannot be created.", call = NULL)
   }
   normalizePath(folder)
 }
 
+# The folder of the model, once the run is complete under its name.
 keep_run <- function(folder, keep) {
   if (!file.rename(folder, keep)) {
-    cli::cli_abort("The run cannot be moved to {.path {keep}} ({.arg keep}).", call = NULL)
+    cli::cli_abort("{.arg keep} must be writable, but the run cannot be moved to {.path {keep}}.", call = NULL)
   }
+  file.path(keep, "run")
 }
 
 check_keep <- function(keep, call = rlang::caller_env()) {
@@ -53,12 +65,9 @@ check_keep <- function(keep, call = rlang::caller_env()) {
   check_name(keep, "keep", call = call)
   if (file.exists(keep)) {
     cli::cli_abort(c(
-      "{.arg keep} must be a new folder: {.path {keep}} is there already.",
-      i = "Remove it or name another one."
+      "{.arg keep} must be a new folder: {.path {keep}} exists.",
+      i = "Remove it, or name another one."
     ), call = call)
   }
-  if (!dir.exists(dirname(keep))) {
-    cli::cli_abort("{.arg keep} must lie in a folder that exists: there is no {.path {dirname(keep)}}.", call = call)
-  }
-  file.path(normalizePath(dirname(keep)), basename(keep))
+  absolute_in_folder(keep, "keep", call)
 }

@@ -1,19 +1,27 @@
-# What RunSAILERX() must find in an object. Each check stops with what must
-# hold, what was found and what to do; past them the code trusts its input.
+# Checks of the arguments that users give. Each error says what must hold, what was found and what to do; behind these
+# checks, the code trusts its input.
 
 check_seurat <- function(object, arg = "object", call = rlang::caller_env()) {
   if (!inherits(object, "Seurat")) {
     cli::cli_abort(c(
       "{.arg {arg}} must be a {.cls Seurat} object, not {.obj_type_friendly {object}}.",
-      i = if (inherits(object, "seurat")) UPDATE else "Read a MuData file with {.fn ReadH5MU}, or make an object with {.fn SeuratObject::CreateSeuratObject}."
+      i = seurat_hint(object)
     ), call = call)
   }
   check_current(object, arg, call)
 }
 
+# How to come by a Seurat object. Seurat 2's class is `seurat`.
+seurat_hint <- function(object) {
+  if (inherits(object, "seurat")) {
+    return(UPDATE)
+  }
+  "Read a MuData file with {.fn ReadH5MU}, or make an object with {.fn SeuratObject::CreateSeuratObject}."
+}
+
 UPDATE <- "It was made by an older version of Seurat: {.code object <- SeuratObject::UpdateSeuratObject(object)}."
 
-# Objects that older versions saved lack what their class has had since.
+# Objects saved by an older version of SeuratObject lack the slots that its classes have gained since.
 check_current <- function(object, arg, call) {
   parts <- c(list(object), attr(object, "assays"), attr(object, "reductions"), attr(object, "graphs"))
   lacking <- unlist(lapply(parts, function(part) Filter(function(slot) !methods::.hasSlot(part, slot), methods::slotNames(part))))
@@ -25,13 +33,13 @@ check_current <- function(object, arg, call) {
   }
 }
 
-check_among <- function(wanted, there, what) {
+check_among <- function(wanted, there, what, call = rlang::caller_env()) {
   missing <- setdiff(wanted, there)
   if (length(missing) > 0L) {
     have <- if (length(there) > 0L) cli::format_inline("{.val {there}}") else "none"
     cli::cli_abort(
-      c("{.arg {what}} must name what the object holds, but it has no {.val {missing}}.", i = "There is: {have}."),
-      call = rlang::caller_env()
+      c("{.arg {what}} must name what is there, but there is no {.val {missing}}.", i = "There is: {have}."),
+      call = call
     )
   }
   wanted
@@ -110,7 +118,7 @@ check_counts <- function(object, assay, arg, call) {
   if (!has_counts(object, assay)) {
     cli::cli_abort(c(
       "{.arg {arg}} must have counts: assay {.val {assay}} has no layer {.val counts}.",
-      x = "Its layers: {.val {list_or_none(SeuratObject::Layers(object[[assay]]))}}. Normalised values cannot stand in for counts.",
+      x = "Its layers: {.val {list_or_none(SeuratObject::Layers(object[[assay]]))}}. Normalised values cannot replace counts.",
       i = "Add the counts with {.code SeuratObject::LayerData()}, or name another assay."
     ), call = call)
   }
@@ -171,8 +179,7 @@ check_seed <- function(seed, call = rlang::caller_env()) {
   }
 }
 
-# The key to use: the one asked for, or one made from the name where another
-# part of the object has taken that key.
+# Returns the key to use, see unused_key().
 check_reduction <- function(object, name, key, call = rlang::caller_env()) {
   check_name(name, "reduction.name", call = call)
   if (name != make.names(name)) {
@@ -192,19 +199,16 @@ check_reduction <- function(object, name, key, call = rlang::caller_env()) {
   unused_key(object, name, key)
 }
 
-# Absolute, since Python runs in a folder that goes with the run.
+# The absolute path, because Python runs in a folder of its own.
 check_checkpoint <- function(checkpoint, call = rlang::caller_env()) {
   if (is.null(checkpoint)) {
     return(NULL)
   }
   check_name(checkpoint, "checkpoint", call = call)
-  if (!dir.exists(dirname(checkpoint))) {
-    cli::cli_abort("{.arg checkpoint} must lie in a folder that exists: there is no {.path {dirname(checkpoint)}}.", call = call)
-  }
   if (dir.exists(checkpoint)) {
     cli::cli_abort("{.arg checkpoint} must be a file: {.path {checkpoint}} is a folder.", call = call)
   }
-  file.path(normalizePath(dirname(checkpoint)), basename(checkpoint))
+  absolute_in_folder(checkpoint, "checkpoint", call)
 }
 
 check_assay_arguments <- function(rna, reference, call = rlang::caller_env()) {

@@ -1,5 +1,5 @@
-# anndata's encodings. Written are only the old and stable ones (see bridge/FORMAT.md), read are both generations: what a
-# node is, is said by its attribute `encoding-type`.
+# anndata's encodings of vectors, factors, data frames and lists; the attribute `encoding-type` of a node names its
+# encoding. All versions are read; only the old, stable ones are written (see bridge/FORMAT.md).
 
 h5_encoding <- function(node, type, version) {
   h5_attr(node, "encoding-type", type)
@@ -7,7 +7,7 @@ h5_encoding <- function(node, type, version) {
   invisible(node)
 }
 
-# A nested list of scalars, vectors, data frames and lists becomes groups and datasets; NULL entries are left out.
+# Writes any R value but a sparse matrix: lists and data frames become groups; NULL entries are left out.
 write_value <- function(parent, name, value) {
   if (is.data.frame(value)) {
     write_dataframe(parent, name, value)
@@ -25,7 +25,7 @@ write_value <- function(parent, name, value) {
   }
 }
 
-# Any node as an R value: vector, matrix, factor, data frame, dgCMatrix or list; NULL for what R has no value for.
+# Reads any node: a vector, matrix, factor, data frame, dgCMatrix or list; NULL for an encoding that is not known.
 read_value <- function(node) {
   switch(
     h5_attribute(node, "encoding-type") %||% if (h5_is_group(node)) "dict" else "array",
@@ -61,7 +61,7 @@ write_scalar <- function(parent, name, value) {
   h5_encoding(h5_write(parent, name, value, scalar = TRUE), type, "0.2.0")
 }
 
-# Marks a value of length one that is written as a scalar and not as an array of one.
+# Marks a value that write_value() writes as a scalar, not as an array of one element.
 scalar <- function(value) {
   structure(value, class = "scalar")
 }
@@ -97,7 +97,7 @@ read_nullable <- function(node) {
   value
 }
 
-# `frame`: one row per cell or feature, their names as row names.
+# `frame`: one row per cell or feature; `index`: their names.
 write_dataframe <- function(parent, name, frame, index = rownames(frame)) {
   node <- h5_encoding(h5_group(parent, name), "dataframe", "0.2.0")
   h5_attr(node, "_index", "_index")
@@ -109,7 +109,7 @@ write_dataframe <- function(parent, name, frame, index = rownames(frame)) {
   invisible(node)
 }
 
-# One row per cell or feature, columns in the stored order. Names that repeat get a suffix; read_index() has them as they are.
+# Duplicate names get a suffix here, because they are the row names; read_index() returns them unchanged.
 read_dataframe <- function(node) {
   frame <- data.frame(row.names = make.unique(read_index(node)))
   for (column in as.character(h5_attribute(node, "column-order"))) {
@@ -122,7 +122,7 @@ read_index <- function(node) {
   as.character(read_value(h5_child(node, h5_attribute(node, "_index") %||% "_index")))
 }
 
-# A column of a data frame. Text with NA has no stable encoding of its own, so it is stored as a categorical.
+# Text with NA is written as a categorical, because anndata's own encoding of it is too new.
 write_column <- function(parent, name, value) {
   if (is.character(value) && anyNA(value)) {
     value <- factor(value)

@@ -1,7 +1,7 @@
-# Sparse matrices. A dgCMatrix, features x cells, has the same three arrays as the CSR matrix cells x features: nothing is
-# transposed.
+# Sparse matrices. A dgCMatrix (features x cells) and a CSR matrix (cells x features) hold the same three arrays, so
+# nothing is transposed.
 
-# A dgCMatrix, features x cells. Its three arrays are those of the CSR matrix cells x features: nothing is transposed.
+# `matrix`: a dgCMatrix, features x cells. It becomes a csr_matrix, cells x features.
 write_csr <- function(parent, name, matrix, gzip = 0L) {
   node <- h5_encoding(h5_group(parent, name), "csr_matrix", "0.1.0")
   h5_attr(node, "shape", rev(dim(matrix)), scalar = FALSE, as = "int64")
@@ -10,13 +10,13 @@ write_csr <- function(parent, name, matrix, gzip = 0L) {
   write_array(node, "indptr", matrix@p)
 }
 
-# Whole numbers below 2^24 are exact in single precision, so counts take half the space. Nothing here copies `x`.
+# Whole numbers below 2^24 are exact in single precision, so counts take half the space. `x` is not copied.
 fits_float32 <- function(x) {
   rlang::is_integerish(x, finite = TRUE) && (!length(x) || (min(x) > -2^24 && max(x) < 2^24))
 }
 
-# The three arrays of a sparse matrix as a dgCMatrix. For CSR, cells x features, this is the transpose: features x
-# cells, which is how Seurat wants it, and nothing has to be moved.
+# The three arrays as a dgCMatrix. A csr_matrix (cells x features) is read as its transpose, features x cells, as Seurat
+# stores it; a csc_matrix is read as it is.
 read_sparse <- function(node) {
   size <- as.double(h5_attribute(node, "shape"))
   if (h5_attribute(node, "encoding-type") == "csr_matrix") {
@@ -41,7 +41,7 @@ check_countable <- function(n_values) {
   }
 }
 
-# Rows need not be sorted in a file, but must be in R.
+# The rows of each column must be sorted in R, and need not be in a file.
 new_dgCMatrix <- function(i, p, x, size) {
   steps <- diff(i)
   steps[setdiff(p, c(0L, length(i)))] <- 1L
@@ -51,7 +51,7 @@ new_dgCMatrix <- function(i, p, x, size) {
   methods::new("dgCMatrix", i = i, p = p, x = x, Dim = size)
 }
 
-# A matrix of the file as features x cells, whatever its encoding.
+# A matrix of the file (cells x features, of any encoding) as features x cells.
 read_features_by_cells <- function(node) {
   switch(
     h5_attribute(node, "encoding-type") %||% "array",

@@ -1,4 +1,4 @@
-# Genome, sequence lengths, fragment files and gene annotation of a ChromatinAssay, to `uns` and back.
+# Genome, sequence lengths, fragment files and gene annotation of a ChromatinAssay: `uns` of its modality.
 
 write_chromatin <- function(uns, assay) {
   info <- GenomeInfoDb::seqinfo(assay)
@@ -25,7 +25,7 @@ seqinfo_frame <- function(info) {
   )
 }
 
-# From stored sequence lengths, never by the name of a genome: Signac would fetch those from the internet.
+# A Seqinfo and not the name of the genome, because Signac would download the sequence lengths of a named genome.
 read_seqinfo <- function(node, contigs) {
   uns <- h5_child(node, "uns")
   if (h5_has(uns, "seqinfo")) {
@@ -42,7 +42,7 @@ read_seqinfo <- function(node, contigs) {
   }
 }
 
-# One group per fragment file: its path, the cells it serves and the barcodes they have inside it.
+# One group per fragment file: its path, its cells and the barcodes that they have in the file.
 write_fragments <- function(uns, fragments) {
   if (length(fragments) == 0L) {
     return(invisible())
@@ -72,8 +72,8 @@ read_fragments <- function(node, cells) {
 new_fragments <- function(entry, cells) {
   if (!file.exists(entry$path) && !grepl("^(https?|ftp)://", entry$path)) {
     cli::cli_warn(c(
-      "Fragment file {.path {entry$path}} is not there; the peaks come without it.",
-      i = "Attach it where it is now by {.code Signac::Fragments(object[[\"peaks\"]]) <- Signac::CreateFragmentObject(path, cells)}."
+      "Fragment file {.path {entry$path}} is not there; the peaks are read without it.",
+      i = "Add it from where it is now with {.code Signac::Fragments(object[[\"peaks\"]]) <- Signac::CreateFragmentObject(path, cells)}."
     ))
     return(NULL)
   }
@@ -94,6 +94,6 @@ read_annotation <- function(node) {
   frame <- read_value(h5_child(uns, "annotation"))
   ranges <- as_ranges(frame)
   names(ranges) <- rownames(frame)
-  S4Vectors::mcols(ranges) <- frame[setdiff(colnames(frame), c("chrom", "start", "end", "strand"))]
+  S4Vectors::mcols(ranges) <- frame[setdiff(colnames(frame), c(PEAK_COLUMNS, "strand"))]
   ranges
 }

@@ -1,5 +1,6 @@
-# Columns of `obs` and `var`, and the metadata of cells and features.
+# Metadata of cells and features: columns of `obs` and `var` in the file, `object[[]]` and `assay[[]]` in Seurat.
 
+# The chosen columns of the cell metadata (all with NULL), if they can be stored.
 check_meta_data <- function(object, columns) {
   meta <- object[[]]
   if (!is.null(columns)) {
@@ -8,7 +9,7 @@ check_meta_data <- function(object, columns) {
   storable_columns(meta, "meta.data")
 }
 
-# Drops, with a warning, the columns that have no place in the file; plain text stands for dates.
+# Drops, with a warning, the columns that the file cannot hold: dates, lists, matrices.
 storable_columns <- function(frame, what) {
   fits <- vapply(frame, is_storable, logical(1))
   if (!all(fits)) {
@@ -28,7 +29,7 @@ is_plain <- function(column) {
   is.null(dim(column)) && !is.object(column) && typeof(column) %in% c("logical", "integer", "double", "character")
 }
 
-# A slash would make a folder inside the file.
+# A slash in a name would create an HDF5 group.
 safe_names <- function(frame, what) {
   bad <- grepl("/", colnames(frame), fixed = TRUE) | colnames(frame) %in% c("_index", "")
   if (any(bad)) {
@@ -44,7 +45,7 @@ text_columns <- function(frame) {
   as.character(names(frame)[vapply(frame, is.character, logical(1))])
 }
 
-# Text columns come back as text, though they may be stored as categories.
+# Turns the columns that were text in R back into text: Python may have stored them as categories.
 as_text <- function(frame, columns) {
   for (column in intersect(as.character(columns), colnames(frame))) {
     frame[[column]] <- as.character(frame[[column]])
@@ -60,8 +61,8 @@ read_features <- function(node) {
   as_text(read_dataframe(h5_child(node, "var")), read_note(node, "columns", "var_character"))
 }
 
-# Columns that ReadH5MU() took from a modality go back to it; all others are those of the whole.
-# Returns `global` and, by assay, `own`: data frames with one row per cell of the object.
+# Splits the cell metadata into the columns of the global obs and those that ReadH5MU() read from the obs of a modality.
+# Returns the data frames `global` and, in a list named by assay, `own`; each has one row per cell of the object.
 split_columns <- function(object, meta, assays) {
   origin <- SeuratObject::Misc(object, "h5mu")
   own <- lapply(origin$columns[intersect(names(origin$columns), assays)], function(columns) {
@@ -72,19 +73,22 @@ split_columns <- function(object, meta, assays) {
   list(global = meta[setdiff(colnames(meta), setdiff(moved, origin$global))], own = own)
 }
 
-# Cell metadata of the whole: the columns of the global obs, then those of the modalities. A column that says the same
-# in several places is one column; one that differs from its namesakes is called `modality:column`.
+# The reverse: joins the columns of the modalities to those of the global obs. Columns of one name become one column if
+# they agree in every cell that they share; else the later one is named `modality:column`.
+# Returns `meta`; `known`, per column, the cells that have a value; `by_assay`, per assay, the names of its columns in `meta`;
+# and `global`, the names of the columns of the global obs.
 merge_columns <- function(meta, parts) {
-  state <- list(meta = meta, known = lapply(meta, function(column) rep(TRUE, nrow(meta))), homes = list(), global = colnames(meta))
+  known <- lapply(meta, function(column) rep(TRUE, nrow(meta)))
+  state <- list(meta = meta, known = known, by_assay = list(), global = colnames(meta))
   for (part in parts) {
     for (column in colnames(part$obs)) {
-      state <- place_column(state, part, column)
+      state <- join_column(state, part, column)
     }
   }
   state
 }
 
-place_column <- function(state, part, column) {
+join_column <- function(state, part, column) {
   values <- part$obs[[column]]
   rows <- match(part$cells, rownames(state$meta))
   for (name in c(column, paste0(part$modality, ":", column))) {
@@ -96,11 +100,11 @@ place_column <- function(state, part, column) {
   filled[rows] <- values
   state$meta[[name]] <- filled
   state$known[[name]] <- (state$known[[name]] %||% logical(nrow(state$meta))) | seq_len(nrow(state$meta)) %in% rows
-  state$homes[[part$name]][[column]] <- name
+  state$by_assay[[part$name]][[column]] <- name
   state
 }
 
-# May `values` join the metadata column `name`? Yes where there is none, or where it says the same of every cell it knows.
+# Can `values` be stored in the metadata column `name`? Yes if it is new, or holds the same values in the cells it knows.
 column_agrees <- function(state, name, values, rows) {
   there <- state$meta[[name]]
   if (is.null(there)) {
@@ -111,7 +115,7 @@ column_agrees <- function(state, name, values, rows) {
   same_kind && identical(as.vector(there[rows])[shared], as.vector(values)[shared])
 }
 
-# Feature metadata as columns of `var`, with chrom, start and end for peaks.
+# The columns of `var`: feature metadata (unless `features = FALSE`), and chrom, start and end of peaks.
 feature_frame <- function(assay, name, features, modality) {
   frame <- data.frame(row.names = rownames(assay))
   if (features) {
@@ -124,12 +128,12 @@ feature_frame <- function(assay, name, features, modality) {
   frame
 }
 
-# Columns of var that Seurat keeps elsewhere are taken from there when the object is written.
+# The reverse. Variable features and ranges are not feature metadata in Seurat; feature_frame() makes their columns anew.
 add_feature_metadata <- function(assay, frame, names, class) {
   chosen <- rownames(assay)[variable_rows(frame)]
   moved <- c(
     if (length(chosen) > 0L) c("highly_variable", "highly_variable_rank"),
-    if (class == "ChromatinAssay") c("chrom", "start", "end")
+    if (class == "ChromatinAssay") PEAK_COLUMNS
   )
   frame <- frame[setdiff(colnames(frame), moved)]
   rownames(frame) <- rownames(assay)
@@ -145,6 +149,7 @@ add_feature_metadata <- function(assay, frame, names, class) {
   assay
 }
 
+# `highly_variable` and, unless they are in the order of the features, `highly_variable_rank` (from 0).
 variable_columns <- function(assay) {
   chosen <- SeuratObject::VariableFeatures(assay)
   frame <- data.frame(row.names = rownames(assay))
@@ -158,7 +163,7 @@ variable_columns <- function(assay) {
   frame
 }
 
-# Rows of the variable features, best first where the file ranks them.
+# The reverse: row numbers of the variable features, in the order of their rank if the file has it.
 variable_rows <- function(frame) {
   chosen <- which(as.logical(frame[["highly_variable"]]))
   rank <- frame[["highly_variable_rank"]]

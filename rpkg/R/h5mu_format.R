@@ -1,6 +1,6 @@
-# What makes a file an .h5mu file: its version, its root, and which cells and features each modality has.
+# The frame of an .h5mu file: its version, its root groups, and the maps of cells and features to modalities.
 
-# The version of bridge/FORMAT.md that this package writes, and the attribute of the file that holds it.
+# The version of bridge/FORMAT.md that this package writes, and the root attribute that holds it.
 H5MU_VERSION <- 1L
 
 H5MU_VERSION_ATTRIBUTE <- "sailerx-format"
@@ -55,7 +55,7 @@ package_version_text <- function() {
   as.character(utils::packageVersion("sailerx"))
 }
 
-# Where each cell and feature of the whole lies in its modality: 1-based, 0 = absent.
+# The position of each cell and feature of the file in each modality, as mudata counts: from 1, 0 = absent.
 write_maps <- function(file, all_cells, cells, features) {
   offset <- 0L
   n_features <- sum(lengths(features))

@@ -1,21 +1,21 @@
-# Graphs and `obsp`.
+# Graphs between cells: `obsp`.
 
-# Graph `RNA_nn` of assay RNA becomes obsp `nn` of its modality; every other graph is at the top under its own name.
-write_graph <- function(file, name, graph, homes) {
+# The graph `RNA_nn` of assay RNA becomes obsp `nn` of its modality; any other graph keeps its name, at the top of the file.
+write_graph <- function(file, name, graph, written) {
   assay <- SeuratObject::DefaultAssay(graph)
   prefix <- paste0(assay, "_")
   own <- length(assay) == 1L && startsWith(name, prefix)
-  home <- home_of(file, if (own) assay else NA, rownames(graph), homes, exactly = TRUE)
-  key <- if (identical(home$node, file)) name else substring(name, nchar(prefix) + 1L)
-  write_csr(home$node[["obsp"]], key, Matrix::t(graph_on(graph, home$cells)))
-  write_value(notes_group(home$node, "graphs"), key, list(
+  place <- place_of(file, if (own) assay else NA, rownames(graph), written, exactly = TRUE)
+  key <- if (identical(place$node, file)) name else substring(name, nchar(prefix) + 1L)
+  write_csr(place$node[["obsp"]], key, Matrix::t(graph_on(graph, place$cells)))
+  write_value(notes_group(place$node, "graphs"), key, list(
     name = scalar(name),
     assay = if (length(assay) == 1L) scalar(assay),
-    cells = if (!setequal(rownames(graph), home$cells)) rownames(graph)
+    cells = if (!setequal(rownames(graph), place$cells)) rownames(graph)
   ))
 }
 
-# The graph over `cells`, in their order; cells it does not know have no edges.
+# The graph with one row and column for each of `cells`, in this order; cells that it lacks have no edges.
 graph_on <- function(graph, cells) {
   edges <- methods::as(methods::as(graph, "dgCMatrix"), "TsparseMatrix")
   from <- match(rownames(graph), cells)[edges@i + 1L]
@@ -24,15 +24,7 @@ graph_on <- function(graph, cells) {
   Matrix::sparseMatrix(from[kept], to[kept], x = edges@x[kept], dims = rep(length(cells), 2L))
 }
 
-add_graphs <- function(object, connection, parts) {
-  for (place in places(object, connection, parts)) {
-    for (key in setdiff(keys_of(place$node, "obsp"), masks(place, connection))) {
-      object <- add_graph(object, place, key)
-    }
-  }
-  object
-}
-
+# The reverse: adds the graph `key` of a place.
 add_graph <- function(object, place, key) {
   edges <- read_value(h5_child(place$node, paste0("obsp/", key)))
   notes <- read_note(place$node, "graphs", key)

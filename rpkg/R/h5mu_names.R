@@ -1,6 +1,6 @@
-# Names in the file and in Seurat: modalities and assays, features, keys.
+# Names in the file and in Seurat: modalities and assays, original and rewritten feature names, keys.
 
-# Assay names, named by modality.
+# The assays to write, named by modality.
 check_assays <- function(object, assays) {
   there <- SeuratObject::Assays(object)
   assays <- assays %||% there
@@ -8,11 +8,12 @@ check_assays <- function(object, assays) {
   given <- rlang::names2(assays)
   modalities <- ifelse(given == "", default_modalities(object, assays), given)
   if (anyDuplicated(modalities)) {
-    cli::cli_abort("The names of {.arg assays} must be unique, but {.val {modalities[duplicated(modalities)]}} is there twice.")
+    cli::cli_abort("The names of {.arg assays} must be unique, but {.val {modalities[duplicated(modalities)]}} occurs twice.")
   }
   rlang::set_names(unname(assays), modalities)
 }
 
+# The modalities that ReadH5MU() read the assays from, else `rna`, `atac` for the first peak assay, and the assay's own name.
 default_modalities <- function(object, assays) {
   known <- SeuratObject::Misc(object, "h5mu")$modalities[assays]
   if (length(known) == length(assays) && !anyNA(known)) {
@@ -25,7 +26,7 @@ default_modalities <- function(object, assays) {
   modalities
 }
 
-# Assay names, named by modality, in the order of the file.
+# The assays to create, named by the modality that each is read from; in the order of the file.
 choose_modalities <- function(connection, assays) {
   mod <- h5_child(connection, "mod")
   there <- as.character(h5_attribute(mod, "mod-order") %||% h5_names(mod))
@@ -40,11 +41,11 @@ default_assay_name <- function(node, modality) {
   read_note(node, "assay") %||% switch(modality, rna = "RNA", atac = "ATAC", modality)
 }
 
-# Feature metadata column with the names that features had before Seurat or Signac rewrote them.
+# The feature metadata column with the names that features had before Seurat or Signac rewrote them.
 ORIGINAL_NAME <- "original_name"
 
-# Names of the features in the file: those they had before Seurat or Signac rewrote them, where they are known.
-file_names <- function(assay) {
+# The names of the features in the file: the original ones where they are known.
+names_in_file <- function(assay) {
   names <- rownames(assay)
   original <- assay[[]][[ORIGINAL_NAME]]
   if (is.null(original)) {
@@ -55,11 +56,12 @@ file_names <- function(assay) {
   if (anyDuplicated(original)) names else original
 }
 
-# Seurat allows neither _ nor | in the name of a feature, and none twice.
-seurat_names <- function(names) {
+# Seurat allows no `_`, no `|` and no duplicates in the names of features.
+names_in_seurat <- function(names) {
   make.unique(gsub("[_|]", "-", names))
 }
 
+# A name that no part of the object has: `name`, else `modality.name`, else with a number.
 free_name <- function(object, name, modality) {
   taken <- names(object)
   if (name %in% taken && !is.null(modality)) {
@@ -68,10 +70,12 @@ free_name <- function(object, name, modality) {
   utils::tail(make.unique(c(taken, name)), 1L)
 }
 
+# The key of a reduction that is read: as in the file, unless another part of the object has it.
 free_key <- function(object, key, name) {
   if (key %in% SeuratObject::Key(object)) make_key(name) else key
 }
 
+# The key of a part that is added to an object: the one asked for, or one made from the name if another part has it.
 unused_key <- function(object, name, key) {
   keys <- SeuratObject::Key(object)
   taken <- unname(keys[names(keys) != name])
@@ -81,6 +85,7 @@ unused_key <- function(object, name, key) {
   setdiff(candidates, taken)[1]
 }
 
+# Seurat's form of keys: letters and digits, a letter first, one underscore at the end.
 make_key <- function(name) {
   key <- gsub("[^a-zA-Z0-9]", "", name)
   paste0(if (!grepl("^[a-zA-Z]", key)) "m", key, "_")

@@ -1,7 +1,7 @@
-# What only one side knows. `uns/seurat` of the file holds what only Seurat needs; Misc(object, "h5mu") holds what only the
-# file knows.
+# What an object and a file cannot express in each other's terms. The file keeps what only Seurat needs in the group
+# `uns/seurat` ("notes"); the object keeps what only the file knows in `Misc(object, "h5mu")`.
 
-# uns/seurat/<name>, made on first use.
+# The group uns/seurat/<name>, created if missing.
 notes_group <- function(node, name) {
   notes <- node[["uns"]]
   if (!"seurat" %in% names(notes)) {
@@ -14,12 +14,11 @@ notes_group <- function(node, name) {
   notes[[name]]
 }
 
-# One entry of uns/seurat, where WriteH5MU() keeps what only Seurat needs; NULL where there is none.
+# The value at uns/seurat/<...>; NULL if there is none.
 read_note <- function(node, ...) {
-  path <- paste("uns/seurat", ..., sep = "/")
-  for (depth in seq_along(strsplit(path, "/")[[1L]])) {
-    part <- paste(strsplit(path, "/")[[1L]][seq_len(depth)], collapse = "/")
-    if (!h5_has(node, part)) {
+  # hdf5r stops at a path whose groups do not exist, so each of them is asked for first.
+  for (path in Reduce(function(above, name) paste0(above, "/", name), c("uns", "seurat", ...), accumulate = TRUE)) {
+    if (!h5_has(node, path)) {
       return(NULL)
     }
   }
@@ -36,7 +35,7 @@ assay_notes <- function(assay, name, layer, obs, var) {
   )
 }
 
-# What Seurat needs at the top to rebuild the object: which columns are text, and what was active.
+# Notes on the whole object: columns that are text, the active assay and identities, the project.
 write_object_notes <- function(file, object, assays) {
   notes_group(file, "columns")
   write_array(file[["uns/seurat/columns"]], "obs_character", text_columns(object[[]]))
@@ -50,7 +49,7 @@ write_object_notes <- function(file, object, assays) {
   }
 }
 
-# The metadata column that the active identities are, if they are one; unused levels aside.
+# The metadata column that holds the active identities, if one does; unused levels are ignored.
 identity_column <- function(object) {
   active <- SeuratObject::Idents(object)
   meta <- object[[]]
@@ -69,15 +68,16 @@ set_identities <- function(object, column) {
   object
 }
 
-# Kept in the object only where WriteH5MU() could not tell by itself: names of modalities, columns that are theirs.
+# Notes the modality of each assay and the columns of each modality's obs, for WriteH5MU(); nothing if the defaults would
+# give the same file.
 remember_origin <- function(object, parts, merged) {
   modalities <- vapply(parts, `[[`, character(1), "modality")
   names(modalities) <- vapply(parts, `[[`, character(1), "name")
   as_usual <- identical(unname(modalities), default_modalities(object, names(modalities)))
-  if (!as_usual || length(merged$homes) > 0L) {
+  if (!as_usual || length(merged$by_assay) > 0L) {
     SeuratObject::Misc(object, "h5mu") <- list(
       modalities = modalities,
-      columns = lapply(merged$homes, unlist),
+      columns = lapply(merged$by_assay, unlist),
       global = merged$global
     )
   }

@@ -1,6 +1,6 @@
-# Where reductions and graphs are in the file: in a modality, or at the top.
+# Where reductions (obsm) and graphs (obsp) are stored: in a modality, or at the top of the file.
 
-# Names of the reductions or graphs to write: those asked for, else those that belong to an assay that is written.
+# The reductions or graphs to write: those asked for, else all whose assay is written.
 choose_by_assay <- function(object, there, wanted, assays, what) {
   if (!is.null(wanted)) {
     return(check_among(wanted, there, what))
@@ -8,31 +8,43 @@ choose_by_assay <- function(object, there, wanted, assays, what) {
   Filter(function(name) SeuratObject::DefaultAssay(object[[name]]) %in% assays, there)
 }
 
-# Where a reduction or graph lives: in the modality of its assay if that holds exactly `cells`, else at the top.
-home_of <- function(file, assay, cells, homes, exactly = FALSE) {
-  modality <- names(homes$assays)[match(assay, homes$assays)]
+# The place of a reduction or graph: the modality of its assay if that has all `cells` (`exactly`: and no others), else the
+# top of the file. A list of `node` and the names of its `cells`. `written`: the assays and cells of the file.
+place_of <- function(file, assay, cells, written, exactly = FALSE) {
+  modality <- names(written$assays)[match(assay, written$assays)]
   if (!is.na(modality)) {
-    own <- homes$cells[[modality]]
+    own <- written$cells[[modality]]
     fits <- if (exactly) setequal(cells, own) else all(cells %in% own)
     if (fits) {
       return(list(node = file[["mod"]][[modality]], cells = own))
     }
   }
-  list(node = file, cells = homes$all_cells)
+  list(node = file, cells = written$all_cells)
 }
 
-# Where embeddings and graphs are: in each modality, and at the top of the file.
+# Every place to read from: each modality, and the top of the file. `rows`: where the object's cells are in its obs.
 places <- function(object, connection, parts) {
   top <- list(node = connection, name = NULL, modality = NULL, cells = colnames(object))
   top$rows <- match(top$cells, read_index(h5_child(connection, "obs")))
   c(unname(parts), list(top))
 }
 
+# The names of the entries of a group; NULL if there is no such group.
 keys_of <- function(node, group) {
   if (h5_has(node, group)) h5_names(h5_child(node, group))
 }
 
-# mudata keeps which cells a modality has as obsm and varm entries of that name.
+# Entries at the top named like a modality are no embeddings: mudata stores there which cells the modality has.
 masks <- function(place, connection) {
   if (is.null(place$name)) h5_names(h5_child(connection, "mod"))
+}
+
+# Adds every entry of a group (obsm, obsp) of every place to the object, by `add(object, place, key)`.
+add_entries <- function(object, connection, parts, group, add) {
+  for (place in places(object, connection, parts)) {
+    for (key in setdiff(keys_of(place$node, group), masks(place, connection))) {
+      object <- add(object, place, key)
+    }
+  }
+  object
 }

@@ -1,20 +1,20 @@
-# Reductions and `obsm`: embeddings, loadings (`varm`) and standard deviations.
+# Reductions: embeddings (`obsm`), loadings (`varm`) and standard deviations.
 
-# Embedding `pca` becomes obsm `X_pca`; cells without one have NaN.
-write_reduction <- function(file, name, reduction, object, homes) {
+# The embedding `pca` becomes obsm `X_pca`, with NaN for cells that it lacks.
+write_reduction <- function(file, name, reduction, object, written) {
   embedding <- SeuratObject::Embeddings(reduction)
   origin <- SeuratObject::Misc(reduction, "h5mu")
   assay <- if (isTRUE(origin$top)) NA else SeuratObject::DefaultAssay(reduction)
-  home <- home_of(file, assay, rownames(embedding), homes)
+  place <- place_of(file, assay, rownames(embedding), written)
   key <- origin$key %||% paste0("X_", name)
-  rows <- match(home$cells, rownames(embedding))
-  write_array(home$node[["obsm"]], key, t(embedding[rows, , drop = FALSE]))
-  notes <- reduction_notes(reduction, name, key)
-  notes$loading_features <- write_loadings(home$node, sub("^X_", "", key), reduction, object)
-  write_value(notes_group(home$node, "reductions"), key, notes)
+  rows <- match(place$cells, rownames(embedding))
+  write_array(place$node[["obsm"]], key, t(embedding[rows, , drop = FALSE]))
+  notes <- reduction_notes(reduction, name)
+  notes$loading_features <- write_loadings(place$node, sub("^X_", "", key), reduction, object)
+  write_value(notes_group(place$node, "reductions"), key, notes)
 }
 
-reduction_notes <- function(reduction, name, key) {
+reduction_notes <- function(reduction, name) {
   list(
     name = scalar(name),
     assay = scalar(SeuratObject::DefaultAssay(reduction)),
@@ -24,19 +24,11 @@ reduction_notes <- function(reduction, name, key) {
   )
 }
 
-add_embeddings <- function(object, connection, parts) {
-  for (place in places(object, connection, parts)) {
-    for (key in setdiff(keys_of(place$node, "obsm"), masks(place, connection))) {
-      object <- add_embedding(object, place, key)
-    }
-  }
-  object
-}
-
+# The reverse: adds the embedding `key` of a place as a reduction.
 add_embedding <- function(object, place, key) {
   embedding <- read_matrix(h5_child(place$node, paste0("obsm/", key)))
   if (is.null(embedding)) {
-    cli::cli_warn("{.val {key}} of obsm is no numeric matrix with one row per cell; left out.")
+    cli::cli_warn("An entry of obsm must be a numeric matrix with one row per cell; {.val {key}} is not, and is left out.")
     return(object)
   }
   notes <- read_note(place$node, "reductions", key)
@@ -61,7 +53,7 @@ add_embedding <- function(object, place, key) {
   object
 }
 
-# A numeric matrix, one row per cell; NULL for anything else.
+# An entry of obsm or varm as a numeric matrix, one row per cell or feature; NULL if it is none.
 read_matrix <- function(node) {
   type <- h5_attribute(node, "encoding-type") %||% "array"
   value <- if (type == "array") h5_read(node) else read_value(node)
@@ -75,8 +67,8 @@ reduction_key <- function(name) {
   switch(name, pca = "PC_", lsi = "LSI_", tsne = "tSNE_", make_key(name))
 }
 
-# Loadings fill whole rows of varm, as scanpy has it: features without a loading get zeros. Returns the rows that
-# have one, in their order, counted from 0.
+# varm has a row for every feature, as in scanpy: 0 for features without loadings. Returns the rows (from 0) of the
+# features that have loadings, in the order of the reduction.
 write_loadings <- function(node, plain, reduction, object) {
   loadings <- SeuratObject::Loadings(reduction)
   if (length(loadings) == 0L || !"layers" %in% names(node)) {
@@ -104,12 +96,12 @@ read_loadings <- function(place, plain, notes, features, columns) {
   if (is.null(rows)) loadings else loadings[rows + 1L, , drop = FALSE]
 }
 
-# scanpy's and muon's names where they have one.
+# The names that scanpy and muon use, where they have one.
 loadings_key <- function(name) {
   switch(name, pca = "PCs", lsi = "LSI", paste0(name, "_loadings"))
 }
 
-# Standard deviations as WriteH5MU() notes them, else from the variances that scanpy keeps.
+# The standard deviations that WriteH5MU() noted, else the roots of the variances that scanpy stores.
 read_stdev <- function(place, plain, notes) {
   path <- paste0("uns/", plain, "/variance")
   if (is.null(notes$stdev) && keys_include(place$node, "uns", plain) && h5_has(place$node, path)) {

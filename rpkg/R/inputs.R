@@ -1,6 +1,17 @@
-# The files that Python gets from R: what it needs, and no more.
+# What R hands to Python: an .h5mu file with no more than the command needs, and lists as text files.
 
-# What Python needs, and no more. Metadata of the whole lies in the global obs, or with `own` in each modality's.
+# `assays`: named by modality; `layer`: the layer of each, NA for none; `meta`: columns as split_columns() returns them.
+# Where peaks lie is always written.
+write_for_python <- function(path, object, assays, meta, layer = rep("counts", length(assays)), reference = NULL) {
+  options <- list(
+    layer = rlang::set_names(layer, assays), layers = NULL, features = FALSE, chromatin = FALSE, gzip = 0L
+  )
+  write_atomically(path, FALSE, function(path) {
+    write_mudata(path, object, assays, as.character(reference), character(), meta, options)
+  })
+}
+
+# Both assays, the reference, and columns of the metadata: in the global obs, or in each modality's with `own`.
 write_input <- function(object, path, rna, atac, reference, columns, own = FALSE) {
   if (!is.null(reference)) {
     object[[reference]] <- bare_reduction(object[[reference]], rna)
@@ -10,48 +21,31 @@ write_input <- function(object, path, rna, atac, reference, columns, own = FALSE
     columns <- c(columns, intersect(paste0("nCount_", c("RNA", rna)), colnames(object[[]])))
   }
   assays <- c(rna = rna, atac = atac)
-  options <- input_options(assays, c(rna_layer, "counts"))
-  meta <- check_meta_data(object, unique(as.character(columns)))
-  meta <- if (own) {
-    list(global = meta[character()], own = rlang::set_names(list(meta, meta), assays))
-  } else {
-    list(global = meta, own = list())
-  }
-  write_atomically(path, FALSE, function(path) {
-    write_mudata(path, object, assays, as.character(reference), character(), meta, options)
-  })
+  meta <- chosen_columns(object, columns, if (own) assays)
+  write_for_python(path, object, assays, meta, c(rna_layer, "counts"), reference)
 }
 
-# Counts of some assays, named by modality, with the columns in each: `sailerx combine` keeps those.
-write_set <- function(path, object, assays, columns = character()) {
-  meta <- check_meta_data(object, unique(as.character(columns)))
-  own <- rlang::set_names(rep(list(meta), length(assays)), assays)
-  write_atomically(path, FALSE, function(path) {
-    write_mudata(path, object, assays, character(), character(), list(global = meta[character()], own = own), input_options(assays))
-  })
-}
-
-# Counts of the peak assay, and columns of metadata (a data frame with a row per cell), as the model's modality.
+# The counts of the peak assay under the name of the model's modality, and columns: a data frame with one row per cell.
 write_peaks <- function(path, object, assay, modality, columns = object[[]][character()]) {
-  assays <- rlang::set_names(assay, modality)
-  write_atomically(path, FALSE, function(path) {
-    write_mudata(path, object, assays, character(), character(), list(global = columns, own = list()), input_options(assays))
-  })
+  write_for_python(path, object, rlang::set_names(assay, modality), list(global = columns, own = list()))
 }
 
-# Counts alone: no further layers, no feature metadata but where peaks lie.
-input_options <- function(assays, layer = rep("counts", length(assays))) {
-  list(layer = rlang::set_names(layer, assays), layers = NULL, features = FALSE, chromatin = FALSE, gzip = 0L)
+chosen_columns <- function(object, columns, own_assays = NULL) {
+  meta <- check_meta_data(object, unique(as.character(columns)))
+  if (is.null(own_assays)) {
+    return(list(global = meta, own = list()))
+  }
+  list(global = meta[character()], own = rlang::set_names(rep(list(meta), length(own_assays)), own_assays))
 }
 
-# Without loadings, and at home in the RNA assay whichever assay it was made from.
+# Without loadings, and of the RNA assay, whichever assay it was made from.
 bare_reduction <- function(reduction, rna) {
   SeuratObject::CreateDimReducObject(
     embeddings = SeuratObject::Embeddings(reduction), key = SeuratObject::Key(reduction), assay = rna
   )
 }
 
-# One argument per line, for a list that is too long for a command line.
+# An option whose values may be too many for a command line: they go into a file, one per line.
 lines_argument <- function(flag, values, folder) {
   if (is.null(values)) {
     return(character())

@@ -1,6 +1,6 @@
-# What the verbs share that use a trained model: its folder, the peak assay on file, the run.
+# What the verbs that use a trained model have in common: its folder, its record and the peak assay.
 
-# The folder of the model: the one named, else the one that the reduction was made by.
+# The folder of the model: the one named, else the one that made the reduction.
 model_folder <- function(object, reduction, model, call = rlang::caller_env()) {
   if (is.null(model)) {
     return(kept_model(object, reduction, call))
@@ -56,7 +56,7 @@ model_assay <- function(object, reduction, assay, call = rlang::caller_env()) {
   check_atac_assay(object, if (length(assay)) assay, call = call)
 }
 
-# How the model was trained, as Python noted it.
+# The settings and columns that the model was trained with, from its model.json.
 model_record <- function(folder) {
   jsonlite::fromJSON(file.path(folder, "model.json"))$record
 }

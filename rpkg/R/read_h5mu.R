@@ -1,21 +1,23 @@
 #' Read MuData (.h5mu) as a Seurat object
 #'
-#' Reads any valid `.h5mu` file, whether `mudata`, [WriteH5MU()] or another program wrote it. Modalities become assays, `obs` becomes
-#' the cell metadata, `obsm` reductions (with loadings and standard deviations) and `obsp` graphs. What has no place in a Seurat object is named
-#' in a message.
+#' Reads any valid `.h5mu` file, whether `mudata`, [WriteH5MU()] or another program wrote it. Modalities become assays,
+#' `obs` becomes the cell metadata, `obsm` becomes reductions (with loadings and standard deviations), and `obsp` becomes
+#' graphs. A message names what a Seurat object cannot hold.
 #'
-#' Peaks with `chrom`, `start` and `end` become a Signac `ChromatinAssay` where Signac is installed, with genome, sequence
-#' lengths, fragment files and gene annotation where the file has them. The file counts positions from 0 with the end left out, Signac
-#' from 1 with the end included: `start` differs by one, the peak is the same.
+#' Peaks with `chrom`, `start` and `end` become a Signac `ChromatinAssay` if Signac is installed, with the genome, sequence
+#' lengths, fragment files and gene annotation that the file has. Positions in the file are 0-based and half-open, in Signac
+#' 1-based with both ends included: `start` differs by one, the peak is the same.
 #'
 #' @param file Path of an `.h5mu` file.
-#' @param assays Names of the modalities to read, all by default. Names of this vector are the names of the assays: `c(RNA = "rna", peaks = "atac")`.
-#'   Unnamed, an assay gets the name it had in R, else `rna` becomes `RNA`, `atac` becomes `ATAC`, and any other keeps its name.
-#' @param chromatin `"auto"`: a `ChromatinAssay` where Signac is installed and the file does not say that it was a plain assay. `TRUE`: always, or an
-#'   error, and also from peaks that have names such as `chr1:100-200` and no coordinates (read as Signac reads them, from 1); `FALSE`: never.
-#' @param verbose Say what could not be carried over?
-#' @returns A `Seurat` object. Where names had to be changed, for `_` and `|` are not allowed in them or because Signac names peaks by their
-#'   coordinates, the feature metadata column `original_name` keeps those of the file.
+#' @param assays Names of the modalities to read, all by default. Names of this vector are the names of the assays:
+#'   `c(RNA = "rna", peaks = "atac")`. Unnamed, an assay gets the name it had in R, else `rna` becomes `RNA`, `atac` becomes
+#'   `ATAC`, and any other modality keeps its name.
+#' @param chromatin Read peaks as a `ChromatinAssay`? `"auto"`: if Signac is installed and the file does not say that they
+#'   were a plain assay. `TRUE`: always, also where the coordinates are only in the names of the peaks (`chr1:100-200`,
+#'   1-based as in Signac); an error if no modality has peaks. `FALSE`: never.
+#' @param verbose Show a message that names what was not read?
+#' @returns A `Seurat` object. Seurat forbids `_` and `|` in feature names, and Signac names peaks by their coordinates;
+#'   where a name was changed, the feature metadata column `original_name` has the names of the file.
 #' @inherit WriteH5MU examples
 #' @export
 ReadH5MU <- function(file, assays = NULL, chromatin = "auto", verbose = TRUE) {
@@ -32,27 +34,29 @@ ReadH5MU <- function(file, assays = NULL, chromatin = "auto", verbose = TRUE) {
     check_some_chromatin(parts)
   }
   object <- assemble(connection, parts)
-  object <- add_embeddings(object, connection, parts)
-  object <- add_graphs(object, connection, parts)
+  object <- add_entries(object, connection, parts, "obsm", add_embedding)
+  object <- add_entries(object, connection, parts, "obsp", add_graph)
   if (verbose) {
     report_left_out(connection, parts)
   }
   object
 }
 
-# One modality as an assay, with what the later steps need of it. Seurat wants the cells in the order of the object.
+# One modality as an assay, with its cells in the order of the object, as Seurat needs them. `rows`: their positions in the
+# modality.
 read_modality <- function(connection, modality, name, chromatin) {
   node <- h5_child(connection, paste0("mod/", modality))
   stored <- read_index(h5_child(node, "obs"))
   names <- read_index(h5_child(node, "var"))
   check_size(modality, stored, names)
   cells <- intersect(read_index(h5_child(connection, "obs")), stored)
-  layers <- lapply(read_layers(node, modality), order_columns, match(cells, stored))
+  rows <- match(cells, stored)
+  layers <- lapply(read_layers(node, modality), order_columns, rows)
   class <- assay_class(node, chromatin)
   assay <- if (class == "ChromatinAssay") {
     new_chromatin_assay(node, layers, cells)
   } else {
-    new_assay(class, layers, seurat_names(names), cells)
+    new_assay(class, layers, names_in_seurat(names), cells)
   }
   assay <- add_feature_metadata(assay, read_features(node), names, class)
   SeuratObject::Key(assay) <- read_note(node, "key") %||% make_key(tolower(name))
@@ -62,8 +66,8 @@ read_modality <- function(connection, modality, name, chromatin) {
     name = name,
     assay = assay,
     cells = cells,
-    rows = match(cells, stored),
-    obs = read_cells(node)[match(cells, stored), , drop = FALSE]
+    rows = rows,
+    obs = read_cells(node)[rows, , drop = FALSE]
   )
 }
 
@@ -82,7 +86,7 @@ check_size <- function(modality, cells, names) {
   }
 }
 
-# The object without reductions and graphs: assays, cell metadata, active assay and identities.
+# The object from its assays: cell metadata, active assay and identities; reductions and graphs are added later.
 assemble <- function(connection, parts) {
   meta <- read_cells(connection)
   meta <- meta[rownames(meta) %in% unlist(lapply(parts, `[[`, "cells")), , drop = FALSE]
@@ -110,7 +114,7 @@ new_seurat <- function(assays, meta, active, project) {
   )
 }
 
-# Names what the file holds and a Seurat object does not.
+# A message that names what the file holds and a Seurat object cannot.
 report_left_out <- function(connection, parts) {
   known <- c("seurat", "genome", "seqinfo", "fragments", "annotation", "files", "pca", "lsi")
   left <- unlist(lapply(c(list(list(node = connection)), parts), function(place) {
@@ -122,6 +126,6 @@ report_left_out <- function(connection, parts) {
     paste0(if (!is.null(place$modality)) paste0(place$modality, "/"), entries, recycle0 = TRUE)
   }))
   if (length(left) > 0L) {
-    cli::cli_inform(c(i = "Not carried into the Seurat object: {.val {left}}."))
+    cli::cli_inform(c(i = "Not read, because a Seurat object cannot hold it: {.val {left}}."))
   }
 }

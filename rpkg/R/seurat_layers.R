@@ -1,6 +1,6 @@
-# The layers of an assay, and the same matrices in a file.
+# The layers of an assay, and X and `layers` of its modality. Matrices are features x cells in R, cells x features in Python.
 
-# The layer itself, or the pieces that `split()` made of it: counts.1, counts.2.
+# The names of the layers that make up `layer`: itself, or the parts that `split()` made of it (counts.1, counts.2).
 layer_parts <- function(assay, layer) {
   there <- SeuratObject::Layers(assay)
   if (layer %in% there) layer else there[startsWith(there, paste0(layer, "."))]
@@ -10,12 +10,12 @@ has_counts <- function(object, assay) {
   length(layer_parts(object[[assay]], "counts")) > 0
 }
 
-# Imputed and normalised assays have no counts.
+# The layer that is written as X by default: an assay of imputed or normalised values has no counts.
 usual_layer <- function(assay) {
   if (!length(layer_parts(assay, "counts")) && length(layer_parts(assay, "data"))) "data" else "counts"
 }
 
-# One layer name per assay, named by assay.
+# The layer to write of each assay, named by assay; NA for none.
 check_layer <- function(object, assays, layer) {
   if (!is.null(layer) && is.null(names(layer))) {
     layer <- rlang::set_names(rep_len(as.character(layer), length(assays)), assays)
@@ -39,7 +39,7 @@ check_has_layer <- function(assay, name, layer) {
   }
 }
 
-# One layer as a dgCMatrix with every feature and cell of the assay (features x cells).
+# One layer as a dgCMatrix with all features and cells of the assay.
 layer_matrix <- function(assay, layer, name) {
   matrix <- if (layer %in% SeuratObject::Layers(assay)) {
     one_layer(assay, layer)
@@ -56,8 +56,8 @@ layer_matrix <- function(assay, layer, name) {
   as_dgCMatrix(matrix)
 }
 
-# What LayerData() gives, which always copies; where it would be the stored matrix, it is taken as it is stored, without
-# names.
+# LayerData() copies the matrix to set its dimnames. A stored matrix that is in the order of the assay is used as it is,
+# without names.
 one_layer <- function(assay, layer) {
   stored <- if (inherits(assay, "Assay5")) methods::slot(assay, "layers")[[layer]]
   if (inherits(stored, "dgCMatrix") && all(dim(stored) == dim(assay)) && has_order_of(assay, layer)) {
@@ -66,14 +66,14 @@ one_layer <- function(assay, layer) {
   SeuratObject::LayerData(assay, layer = layer)
 }
 
-# Are the features and cells of a layer those of the assay, in the same order?
+# Does the layer have the features and cells of the assay, in the same order?
 has_order_of <- function(assay, layer) {
   identical(SeuratObject::Features(assay, layer = layer), rownames(assay)) &&
     identical(SeuratObject::Cells(assay, layer = layer), colnames(assay))
 }
 
-# The parts beside each other, in the order of the assay's cells; features that a part lacks are 0 there. Other than
-# SeuratObject::JoinLayers(), this takes layers on disk of every kind.
+# Binds the parts of a split layer by column, in the order of the assay's cells; features that a part lacks are 0.
+# SeuratObject::JoinLayers() does not take all kinds of layers on disk.
 joined_layers <- function(assay, parts) {
   parts <- lapply(parts, function(part) {
     matrix <- as_dgCMatrix(SeuratObject::LayerData(assay, layer = part))
@@ -84,7 +84,7 @@ joined_layers <- function(assay, parts) {
   if (identical(cells, colnames(matrix))) matrix else matrix[, cells, drop = FALSE]
 }
 
-# Moves the rows to where `names` has them; their values stay, so that rows have to be sorted anew only if their order changes.
+# The matrix with one row for each of `names`. Only the row indices change; new_dgCMatrix() sorts them if they must be.
 with_rows <- function(matrix, names) {
   rows <- match(rownames(matrix), names)
   result <- new_dgCMatrix(rows[matrix@i + 1L] - 1L, matrix@p, matrix@x, c(length(names), ncol(matrix)))
@@ -113,7 +113,7 @@ write_layers <- function(node, assay, name, options) {
   }
 }
 
-# X and the layers as a named list of dgCMatrix, features x cells. X is `counts` unless the file says otherwise.
+# X and `layers` as a list of dgCMatrix, named by layer. X has the name that WriteH5MU() noted, else name_of_x().
 read_layers <- function(node, modality) {
   extra <- if (h5_has(node, "layers")) h5_names(h5_child(node, "layers"))
   layers <- rlang::set_names(lapply(extra, function(name) read_features_by_cells(h5_child(node, paste0("layers/", name)))), extra)
@@ -130,6 +130,7 @@ read_layers <- function(node, modality) {
   layers
 }
 
+# Whole numbers are counts, unless another layer has that name.
 name_of_x <- function(x, others) {
   if (!"counts" %in% others && fits_float32(x@x)) "counts" else "data"
 }

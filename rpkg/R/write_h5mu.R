@@ -1,14 +1,14 @@
 #' Write a Seurat object as MuData (.h5mu)
 #'
 #' Writes the assays of an object as the modalities of an `.h5mu` file, which `mudata`, `muon`, `scanpy` and the Python
-#' package `sailerx` read. Counts keep their sparse form and are not copied. The file appears under its name only
-#' when it is complete.
+#' package `sailerx` read. Counts stay sparse and are not copied in memory. The file is written under a temporary name
+#' and renamed when it is complete.
 #'
 #' @param object A `Seurat` object.
 #' @param file Path of the file to write.
 #' @param ... Passed to methods; nothing else is accepted.
 #' @returns `file`, invisibly.
-#' @seealso [ReadH5MU()] for the way back.
+#' @seealso [ReadH5MU()], which reads such a file.
 #' @examples
 #' counts <- Matrix::rsparsematrix(20, 10, 0.3, rand.x = function(n) rpois(n, 2) + 1)
 #' dimnames(counts) <- list(paste0("gene", 1:20), paste0("cell", 1:10))
@@ -25,15 +25,16 @@ WriteH5MU <- function(object, file, ...) {
 #' @param assays Names of the assays to write, all by default. Names of this vector are the names of the modalities:
 #'   `c(rna = "RNA", atac = "peaks")`. Unnamed, `RNA` becomes `rna`, the first peak assay becomes `atac`, and every
 #'   other assay keeps its name.
-#' @param layer The layer written as the matrix `X` (features × cells in R, cells × features in the file): one name for all assays, or one
-#'   per assay, named by assay. `NULL`: `counts`, or `data` where an assay has no counts. `NA` writes no matrix. Split layers (`counts.1`, `counts.2`) are joined.
-#' @param layers Names of further layers to write beside it, for example `"data"`; none by default.
+#' @param layer Name of the layer to write as the matrix `X` (features × cells in R, cells × features in the file): one for
+#'   all assays, or one per assay, named by assay. `NULL`: `counts`, or `data` for an assay without counts. `NA`: no matrix.
+#'   Split layers (`counts.1`, `counts.2`) are joined.
+#' @param layers Names of further layers to write, for example `"data"`; none by default.
 #' @param reductions Names of the reductions to write; by default all whose assay is written.
 #' @param graphs Names of the graphs to write; by default all whose assay is written.
 #' @param meta.data Names of the cell metadata columns to write, all by default.
-#' @param features Write the metadata of the features? Peak coordinates are always written.
+#' @param features Write the feature metadata? Peak coordinates are always written.
 #' @param chromatin Write genome, sequence lengths, fragment paths and gene annotation of a `ChromatinAssay`?
-#' @param overwrite Replace a file that is there?
+#' @param overwrite Replace `file` if it exists?
 #' @param gzip Compression level of the matrices, 0 (none) to 9. 1 halves the file at a tenth of the speed.
 #' @export
 WriteH5MU.Seurat <- function(
@@ -72,49 +73,51 @@ WriteH5MU.default <- function(object, file, ...) {
   ))
 }
 
+# `assays`: named by modality; `meta`: what split_columns() returns.
 write_mudata <- function(path, object, assays, reductions, graphs, meta, options) {
-  # hdf5r would flush the file after each write, which takes longer than the write.
+  # By default, hdf5r flushes the file after each write, which takes longer than the write.
   rlang::local_options(hdf5r.flush_on_write = FALSE)
   file <- h5_create(path)
   on.exit(h5_close(file))
   cells <- lapply(assays, function(name) colnames(object[[name]]))
   all_cells <- intersect(colnames(object), unlist(cells))
+  features <- lapply(assays, function(name) names_in_file(object[[name]]))
+  all_features <- unlist(features, use.names = FALSE)
   write_root(file, assays)
   write_dataframe(file, "obs", meta$global[all_cells, , drop = FALSE])
-  features <- lapply(assays, function(name) file_names(object[[name]]))
-  write_dataframe(file, "var", data.frame(row.names = seq_along(unlist(features))), index = unlist(features, use.names = FALSE))
+  write_dataframe(file, "var", data.frame(row.names = seq_along(all_features)), index = all_features)
   write_maps(file, all_cells, cells, features)
-  write_modalities(file, object, assays, meta$own, options)
-  homes <- list(assays = assays, cells = cells, all_cells = all_cells)
+  for (modality in names(assays)) {
+    write_modality(file, modality, assays[[modality]], object, meta$own, options)
+  }
+  written <- list(assays = assays, cells = cells, all_cells = all_cells)
   for (name in reductions) {
-    write_reduction(file, name, object[[name]], object, homes)
+    write_reduction(file, name, object[[name]], object, written)
   }
   for (name in graphs) {
-    write_graph(file, name, object[[name]], homes)
+    write_graph(file, name, object[[name]], written)
   }
   write_object_notes(file, object, assays)
   h5_close(file)
   h5_write_header(path, sprintf("MuData (format-version=0.1.0;creator=sailerx;creator-version=%s)", package_version_text()))
 }
 
-write_modalities <- function(file, object, assays, own, options) {
-  for (modality in names(assays)) {
-    assay <- object[[assays[[modality]]]]
-    node <- h5_encoding(h5_group(file[["mod"]], modality), "anndata", "0.1.0")
-    for (name in c("obsm", "obsp", "varm", "varp", "layers", "uns")) {
-      write_dict(node, name)
-    }
-    obs <- own[[assays[[modality]]]] %||% object[[]][character()]
-    write_dataframe(node, "obs", obs[colnames(assay), , drop = FALSE])
-    var <- feature_frame(assay, assays[[modality]], options$features, modality)
-    write_dataframe(node, "var", var, index = file_names(assay))
-    write_layers(node, assay, assays[[modality]], options)
-    if (options$chromatin && inherits(assay, "ChromatinAssay")) {
-      write_chromatin(node[["uns"]], assay)
-    }
-    if (options$chromatin) {
-      say_plain(assay, "peaks are written with their coordinates, genome, fragment files and annotation are not")
-    }
-    write_value(node[["uns"]], "seurat", assay_notes(assay, assays[[modality]], options$layer, obs, var))
+write_modality <- function(file, modality, name, object, own_columns, options) {
+  assay <- object[[name]]
+  node <- h5_encoding(h5_group(file[["mod"]], modality), "anndata", "0.1.0")
+  for (group in c("obsm", "obsp", "varm", "varp", "layers", "uns")) {
+    write_dict(node, group)
   }
+  obs <- own_columns[[name]] %||% object[[]][character()]
+  write_dataframe(node, "obs", obs[colnames(assay), , drop = FALSE])
+  var <- feature_frame(assay, name, options$features, modality)
+  write_dataframe(node, "var", var, index = names_in_file(assay))
+  write_layers(node, assay, name, options)
+  if (options$chromatin && inherits(assay, "ChromatinAssay")) {
+    write_chromatin(node[["uns"]], assay)
+  }
+  if (options$chromatin) {
+    warn_of_signac_2(assay, "its peaks and coordinates are written; genome, fragment files and annotation are not")
+  }
+  write_value(node[["uns"]], "seurat", assay_notes(assay, name, options$layer, obs, var))
 }

@@ -8,7 +8,7 @@ test_that("features that Seurat renames get their own names back", {
   object <- ReadH5MU(path)
   expect_identical(rownames(object)[1:3], c("a-b", "a-b.1", "g-3"))
   expect_identical(object[["RNA"]][[]]$original_name, names)
-  expect_identical(file_names(object[["RNA"]]), names)
+  expect_identical(names_in_file(object[["RNA"]]), names)
 })
 
 test_that("a key that is taken is replaced by one made from the name", {

@@ -20,3 +20,16 @@ test_that("peaks are found by name, else by coordinates", {
   expect_equal(rows_of_peaks(table, assay, "any"), c(2, NA))
   expect_equal(rows_of_peaks(table[c(1, 1), 0], assay, "any"), c(NA_integer_, NA_integer_))
 })
+
+test_that("ranges and the table of the file differ by one in start alone, in both directions", {
+  skip_if_not_installed("GenomicRanges")
+  ranges <- GenomicRanges::GRanges(c("chr2", "chr1"), IRanges::IRanges(c(1, 11), c(5, 20)), strand = c("+", "*"))
+  names(ranges) <- c("a", "b")
+  ranges$score <- c(0.5, 2)
+  table <- ranges_frame(ranges)
+  expect_identical(table$start, c(0L, 10L))
+  expect_identical(table$end, c(5L, 20L))
+  expect_identical(as.character(as_ranges(table)), as.character(ranges), ignore_attr = TRUE)
+  expect_identical(peak_names(ranges), c("chr2-1-5", "chr1-11-20"))
+  expect_identical(parse_peaks(peak_names(ranges))$start, table$start)
+})
