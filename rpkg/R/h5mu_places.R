@@ -1,11 +1,12 @@
 # Where reductions (obsm) and graphs (obsp) are stored: in a modality, or at the top of the file.
 
-# The reductions or graphs to write: those asked for, else all whose assay is written.
+# The reductions or graphs to write: those asked for, else all but those of an assay that is not written. A graph may have
+# no assay.
 choose_by_assay <- function(object, there, wanted, assays, what) {
   if (!is.null(wanted)) {
     return(check_among(wanted, there, what))
   }
-  Filter(function(name) SeuratObject::DefaultAssay(object[[name]]) %in% assays, there)
+  Filter(function(name) all(SeuratObject::DefaultAssay(object[[name]]) %in% assays), there)
 }
 
 # The place of a reduction or graph: the modality of its assay if that has all `cells` (`exactly`: and no others), else the

@@ -30,7 +30,7 @@ WriteH5MU <- function(object, file, ...) {
 #'   Split layers (`counts.1`, `counts.2`) are joined.
 #' @param layers Names of further layers to write, for example `"data"`; none by default.
 #' @param reductions Names of the reductions to write; by default all whose assay is written.
-#' @param graphs Names of the graphs to write; by default all whose assay is written.
+#' @param graphs Names of the graphs to write; by default all whose assay is written, or that have none.
 #' @param meta.data Names of the cell metadata columns to write, all by default.
 #' @param features Write the feature metadata? Peak coordinates are always written.
 #' @param chromatin Write genome, sequence lengths, fragment paths and gene annotation of a `ChromatinAssay`?

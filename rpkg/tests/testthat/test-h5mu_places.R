@@ -14,3 +14,12 @@ test_that("reductions and graphs are written with their assay", {
   expect_identical(written(c(rna = "RNA")), "pca")
   expect_identical(written(c(atac = "peaks")), character())
 })
+
+test_that("a graph without an assay is written, and the graphs beside it too", {
+  object <- random_object()
+  bare <- object[["RNA_nn"]]
+  SeuratObject::DefaultAssay(bare) <- character()
+  object[["bare"]] <- bare
+  expect_setequal(choose_by_assay(object, SeuratObject::Graphs(object), NULL, c(rna = "RNA"), "graphs"), c("bare", "RNA_nn"))
+  expect_setequal(SeuratObject::Graphs(local_round_trip(object)), c("bare", "RNA_nn"))
+})
