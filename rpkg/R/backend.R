@@ -1,17 +1,17 @@
-# From arguments in R to a finished run of `python -m sailerx fit`.
+# Runs `python -m sailerx` and shows its progress, warnings and errors in R.
 
-# Status of a run whose Python was interrupted, and not R.
+# The exit status when Python, and not R, was interrupted.
 INTERRUPTED <- 130L
 
-# Names of options that RunSAILERX() sets itself, and the argument that does.
+# Options of Python that an argument of RunSAILERX() sets, and the name of that argument.
 own_options <- c(
   "output" = "keep", "o" = "keep", "embed" = "keep", "overwrite" = "keep",
   "rna-embedding" = "reference", "batch-key" = "batch", "continuous-key" = "covariates",
   "rna" = "rna.assay", "atac" = "atac.assay", "progress" = "verbose"
 )
 
-# list(n_latent = 30, preset = "paper") -> c("--n-latent", "30", "--preset", "paper");
-# list(batch = c(donor = "a")) -> c("--batch", "donor=a")
+# The arguments in `...` as those of the command line: list(n_latent = 30, preset = "paper") becomes
+# c("--n-latent", "30", "--preset", "paper"), and list(batch = c(donor = "a")) becomes c("--batch", "donor=a").
 command_options <- function(options, own = own_options, call = rlang::caller_env()) {
   if (!length(options)) {
     return(character())
@@ -25,7 +25,7 @@ command_options <- function(options, own = own_options, call = rlang::caller_env
   }
   taken <- intersect(names, names(own))
   if (length(taken)) {
-    cli::cli_abort("The option {.val {taken[1]}} is set by the argument {.arg {own[[taken[1]]]}}.", call = call)
+    cli::cli_abort("The option {.val {taken[1]}} must be set by the argument {.arg {own[[taken[1]]]}}, not in {.arg ...}.", call = call)
   }
   unlist(Map(command_option, names, options, MoreArgs = list(call = call)), use.names = FALSE)
 }
@@ -50,7 +50,7 @@ command_option <- function(name, value, call) {
   c(paste0("--", name), paste0(if (!is.null(names(value))) paste0(names(value), "="), text))
 }
 
-# The shortest text that Python reads as the same number; whole numbers in full.
+# The shortest text that Python reads as the same number; whole numbers without an exponent.
 number_text <- function(x) {
   vapply(x, function(value) {
     if (value == round(value) && abs(value) < 1e15) {
@@ -59,40 +59,6 @@ number_text <- function(x) {
     short <- format(value, digits = 15)
     if (as.numeric(short) == value) short else sprintf("%.17g", value)
   }, character(1))
-}
-
-# What Python needs, and no more. Metadata of the whole lies in the global obs, or with `own` in each modality's.
-write_input <- function(object, path, rna, atac, reference, columns, own = FALSE) {
-  if (!is.null(reference)) {
-    object[[reference]] <- bare_reduction(object[[reference]], rna)
-  }
-  rna_layer <- if (has_counts(object, rna)) "counts" else NA
-  if (is.na(rna_layer)) {
-    columns <- c(columns, intersect(paste0("nCount_", c("RNA", rna)), colnames(object[[]])))
-  }
-  assays <- c(rna = rna, atac = atac)
-  options <- input_options(assays, c(rna_layer, "counts"))
-  meta <- check_meta_data(object, unique(as.character(columns)))
-  meta <- if (own) {
-    list(global = meta[character()], own = rlang::set_names(list(meta, meta), assays))
-  } else {
-    list(global = meta, own = list())
-  }
-  write_atomically(path, FALSE, function(path) {
-    write_mudata(path, object, assays, as.character(reference), character(), meta, options)
-  })
-}
-
-# Counts alone: no further layers, no feature metadata but where peaks lie.
-input_options <- function(assays, layer = rep("counts", length(assays))) {
-  list(layer = rlang::set_names(layer, assays), layers = NULL, features = FALSE, chromatin = FALSE, gzip = 0L)
-}
-
-# Without loadings, and at home in the RNA assay whichever assay it was made from.
-bare_reduction <- function(reduction, rna) {
-  SeuratObject::CreateDimReducObject(
-    embeddings = SeuratObject::Embeddings(reduction), key = SeuratObject::Key(reduction), assay = rna
-  )
 }
 
 fit_arguments <- function(folder, reference, batch, covariates, seed, verbose, options) {
@@ -110,25 +76,14 @@ fit_arguments <- function(folder, reference, batch, covariates, seed, verbose, o
   )
 }
 
-# Temporary, or beside `keep`, so that the run can be renamed into its place.
-working_folder <- function(keep) {
-  folder <- if (is.null(keep)) {
-    tempfile("sailerx-")
-  } else {
-    tempfile(paste0(".", basename(keep), "-"), tmpdir = dirname(keep))
-  }
-  if (!dir.create(folder)) {
-    cli::cli_abort("A temporary folder is needed, and {.path {folder}} cannot be made.", call = NULL)
-  }
-  normalizePath(folder)
+# run_sailerx() with all but `arguments` given, for verbs that run several commands.
+python_runner <- function(backend, python, folder, verbose, modalities, call = rlang::caller_env()) {
+  force(call)
+  function(arguments) run_sailerx(arguments, backend, python, folder, verbose, modalities, call)
 }
 
-keep_run <- function(folder, keep) {
-  if (!file.rename(folder, keep)) {
-    cli::cli_abort("The run cannot be moved to {.path {keep}} ({.arg keep}).", call = NULL)
-  }
-}
-
+# Runs `python -m sailerx` with the arguments. Its warnings and errors become those of R. `modalities`: assays named by
+# modality, to explain an error.
 run_sailerx <- function(arguments, backend, python, folder, verbose, modalities = NULL, call = rlang::caller_env()) {
   lines <- character()
   show <- if (verbose) line_shower() else identity
@@ -152,14 +107,14 @@ run_sailerx <- function(arguments, backend, python, folder, verbose, modalities 
   }
 }
 
-# An interrupt of R leaves through on.exit() and ends Python and its children;
-# if R itself is ended, the supervisor does it.
+# Interrupting R runs on.exit(), which ends Python and its child processes. If R itself is killed, processx's supervisor
+# ends them.
 run_subprocess <- function(python, arguments, folder, on_line) {
   own_supervisor <- !supervisor_runs()
   temporary <- tempfile("sailerx-python-")
   dir.create(temporary)
   on.exit(unlink(temporary, recursive = TRUE))
-  # torch leaves folders in the place for temporary files.
+  # torch leaves folders in the directory for temporary files, so Python gets one of its own.
   environment <- c(python_environment(), TMPDIR = temporary, TEMP = temporary, TMP = temporary)
   process <- processx::process$new(
     python, c("-m", "sailerx", arguments),
@@ -181,8 +136,8 @@ run_subprocess <- function(python, arguments, folder, on_line) {
   process$get_exit_status()
 }
 
-# processx has one supervisor for all that use it. The connections to it stay open until it is ended, and their files
-# longer.
+# processx starts one supervisor for all processes of an R session. Its connections stay open until it is ended, and the
+# files of the connections stay even then.
 supervisor_runs <- function() {
   any(grepl("supervisor_stdin", showConnections(all = TRUE)[, "description"], fixed = TRUE))
 }
@@ -228,13 +183,13 @@ abort_run <- function(lines, status, python, modalities, call) {
   ), call = call, class = "sailerx_python_error")
 }
 
-# From "Traceback (most recent call last):" on: what the option `traceback` makes Python print before its error.
+# The lines from "Traceback (most recent call last):" on, which Python prints with the option `traceback`.
 traceback_lines <- function(lines) {
   start <- utils::head(grep("^Traceback ", lines), 1)
   if (length(start)) lines[seq(start, length(lines))] else character()
 }
 
-# Python speaks of modalities, R of assays.
+# An error of Python names modalities; this says which assays they are.
 modality_hint <- function(text, modalities) {
   if (!any(grepl("modality", text))) {
     return(character())

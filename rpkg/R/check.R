@@ -1,5 +1,49 @@
-# What RunSAILERX() must find in an object. Each check stops with what must
-# hold, what was found and what to do; past them the code trusts its input.
+# Checks of the arguments that users give. Each error says what must hold, what was found and what to do; behind these
+# checks, the code trusts its input.
+
+check_seurat <- function(object, arg = "object", call = rlang::caller_env()) {
+  if (!inherits(object, "Seurat")) {
+    cli::cli_abort(c(
+      "{.arg {arg}} must be a {.cls Seurat} object, not {.obj_type_friendly {object}}.",
+      i = seurat_hint(object)
+    ), call = call)
+  }
+  check_current(object, arg, call)
+}
+
+# How to come by a Seurat object. Seurat 2's class is `seurat`.
+seurat_hint <- function(object) {
+  if (inherits(object, "seurat")) {
+    return(UPDATE)
+  }
+  "Read a MuData file with {.fn ReadH5MU}, or make an object with {.fn SeuratObject::CreateSeuratObject}."
+}
+
+UPDATE <- "It was made by an older version of Seurat: {.code object <- SeuratObject::UpdateSeuratObject(object)}."
+
+# Objects saved by an older version of SeuratObject lack the slots that its classes have gained since.
+check_current <- function(object, arg, call) {
+  parts <- c(list(object), attr(object, "assays"), attr(object, "reductions"), attr(object, "graphs"))
+  lacking <- unlist(lapply(parts, function(part) Filter(function(slot) !methods::.hasSlot(part, slot), methods::slotNames(part))))
+  if (length(lacking)) {
+    cli::cli_abort(c(
+      "{.arg {arg}} must be an object of this version of SeuratObject, but it lacks {.val {unique(lacking)}}.",
+      i = UPDATE
+    ), call = call)
+  }
+}
+
+check_among <- function(wanted, there, what, call = rlang::caller_env()) {
+  missing <- setdiff(wanted, there)
+  if (length(missing) > 0L) {
+    have <- if (length(there) > 0L) cli::format_inline("{.val {there}}") else "none"
+    cli::cli_abort(
+      c("{.arg {what}} must name what is there, but there is no {.val {missing}}.", i = "There is: {have}."),
+      call = call
+    )
+  }
+  wanted
+}
 
 is_name <- function(x) {
   is.character(x) && length(x) == 1 && !is.na(x) && nzchar(x)
@@ -70,15 +114,11 @@ default_rna_assay <- function(object, reference) {
   }
 }
 
-has_counts <- function(object, assay) {
-  length(layer_parts(object[[assay]], "counts")) > 0
-}
-
 check_counts <- function(object, assay, arg, call) {
   if (!has_counts(object, assay)) {
     cli::cli_abort(c(
       "{.arg {arg}} must have counts: assay {.val {assay}} has no layer {.val counts}.",
-      x = "Its layers: {.val {list_or_none(SeuratObject::Layers(object[[assay]]))}}. Normalised values cannot stand in for counts.",
+      x = "Its layers: {.val {list_or_none(SeuratObject::Layers(object[[assay]]))}}. Normalised values cannot replace counts.",
       i = "Add the counts with {.code SeuratObject::LayerData()}, or name another assay."
     ), call = call)
   }
@@ -139,8 +179,7 @@ check_seed <- function(seed, call = rlang::caller_env()) {
   }
 }
 
-# The key to use: the one asked for, or one made from the name where another
-# part of the object has taken that key.
+# Returns the key to use, see unused_key().
 check_reduction <- function(object, name, key, call = rlang::caller_env()) {
   check_name(name, "reduction.name", call = call)
   if (name != make.names(name)) {
@@ -160,45 +199,16 @@ check_reduction <- function(object, name, key, call = rlang::caller_env()) {
   unused_key(object, name, key)
 }
 
-unused_key <- function(object, name, key) {
-  keys <- SeuratObject::Key(object)
-  taken <- unname(keys[names(keys) != name])
-  base <- paste0("X", toupper(gsub("[^a-zA-Z0-9]", "", name)))
-  base <- sub("^X([A-Z])", "\\1", base)
-  candidates <- c(key, paste0(base, c("", seq_along(taken)), "_"))
-  setdiff(candidates, taken)[1]
-}
-
-check_keep <- function(keep, call = rlang::caller_env()) {
-  if (is.null(keep)) {
-    return(NULL)
-  }
-  check_name(keep, "keep", call = call)
-  if (file.exists(keep)) {
-    cli::cli_abort(c(
-      "{.arg keep} must be a new folder: {.path {keep}} is there already.",
-      i = "Remove it or name another one."
-    ), call = call)
-  }
-  if (!dir.exists(dirname(keep))) {
-    cli::cli_abort("{.arg keep} must lie in a folder that exists: there is no {.path {dirname(keep)}}.", call = call)
-  }
-  file.path(normalizePath(dirname(keep)), basename(keep))
-}
-
-# Absolute, since Python runs in a folder that goes with the run.
+# The absolute path, because Python runs in a folder of its own.
 check_checkpoint <- function(checkpoint, call = rlang::caller_env()) {
   if (is.null(checkpoint)) {
     return(NULL)
   }
   check_name(checkpoint, "checkpoint", call = call)
-  if (!dir.exists(dirname(checkpoint))) {
-    cli::cli_abort("{.arg checkpoint} must lie in a folder that exists: there is no {.path {dirname(checkpoint)}}.", call = call)
-  }
   if (dir.exists(checkpoint)) {
     cli::cli_abort("{.arg checkpoint} must be a file: {.path {checkpoint}} is a folder.", call = call)
   }
-  file.path(normalizePath(dirname(checkpoint)), basename(checkpoint))
+  absolute_in_folder(checkpoint, "checkpoint", call)
 }
 
 check_assay_arguments <- function(rna, reference, call = rlang::caller_env()) {

@@ -1,17 +1,17 @@
-# The only file that calls hdf5r. Everything above it speaks of R values and names; another HDF5 package could
-# take hdf5r's place here. hdf5r's defaults that break anndata are all overruled here: one-element attributes,
-# three-valued logicals, tiny chunks, strings that are not UTF-8.
+# The only file that calls hdf5r: all other files use these functions, so another HDF5 package would change this file
+# alone. It replaces hdf5r's defaults that anndata cannot read or that are slow: attributes as arrays of one element,
+# logicals with three values, tiny chunks, strings that are not UTF-8.
 
 #' @importFrom rlang %||%
 NULL
 
-# Elements written at a time: 2 MB of doubles.
+# Elements that are written at a time: 2 MB of doubles.
 H5_BLOCK <- 2.5e5L
 
-# Blocks that may lie about before they are collected.
+# Blocks that are written before R's garbage collector is called.
 H5_BLOCKS_KEPT <- 4L
 
-# Room that mudata leaves before the HDF5 data for its one-line text header.
+# Bytes before the HDF5 data, where mudata writes its one-line text header.
 H5_USERBLOCK <- 512L
 
 h5_create <- function(path) {
@@ -29,7 +29,7 @@ h5_close <- function(file) {
   }
 }
 
-# Text at the very start of the file, by which mudata knows it.
+# The text at the start of the file, by which mudata recognises it.
 h5_write_header <- function(path, text) {
   connection <- file(path, open = "r+b")
   on.exit(close(connection))
@@ -41,7 +41,7 @@ h5_group <- function(parent, name) {
   parent$create_group(name)
 }
 
-# hdf5r builds an R6 object per type, which costs more than writing a small array: each is made once.
+# hdf5r's types, created once: each is an R6 object, which takes longer to create than a small array to write.
 h5_types <- new.env(parent = emptyenv())
 
 h5_type <- function(value, as = NULL) {
@@ -88,7 +88,7 @@ h5_value <- function(value) {
   if (is.character(value)) enc2utf8(value) else value
 }
 
-# One array, vector or scalar. A matrix changes its axis order: 2 x 3 in R is (3, 2) for every other reader.
+# Writes a vector, matrix or scalar. The axes of a matrix are reversed: 2 x 3 in R is (3, 2) in Python.
 h5_write <- function(parent, name, value, scalar = FALSE, as = NULL, gzip = 0L) {
   compressed <- gzip > 0L && !scalar && is.null(dim(value)) && length(value) > 0L
   node <- parent$create_dataset(
@@ -109,8 +109,8 @@ h5_write <- function(parent, name, value, scalar = FALSE, as = NULL, gzip = 0L) 
   node
 }
 
-# hdf5r's own `write` takes the places as a vector of indices, which is as large again as the values. R, left alone,
-# would let the blocks pile up until they are as large as the object.
+# hdf5r's `write()` needs a vector of indices as large as the values; blocks need none. Without gc(), the memory of the
+# blocks would be freed only when they have grown as large as the whole vector.
 h5_write_blocks <- function(node, value) {
   space <- node$get_space()
   for (i in seq_len(ceiling(length(value) / H5_BLOCK))) {
@@ -123,7 +123,7 @@ h5_write_blocks <- function(node, value) {
   }
 }
 
-# An attribute, or NULL where there is none.
+# The value of an attribute; NULL if there is none.
 h5_attribute <- function(node, name) {
   if (node$attr_exists(name)) hdf5r::h5attr(node, name)
 }
@@ -144,7 +144,7 @@ h5_is_group <- function(node) {
   inherits(node, "H5Group") || inherits(node, "H5File")
 }
 
-# A whole dataset. 64-bit integers become R integers where they fit, else doubles; a matrix changes its axis order.
+# Reads a whole dataset. 64-bit integers become integers if they fit, else doubles; the axes of a matrix are reversed.
 h5_read <- function(node) {
   if (identical(as.character(node$get_space()$get_simple_extent_type()), "H5S_NULL")) {
     return(NULL)

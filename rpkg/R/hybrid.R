@@ -1,13 +1,17 @@
-# Hybrid runs: one object with RNA and ATAC, and others with ATAC alone.
+# Hybrid runs: one object with RNA and ATAC, and others with ATAC alone. The cells of one object are a set.
 
-# The name of the set with RNA, and the metadata column that names the sets in the file.
+# The name of the set with RNA, and the metadata column of the file that names the set of each cell.
 PAIRED <- "paired"
+
 SET_COLUMN <- "sailerx_data_set"
 
-# The peak assay of each object, named by set.
+# A list of the sets without RNA: `object` and the name of its peak `assay`, named by set.
 check_unpaired <- function(unpaired, atac.assay, columns, name, key, call = rlang::caller_env()) {
   if (is.null(unpaired)) {
     return(NULL)
+  }
+  if (inherits(unpaired, "Seurat")) {
+    unpaired <- list(unpaired = unpaired)
   }
   names <- rlang::names2(unpaired)
   if (!is.list(unpaired) || !length(unpaired) || !all(vapply(unpaired, inherits, logical(1), "Seurat"))) {
@@ -24,10 +28,12 @@ check_unpaired <- function(unpaired, atac.assay, columns, name, key, call = rlan
   }
   lapply(unpaired, check_seurat, arg = "unpaired", call = call)
   lapply(unpaired, check_reduction, name, key, call = call)
-  Map(function(object, name) unpaired_assay(object, name, atac.assay, columns, call), unpaired, names)
+  Map(function(object, set) {
+    list(object = object, assay = unpaired_assay(object, set, atac.assay, columns, call))
+  }, unpaired, names)
 }
 
-# The method for assays returns a reduction, and has no place for more.
+# The method for assays returns one reduction and can return no further ones.
 check_no_unpaired <- function(names, call = rlang::caller_env()) {
   if ("unpaired" %in% names) {
     cli::cli_abort(c(
@@ -49,49 +55,61 @@ unpaired_assay <- function(object, name, atac.assay, columns, call) {
   check_atac_assay(object, if (atac.assay %in% there) atac.assay else if (length(there) == 1) there, call = call)
 }
 
-# `input.h5mu` of all sets on the peaks of the object, by `sailerx combine`.
-write_hybrid_input <- function(object, unpaired, assays, unpaired.assays, reference, columns, folder, run) {
-  paths <- file.path(folder, paste0("set", c(0L, seq_along(unpaired)), ".h5mu"))
-  write_input(object, paths[1], assays[["rna"]], assays[["atac"]], reference, columns, own = TRUE)
-  for (number in seq_along(unpaired)) {
-    write_set(paths[number + 1], unpaired[[number]], c(atac = unpaired.assays[[number]]), columns)
+# The file that is trained on: the object alone, or all sets on the peaks of the object, put together by `sailerx combine`.
+write_training_input <- function(object, sets, assays, reference, columns, folder, run) {
+  input <- file.path(folder, "input.h5mu")
+  if (is.null(sets)) {
+    write_input(object, input, assays[["rna"]], assays[["atac"]], reference, columns)
+    return(input)
   }
+  paths <- file.path(folder, paste0("set", c(0L, seq_along(sets)), ".h5mu"))
+  write_input(object, paths[1], assays[["rna"]], assays[["atac"]], reference, columns, own = TRUE)
+  Map(write_set, paths[-1], sets, MoreArgs = list(columns = columns))
   run(c(
-    "combine", "-o", file.path(folder, "input.h5mu"), "--key", SET_COLUMN,
+    "combine", "-o", input, "--key", SET_COLUMN,
     "--paired", paste0(PAIRED, "=", paths[1]),
-    "--atac-only", paste0(names(unpaired), "=", paths[-1])
+    "--atac-only", paste0(names(sets), "=", paths[-1])
   ))
   unlink(paths)
+  input
 }
 
-# Counts of some assays, named by modality, with the columns in each: `sailerx combine` keeps those.
-write_set <- function(path, object, assays, columns = character()) {
-  meta <- check_meta_data(object, unique(as.character(columns)))
-  own <- rlang::set_names(rep(list(meta), length(assays)), assays)
-  write_atomically(path, FALSE, function(path) {
-    write_mudata(path, object, assays, character(), character(), list(global = meta[character()], own = own), input_options(assays))
-  })
+# Counts of the peak assay with the columns in its modality, where `sailerx combine` looks for them.
+write_set <- function(path, set, columns) {
+  assays <- c(atac = set$assay)
+  write_for_python(path, set$object, assays, chosen_columns(set$object, columns, assays))
 }
 
-# With one other set, whether a cell has RNA tells the sets apart, and that is a batch of its own in every hybrid run.
-set_column <- function(object, assays, unpaired) {
+# The set is a batch of its own where there are several sets without RNA. With a single one, Python tells the sets apart by
+# whether a cell has RNA, unless the object itself has cells without RNA.
+set_column <- function(object, assays, sets) {
   all_paired <- all(colnames(object[[assays[["atac"]]]]) %in% colnames(object[[assays[["rna"]]]]))
-  if (length(unpaired) > 1 || (length(unpaired) == 1 && !all_paired)) SET_COLUMN
+  if (length(sets) > 1 || (length(sets) == 1 && !all_paired)) SET_COLUMN
 }
 
-# The rows of one set, under the names that its cells have in their object.
-result_of_set <- function(result, assay, set, matched) {
+# The object and the other objects, each with the reduction of its cells. `add(object, result, assay)` adds one.
+add_results_of_sets <- function(object, atac.assay, sets, result, add) {
+  add_own <- function(object, assay, set) add(object, result_of_set(result, object[[assay]], set), assay)
+  list(
+    object = add_own(object, atac.assay, PAIRED),
+    unpaired = Map(function(set, name) add_own(set$object, set$assay, name), sets, names(sets))
+  )
+}
+
+# The rows of one set, under the names that its cells have in their object. `sailerx combine` appends the set to every
+# barcode where sets have barcodes in common.
+result_of_set <- function(result, assay, set) {
   cells <- colnames(assay)
   suffixed <- paste0(cells, "-", set)
   rows <- if (all(suffixed %in% rownames(result$embedding))) suffixed else cells
   result$embedding <- result$embedding[rows, , drop = FALSE]
   rownames(result$embedding) <- cells
   result$set <- set
-  result$matched.peaks <- matched[[set]]
+  result$matched.peaks <- result$matched.peaks[[set]]
   result
 }
 
-# What `sailerx combine` kept of each set whose peaks differed: a list by set.
+# What was kept of peaks and counts that were matched by overlap, as Python noted it in the file; NULL if none were.
 read_matched_peaks <- function(path, node) {
   file <- h5_open(path)
   on.exit(h5_close(file))

@@ -1,32 +1,32 @@
 #' Impute accessibility
 #'
-#' The probability that a peak is open in a cell, as the trained model sees it
-#' once sequencing depth and batch are the same for all cells. Needs the model:
-#' train it with `RunSAILERX(object, keep = "folder")`.
+#' The probability that a peak is open in a cell, predicted by the trained model
+#' at the same sequencing depth and batch for all cells. Needs the model: train
+#' it with `RunSAILERX(object, keep = "folder")`.
 #'
-#' Cells are embedded from their peak counts alone, so the cells need not be
-#' those the model was trained on. All peaks of all cells make a dense matrix,
-#' which for a large object does not fit into memory: choose `features`,
-#' `regions` or `cells`, take group means, keep what exceeds a `threshold`
+#' Cells are embedded from their peak counts alone, so they may be other cells
+#' than those that the model was trained on. All peaks of all cells make a dense
+#' matrix, which for a large object does not fit into memory: choose `features`,
+#' `regions` or `cells`, take group means, keep only values above a `threshold`
 #' (sparse), or write to a `file`.
 #'
 #' @inheritParams RunSAILERX
 #' @param object A `Seurat` object with a peak assay.
 #' @param features Names of peaks of that assay.
 #' @param regions Regions whose peaks are taken: `"chr1:1000-5000"` or
-#'   `"chr1-1000-5000"` (counted from 1, both ends included, as Signac does),
+#'   `"chr1-1000-5000"` (1-based, both ends included, as in Signac),
 #'   whole chromosomes (`"chr1"`), or a `GRanges`. Without `features` and
 #'   `regions`, all peaks.
 #' @param cells Names of cells; by default all.
 #' @param group.by Name of a metadata column, or `"ident"` for the identities:
 #'   means over the cells of each group.
 #' @param assay.name Name of the new assay. One of that name is replaced.
-#' @param file Path of an `.h5ad` file to write, some cells at a time, in place
-#'   of memory. Needs the package HDF5Array.
+#' @param file Path of an `.h5ad` file to which the values are written, some cells
+#'   at a time, instead of into memory. Needs the package HDF5Array.
 #' @param reduction Name of the reduction whose model is used.
 #' @param atac.assay Name of the peak assay. `NULL`: the one of the reduction.
-#' @param model Folder of a model to use in place of the reduction's: what
-#'   `keep` named in [RunSAILERX()], or what `sailerx fit` wrote.
+#' @param model Folder of another model than the one of the reduction: `keep` of
+#'   [RunSAILERX()], or the folder that `sailerx fit` wrote.
 #' @param ... Options of Python, by name: `depth`, `batch` (a level, or
 #'   `c(donor = "a")`), `threshold`, `samples`, `seed`, `threads`.
 #'   `python -m sailerx impute --help` describes them.
@@ -37,12 +37,12 @@
 #'     of the chosen peaks and cells.
 #'   * With `group.by` a matrix, peaks × groups.
 #'   * With `file` an `HDF5Array::H5ADMatrix` on that file, peaks × cells (or
-#'     groups), which is read as it is used.
+#'     groups): values are read when they are used.
 #'
-#'   Peaks have the order of `features`, and without them that of the peak
-#'   assay. With `samples`, the standard deviation over posterior samples is a
-#'   second assay (`assay.name` with `.std` behind it), the attribute `std` of
-#'   the matrix, or the layer `std` of the file.
+#'   Peaks are in the order of `features`, or of the peak assay. With `samples`,
+#'   the standard deviation over posterior samples is a second assay
+#'   (`assay.name` followed by `.std`), the attribute `std` of the matrix, or the
+#'   layer `std` of the file.
 #' @seealso [RunSAILERX()], [FindMarkersSAILERX()]
 #' @inherit sailerx_history examples
 #' @export
@@ -76,7 +76,7 @@ ImputeSAILERX <- function(
   }
   python <- find_python(python, backend)
 
-  folder <- working_folder(NULL)
+  folder <- working_folder()
   on.exit(unlink(folder, recursive = TRUE), add = TRUE)
   write_peaks(file.path(folder, "input.h5mu"), object, atac.assay, model_record(model)$atac, groups)
   output <- file %||% file.path(folder, "output.h5ad")
@@ -98,12 +98,12 @@ ImputeSAILERX <- function(
     log_command(atac.assay, assay.name, params, "ImputeSAILERX")
 }
 
-# Names of options that ImputeSAILERX() sets itself, and the argument that does.
+# Options of Python that an argument of ImputeSAILERX() sets, and the name of that argument.
 impute_options <- c(
   "output" = "file", "o" = "file", "peaks" = "features", "regions" = "regions", "cells" = "cells", "group-by" = "group.by"
 )
 
-# The column of groups as a factor, under its own name; no column without `group.by`.
+# A data frame with the column `group.by` as a factor, one row per cell; without columns if it is NULL.
 group_column <- function(object, group.by, call = rlang::caller_env()) {
   if (is.null(group.by)) {
     return(object[[]][character()])
@@ -116,12 +116,13 @@ group_column <- function(object, group.by, call = rlang::caller_env()) {
   rlang::set_names(data.frame(as.factor(values), row.names = colnames(object)), group.by)
 }
 
-# Peaks by their names in the file, regions as Python counts, cells; NULL where nothing was asked for.
+# What to impute: peaks by their names in the file, regions as Python counts, cells; NULL where all are meant. `size`:
+# numbers of peaks and cells; regions count 0, because only Python knows their peaks.
 check_choice <- function(assay, name, features, regions, cells, call = rlang::caller_env()) {
   check_members(features, rownames(assay), "features", "peaks of assay {.val {name}}", name, call)
   check_members(cells, colnames(assay), "cells", "cells of assay {.val {name}}", name, call)
   list(
-    peaks = if (!is.null(features)) file_names(assay)[match(features, rownames(assay))],
+    peaks = if (!is.null(features)) names_in_file(assay)[match(features, rownames(assay))],
     regions = if (!is.null(regions)) python_regions(regions, peak_coordinates(assay, name, "atac")$chrom, call),
     cells = cells,
     size = c(if (is.null(regions)) length(features %||% rownames(assay)) else 0, length(cells %||% colnames(assay)))
@@ -138,27 +139,12 @@ check_members <- function(wanted, there, arg, what, name, call) {
   unknown <- setdiff(wanted, there)
   if (length(unknown) || anyDuplicated(wanted)) {
     bad <- c(unknown, wanted[duplicated(wanted)])[1]
-    problem <- if (length(unknown)) "{length(unknown)} of {length(wanted)} {?is/are} unknown, first {.val {bad}}" else "{.val {bad}} is there twice"
+    problem <- if (length(unknown)) "{length(unknown)} of {length(wanted)} {?is/are} unknown, first {.val {bad}}" else "{.val {bad}} occurs twice"
     cli::cli_abort(c(
       paste0("{.arg {arg}} must be different ", what, ": ", problem, "."),
-      i = "Its own are named like {.val {there[1]}}."
+      i = "The assay has names such as {.val {there[1]}}."
     ), call = call)
   }
-}
-
-# From 1 and both ends included, to from 0 and half-open: only the start differs.
-python_regions <- function(regions, chroms, call) {
-  if (inherits(regions, "GRanges")) {
-    regions <- paste0(GenomeInfoDb::seqnames(regions), ":", IRanges::start(regions), "-", IRanges::end(regions))
-  }
-  if (!is.character(regions) || !length(regions) || anyNA(regions)) {
-    cli::cli_abort("{.arg regions} must be text such as {.val chr1:1000-5000} or a {.cls GRanges}, not {.obj_type_friendly {regions}}.", call = call)
-  }
-  pattern <- "^(.+)[-:_]([0-9,]+)[-_]([0-9,]+)$"
-  whole <- regions %in% chroms | !grepl(pattern, regions)
-  start <- as.numeric(gsub(",", "", sub(pattern, "\\2", regions[!whole])))
-  regions[!whole] <- paste0(sub(pattern, "\\1", regions[!whole]), ":", number_text(pmax(start - 1, 0)), "-", sub(pattern, "\\3", regions[!whole]))
-  regions
 }
 
 check_new_assay <- function(object, name, source, call = rlang::caller_env()) {
@@ -181,18 +167,20 @@ check_result_file <- function(file, call = rlang::caller_env()) {
     cli::cli_abort("{.arg file} must end in {.val .h5ad}, not be {.path {file}}.", call = call)
   }
   rlang::check_installed("HDF5Array", "to read the file as it is used.", call = call)
-  check_target(file, overwrite = FALSE)
-  file.path(normalizePath(dirname(file)), basename(file))
+  if (file.exists(file)) {
+    cli::cli_abort(c("{.arg file} must be a new file: {.path {file}} exists.", i = "Remove it, or choose another name."), call = call)
+  }
+  absolute_in_folder(file, "file", call)
 }
 
-# Values of the largest dense matrix that is brought into R's memory: 4 GB.
+# The number of values of the largest dense matrix that is read into memory: 4 GB.
 LARGEST_DENSE <- 5e8
 
 check_fits <- function(choice, call = rlang::caller_env()) {
   if (prod(choice$size) > LARGEST_DENSE) {
     cli::cli_abort(c(
       "The imputed values must fit into memory: {choice$size[1]} peaks of {choice$size[2]} cells would take {round(8e-9 * prod(choice$size))} GB.",
-      i = "Choose {.arg features}, {.arg regions} or {.arg cells}, take means by {.arg group.by}, keep what exceeds a {.arg threshold}, or write to a {.arg file}."
+      i = "Choose {.arg features}, {.arg regions} or {.arg cells}, take means by {.arg group.by}, keep only values above a {.arg threshold}, or write to a {.arg file}."
     ), call = call)
   }
 }
@@ -207,7 +195,8 @@ impute_arguments <- function(folder, model, output, choice, group) {
   )
 }
 
-# `values` and perhaps `std` (peaks x cells or groups), and `peaks`, their table. `values`: another way to read them.
+# The imputed `values` and, with samples, `std` (peaks x cells or groups), and `peaks`, the table of their coordinates.
+# The argument `values` is a function that reads X in another way.
 read_imputed <- function(path, values = NULL) {
   file <- h5_open(path)
   on.exit(h5_close(file))
@@ -221,11 +210,11 @@ read_imputed <- function(path, values = NULL) {
   list(values = `dimnames<-`((values %||% read)("X"), names), std = std, peaks = peaks)
 }
 
-# Peaks under the names of the assay and, unless the caller gave an order, in the assay's.
+# Renames the peaks to the names in the assay and, unless `given` (the user gave an order), sorts them as in the assay.
 in_order_of <- function(imputed, assay, name, given) {
   rows <- rows_of_peaks(imputed$peaks, assay, name)
   order <- if (given || !is.unsorted(rows, na.rm = TRUE)) seq_along(rows) else order(rows)
-  names <- ifelse(is.na(rows), seurat_names(rownames(imputed$peaks)), rownames(assay)[rows])[order]
+  names <- ifelse(is.na(rows), names_in_seurat(rownames(imputed$peaks)), rownames(assay)[rows])[order]
   rearrange <- function(matrix) {
     if (is.null(matrix)) {
       return(NULL)
@@ -254,72 +243,7 @@ add_imputed <- function(object, imputed, name, source) {
   object
 }
 
-# The values (peaks x cells) as layer `data` of an assay of the same class.
-assay_like <- function(source, values, imputed) {
-  if (any(dim(values) < 2)) {
-    cli::cli_abort(c(
-      "An assay must have at least two peaks and two cells, but these are {nrow(values)} and {ncol(values)}.",
-      i = "Choose more, or take means by {.arg group.by}, which come as a matrix."
-    ), call = NULL)
-  }
-  if (inherits(source, "ChromatinAssay")) {
-    return(chromatin_like(source, values, imputed))
-  }
-  if (!inherits(source, "StdAssay")) {
-    return(with_metadata_of(SeuratObject::CreateAssayObject(data = values), source, imputed$rows))
-  }
-  say_plain(source, "the values come as a plain Assay5, without its ranges, fragments and annotation")
-  # Layers of a v5 assay are sparse, or on disk.
-  assay <- SeuratObject::CreateAssay5Object(data = as_dgCMatrix(values))
-  with_metadata_of(assay, source, imputed$rows)
-}
-
-chromatin_like <- function(source, values, imputed) {
-  known <- !anyNA(imputed$rows)
-  ranges <- if (known) GenomicRanges::granges(source)[imputed$rows] else as_ranges(imputed$peaks)
-  motifs <- if (known) Signac::Motifs(source)
-  # Overlapping peaks are the user's own; that Signac had rather none is no news at this point.
-  assay <- suppressWarnings(Signac::CreateChromatinAssay(
-    data = values, ranges = ranges,
-    genome = genome_for(ranges, GenomeInfoDb::seqinfo(source)),
-    fragments = Signac::Fragments(source), annotation = Signac::Annotation(source),
-    motifs = if (!is.null(motifs)) subset(motifs, features = rownames(values)),
-    validate.fragments = FALSE, verbose = FALSE
-  ))
-  with_metadata_of(assay, source, imputed$rows)
-}
-
-# The source's genome, if it has one that knows all the chromosomes.
-genome_for <- function(ranges, info) {
-  if (!is.null(info) && all(GenomeInfoDb::seqlevels(ranges) %in% GenomeInfoDb::seqnames(info))) info
-}
-
-# Feature metadata of the source, which says where peaks lie and what they are.
-with_metadata_of <- function(assay, source, rows) {
-  columns <- source[[]][setdiff(colnames(source[[]]), c("var.features", "var.features.rank"))]
-  if (anyNA(rows) || ncol(columns) == 0L) {
-    return(assay)
-  }
-  columns <- columns[rows, , drop = FALSE]
-  rownames(columns) <- rownames(assay)
-  SeuratObject::AddMetaData(assay, columns)
-}
-
-# An assay of that name goes first, for Seurat compares the two; the default assay cannot go.
-put_assay <- function(object, assay, name, source) {
-  active <- SeuratObject::DefaultAssay(object)
-  if (name %in% SeuratObject::Assays(object)) {
-    SeuratObject::DefaultAssay(object) <- source
-    object[[name]] <- NULL
-  }
-  SeuratObject::Key(assay) <- unused_key(object, name, make_key(tolower(name)))
-  # Seurat looks for counts to sum per cell, which probabilities have not.
-  suppressWarnings(object[[name]] <- assay)
-  SeuratObject::DefaultAssay(object) <- active
-  object
-}
-
-# For the log of commands, which is to stay small.
+# Long vectors in short, because the command log is stored with the object.
 brief <- function(values) {
   if (length(values) <= 10L) {
     return(if (length(values)) values)

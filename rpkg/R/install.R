@@ -1,28 +1,29 @@
 #' Make a Python environment for sailerx
 #'
-#' Makes an environment and installs the Python package `sailerx` with what it
-#' needs into it, from the wheel that came with this R package or from its
-#' source. [RunSAILERX()] finds the environment by itself afterwards. An
-#' environment that is there already is brought up to date.
+#' Makes a Python environment and installs the Python package `sailerx` and its
+#' dependencies into it, from the wheel that is part of this R package or from
+#' its source. [RunSAILERX()] finds the environment afterwards. An environment
+#' that exists is updated.
 #'
 #' @section Without a network:
-#' On a machine that has one, gather the wheels of all packages in a folder,
-#' `pip download --dest wheels sailerx-0.1.0-py3-none-any.whl` (the wheel lies in
-#' `system.file("python", package = "sailerx")`), and carry it over:
-#' `install_sailerx(from = "wheels")` asks no index.
+#' On a machine with a network, download the wheels of all packages into a folder
+#' with `pip download --dest wheels sailerx-0.1.0-py3-none-any.whl` (the wheel is
+#' in `system.file("python", package = "sailerx")`), and copy the folder:
+#' `install_sailerx(from = "wheels")` uses no package index.
 #'
 #' @param method `"virtualenv"` makes the environment with the module `venv` of
-#'   `python`, `"conda"` with `conda`, `mamba` or `micromamba`, whichever is on the search
-#'   path, which bring a Python of their own. `"auto"`: a virtual environment
-#'   where there is a Python for it, else conda.
-#' @param gpu `TRUE` installs the build of torch that the index offers, which
-#'   on Linux holds the libraries of NVIDIA GPUs; `FALSE` asks for the much smaller
-#'   CPU build (version suffix `+cpu`), and takes the usual one where the index has none.
-#'   `"auto"`: `TRUE` where the command `nvidia-smi` shows a GPU, and always on macOS.
+#'   `python`; `"conda"` makes it, with a Python of its own, by the first of
+#'   `conda`, `mamba` and `micromamba` on the search path. `"auto"`: a virtual
+#'   environment if there is a Python for it, else conda.
+#' @param gpu `TRUE` installs the usual build of torch, which on Linux includes the
+#'   libraries for NVIDIA GPUs; `FALSE` installs the much smaller CPU build
+#'   (version suffix `+cpu`), or the usual one if the index has no CPU build.
+#'   `"auto"`: `TRUE` if the command `nvidia-smi` shows a GPU, and on every system
+#'   but Linux.
 #' @param from A wheel (`.whl`), a source folder of the Python package, a folder
-#'   of wheels with all that is needed, or the address (`https://...`) of a
+#'   of wheels that includes all dependencies, or the address (`https://...`) of a
 #'   package index that has `sailerx`. `NULL`: the wheel inside this R package,
-#'   else the source folder that holds the R package or the working directory.
+#'   else the source folder that the working directory is in.
 #' @param envdir Folder of the environment.
 #' @param python The Python (3.11 or newer, with `venv`) to make a virtual
 #'   environment with. `NULL`: `python3`, then `python`, on the search path.
@@ -89,7 +90,7 @@ has_gpu <- function() {
   nzchar(program) && grepl("^GPU", ask(program, "-L")$stdout)
 }
 
-# What makes the environment: a Python with venv, or a conda of some kind.
+# The program that creates the environment: a Python with venv, or conda, mamba or micromamba.
 environment_maker <- function(method, python, call = rlang::caller_env()) {
   conda <- Filter(nzchar, Sys.which(c("conda", "mamba", "micromamba")))[1]
   if (method == "conda" && is.na(conda)) {
@@ -108,7 +109,7 @@ make_command <- function(maker, envdir) {
   if (!maker$conda) {
     return(c(maker$program, "-m", "venv", envdir))
   }
-  # What is there is kept, and only brought up to date.
+  # `conda create` would replace an environment that exists; `conda install` updates it.
   c(maker$program, if (dir.exists(envdir)) "install" else "create", "--yes", "--prefix", envdir, "python>=3.11", "pip")
 }
 
@@ -119,7 +120,7 @@ pip_command <- function(python, constraints, arguments) {
   )
 }
 
-# "+cpu" is a label of versions that only some indexes carry; from the others, the usual build comes with the package.
+# Only some package indexes have versions labelled "+cpu". From the others, pip installs the usual build with sailerx.
 try_cpu_torch <- function(python, constraints, pip_args, verbose) {
   versions <- ask(python, c("-m", "pip", "index", "versions", "torch", "--disable-pip-version-check", pip_args), timeout = 120)$stdout
   newest <- sub("[+].*", "", regmatches(versions, regexpr("[0-9]+[.][0-9]+[.][0-9]+", versions)))
@@ -133,7 +134,7 @@ try_cpu_torch <- function(python, constraints, pip_args, verbose) {
   }
 }
 
-# The version in a line "torch==2.9.0" of the constraints, if there is one.
+# The version that a line such as "torch==2.9.0" of the constraints names; NULL if there is none.
 pinned_torch <- function(constraints) {
   lines <- if (length(constraints)) grep("^torch==", readLines(constraints, warn = FALSE), value = TRUE)
   if (length(lines)) sub("^torch==([0-9.]+).*", "\\1", lines[1])
@@ -215,7 +216,7 @@ usual_python <- function() {
   c(Filter(nzchar, Sys.which(c("python3", "python"))), "python3")[[1]]
 }
 
-# Is it new enough, with all that a virtual environment needs?
+# Can this Python create a virtual environment that sailerx runs in?
 makes_environments <- function(python) {
   probe <- "import sys, venv, ensurepip; sys.exit(0 if sys.version_info >= (3, 11) else 3)"
   identical(ask(absolute_python(python), c("-c", probe))$status, 0L)

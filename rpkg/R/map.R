@@ -1,13 +1,13 @@
 #' Embed new cells with a trained model
 #'
-#' Gives the cells of another object, which the model never saw, a place in the
+#' Embeds the cells of another object, on which the model was not trained, in the
 #' embedding of `object`. Only their accessibility is needed. Needs the model:
 #' train it with `RunSAILERX(object, keep = "folder")`.
 #'
-#' Peaks are matched by coordinates. Where the query lacks peaks of the model,
-#' its counts are first brought onto the model's peaks by overlap: each peak
-#' gives its counts to the peak it shares most bases with, and what finds none
-#' is lost, which Python reports. Counting the fragments anew
+#' Peaks are matched by coordinates. If the query lacks peaks of the model, its
+#' counts are first moved to the model's peaks by overlap: the counts of each
+#' peak go to the peak that it shares most bases with; counts of peaks without
+#' overlap are lost, and Python reports how many. Counting the fragments again
 #' (`Signac::FeatureMatrix()` with the ranges of `object`) loses nothing.
 #'
 #' @inheritParams ImputeSAILERX
@@ -18,9 +18,9 @@
 #' @param reduction.name,reduction.key Name and key of the new reduction.
 #' @param ... Options of Python, by name: `threads`.
 #' @returns `query` with one more reduction and an entry in its command log. The
-#'   reduction is as [RunSAILERX()] makes it, with `matched.peaks` in its `misc`
-#'   where peaks were matched by overlap: a list of what was kept of
-#'   `peaks` and `counts`.
+#'   reduction is as [RunSAILERX()] makes it. If peaks were matched by overlap,
+#'   its `misc` has `matched.peaks`: a list of numbers of peaks and
+#'   counts, and of those that were kept.
 #' @seealso [RunSAILERX()]
 #' @inherit sailerx_history examples
 #' @export
@@ -45,11 +45,10 @@ MapSAILERX <- function(
   reduction.key <- check_reduction(query, reduction.name, reduction.key)
   options <- command_options(list(...), c("output" = "reduction.name", "o" = "reduction.name", "posterior" = "reduction.name"))
   python <- find_python(python, backend)
-  here <- rlang::current_env()
-  run <- function(arguments) run_sailerx(arguments, backend, python, folder, verbose, c(atac = query.assay), here)
 
-  folder <- working_folder(NULL)
+  folder <- working_folder()
   on.exit(unlink(folder, recursive = TRUE), add = TRUE)
+  run <- python_runner(backend, python, folder, verbose, c(atac = query.assay))
   modality <- model_record(model)$atac
   input <- file.path(folder, "query.h5mu")
   write_peaks(input, query, query.assay, modality)
@@ -71,11 +70,4 @@ MapSAILERX <- function(
     reduction.key = reduction.key, backend = backend, python = python, ...
   )
   add_result(query, result, query.assay, reduction.name, reduction.key, params, "MapSAILERX")
-}
-
-# Are there peaks of the model that the assay has not, by coordinates?
-lacks_peaks <- function(assay, name, model) {
-  known <- utils::read.csv(file.path(model, "peaks.csv"), colClasses = c(chrom = "character"), encoding = "UTF-8")
-  own <- peak_coordinates(assay, name, "atac")
-  !is.null(known$chrom) && !is.null(own) && !all(coordinate_keys(known) %in% coordinate_keys(own))
 }

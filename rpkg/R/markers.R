@@ -1,17 +1,16 @@
 #' Peaks that differ between two groups of cells
 #'
-#' Differential accessibility by the trained model, called and returned in the
-#' manner of `Seurat::FindMarkers()`. Needs the model: train it with
+#' Differential accessibility by the trained model, with arguments and columns as
+#' in `Seurat::FindMarkers()`. Needs the model: train it with
 #' `RunSAILERX(object, keep = "folder")`.
 #'
-#' Effect sizes are those of the imputed accessibility, at equal depth and
-#' batch. How sure a difference is comes from the observed open peaks: a
-#' probability given the data, not a p-value. There is no `p_val` and no
-#' `p_val_adj`; select by `fdr` or `differential`, where you would use the
-#' adjusted p-value.
+#' Effect sizes are differences of the imputed accessibility, at equal depth and
+#' batch. Their certainty comes from the observed open peaks: `probability` is a
+#' posterior probability, not a p-value. There is no `p_val` and no `p_val_adj`;
+#' select by `fdr` or `differential` instead of the adjusted p-value.
 #'
-#' Groups that were found by clustering the same accessibility make differences
-#' look surer than they are.
+#' If the groups were found by clustering the same accessibility, differences
+#' look more certain than they are.
 #'
 #' @inheritParams ImputeSAILERX
 #' @param ident.1,ident.2 Names of one or several groups, or of cells. `ident.2
@@ -19,8 +18,8 @@
 #' @param group.by Name of the metadata column of the groups. `NULL` or
 #'   `"ident"`: the identities of the object.
 #' @param only.pos Return only peaks with a positive `avg_log2FC`?
-#' @param ... Options of Python, by name: `min_change` (log2 fold change from
-#'   which on a peak counts as different), `fdr`, `depth`, `batch`, `threads`.
+#' @param ... Options of Python, by name: `min_change` (the smallest log2
+#'   fold change that counts as a difference), `fdr`, `depth`, `batch`, `threads`.
 #'   `python -m sailerx differential --help` describes them.
 #' @returns A data frame with one row per peak, named by peak, the most probable
 #'   first, and the columns:
@@ -28,17 +27,16 @@
 #'     than `min_change`,
 #'   * `avg_log2FC`: log2 ratio of the mean imputed accessibility, group 1 over
 #'     group 2,
-#'   * `pct.1`, `pct.2`: share of the cells of each group with the peak open, as
-#'     observed, without any correction for depth,
+#'   * `pct.1`, `pct.2`: observed share of the cells of each group with the peak
+#'     open, not corrected for depth,
 #'   * `fdr`: expected share of false calls if this peak and all above it are
 #'     called different,
-#'   * `differential`: is `fdr` at most the `fdr` asked for?
+#'   * `differential`: is this `fdr` at most the option `fdr`?
 #'   * `accessibility.1`, `accessibility.2`: mean imputed probability of each group,
-#'   * `difference`: of these two,
+#'   * `difference`: `accessibility.1` minus `accessibility.2`,
 #'   * `log2FC.observed`: posterior mean of the log2 ratio of observed open
 #'     peaks at equal depth,
-#'   * `chrom`, `start`, `end`: where the peak lies, as in the feature metadata
-#'     of the model (start counted from 0).
+#'   * `chrom`, `start`, `end`: the coordinates of the peak (0-based, half-open).
 #' @seealso [RunSAILERX()], [ImputeSAILERX()]
 #' @inherit sailerx_history examples
 #' @export
@@ -65,7 +63,7 @@ FindMarkersSAILERX <- function(
   options <- command_options(list(...), marker_options)
   python <- find_python(python, backend)
 
-  folder <- working_folder(NULL)
+  folder <- working_folder()
   on.exit(unlink(folder, recursive = TRUE), add = TRUE)
   input <- file.path(folder, "input.h5mu")
   output <- file.path(folder, "table.csv")
@@ -77,7 +75,7 @@ FindMarkersSAILERX <- function(
   if (only.pos) markers[markers$avg_log2FC > 0, ] else markers
 }
 
-# The metadata column that holds the two groups in the file.
+# The metadata column of the file that holds the two groups.
 GROUPS <- "sailerx_groups"
 
 marker_options <- c("output" = "reduction", "o" = "reduction", "group-by" = "group.by", "group1" = "ident.1", "group2" = "ident.2")
@@ -94,7 +92,7 @@ two_groups <- function(object, assay, ident.1, ident.2, group.by, call = rlang::
   data.frame(groups = groups, row.names = colnames(object))
 }
 
-# Which cells are of the groups, or are those cells.
+# TRUE for the cells of the groups `idents`, or for the cells that `idents` names.
 members <- function(idents, values, cells, arg, call) {
   if (!length(idents) || anyNA(idents)) {
     cli::cli_abort("{.arg {arg}} must name at least one group, not {.obj_type_friendly {idents}}.", call = call)
@@ -113,7 +111,7 @@ members <- function(idents, values, cells, arg, call) {
   values %in% idents
 }
 
-# Batches of the model's training, within which the groups are compared.
+# The batch columns that the model was trained with: Python compares the groups within each batch.
 batch_columns <- function(object, reduction, keys, call = rlang::caller_env()) {
   columns <- object[[]]
   if (SET_COLUMN %in% setdiff(keys, colnames(columns)) && reduction %in% SeuratObject::Reductions(object)) {
@@ -129,9 +127,11 @@ batch_columns <- function(object, reduction, keys, call = rlang::caller_env()) {
   columns[as.character(keys)]
 }
 
-# `sizes`: number of cells of the two groups.
+# The table of `sailerx differential` with the columns of Seurat::FindMarkers(). `sizes`: numbers of cells of the groups.
 read_markers <- function(path, sizes, assay, name) {
-  table <- utils::read.csv(path, colClasses = c(peak = "character", chrom = "character")[c(TRUE, has_column(path, "chrom"))], encoding = "UTF-8")
+  text <- c("peak", if (has_column(path, "chrom")) "chrom")
+  classes <- rlang::set_names(rep("character", length(text)), text)
+  table <- utils::read.csv(path, colClasses = classes, encoding = "UTF-8")
   rownames(table) <- table$peak
   rows <- rows_of_peaks(table, assay, name)
   rownames(table) <- ifelse(is.na(rows), table$peak, rownames(assay)[rows])
@@ -146,7 +146,7 @@ read_markers <- function(path, sizes, assay, name) {
     accessibility.2 = table$accessibility_2,
     difference = table$difference,
     log2FC.observed = table$log2_observed,
-    table[intersect(c("chrom", "start", "end"), colnames(table))],
+    table[intersect(PEAK_COLUMNS, colnames(table))],
     row.names = rownames(table)
   )
 }

@@ -1,24 +1,25 @@
-#' Bring counts onto the peaks of another object
+#' Move counts to the peaks of another object
 #'
-#' Two experiments have peaks of their own. Each peak of `object` gives its
-#' counts to the peak of `reference` it shares most bases with; what finds none
-#' is lost, and how much that was is said. Counting the fragments anew
-#' (`Signac::FeatureMatrix()` with the ranges of `reference`) loses nothing.
+#' Two experiments rarely have the same peaks. The counts of each peak of
+#' `object` go to the peak of `reference` that it shares most bases with; counts
+#' of peaks without overlap are lost, and Python reports how many. Counting the
+#' fragments again (`Signac::FeatureMatrix()` with the ranges of `reference`)
+#' loses nothing.
 #'
 #' @inheritParams ImputeSAILERX
 #' @param object A `Seurat` object with counts in a peak assay.
-#' @param reference A `Seurat` object with the peaks that are wanted.
+#' @param reference A `Seurat` object with the peaks to which the counts are moved.
 #' @param assay.name Name of the new assay.
 #' @param atac.assay,reference.assay Names of the peak assays. `NULL`: the only
 #'   one that is a `ChromatinAssay` or is called `peaks` or `ATAC`.
 #' @param ... Options of Python, by name: `min_overlap`, the bases that two
 #'   peaks must share.
 #' @returns `object` with one more assay of counts (peaks of `reference` × cells)
-#'   and an entry in its command log. It is a `ChromatinAssay` where that of
-#'   `reference` is one, with its ranges and annotation, and else of the class
-#'   that `SeuratObject::CreateAssay5Object()` makes. Its `misc` has
-#'   `matched.peaks`, a list of what was kept of `peaks` and `counts`.
-#' @seealso [RunSAILERX()] and [MapSAILERX()], which do this by themselves.
+#'   and an entry in its command log. It is a `ChromatinAssay` with the ranges and
+#'   annotation of the peak assay of `reference` if that is one, else an `Assay5`.
+#'   Its `misc` has `matched.peaks`, a list of numbers of peaks and counts,
+#'   and of those that were kept.
+#' @seealso [RunSAILERX()] and [MapSAILERX()], which match peaks themselves.
 #' @examplesIf sailerx_available()
 #' peaks <- function(start) paste("chr1", start, start + 500, sep = "-")
 #' object <- function(names, cells) {
@@ -51,7 +52,7 @@ MatchPeaksSAILERX <- function(
   options <- command_options(list(...), c("output" = "assay.name", "o" = "assay.name", "atac" = "atac.assay"))
   python <- find_python(python, backend)
 
-  folder <- working_folder(NULL)
+  folder <- working_folder()
   on.exit(unlink(folder, recursive = TRUE), add = TRUE)
   paths <- file.path(folder, c("input.h5mu", "reference.h5mu", "matched.h5ad"))
   write_peaks(paths[1], object, atac.assay, "atac")
@@ -69,19 +70,7 @@ MatchPeaksSAILERX <- function(
     log_command(atac.assay, assay.name, params, "MatchPeaksSAILERX")
 }
 
-# Peaks are what is wanted of a reference; a few cells make a small file.
+# Only the peaks of the reference are needed, so two of its cells are written.
 few_cells <- function(object, assay) {
   suppressWarnings(subset(object, cells = utils::head(colnames(object[[assay]]), 2)))
-}
-
-counted_like <- function(source, counts) {
-  if (!inherits(source, "ChromatinAssay")) {
-    say_plain(source, "the counts come as a plain Assay5, without its ranges and annotation")
-    return(SeuratObject::CreateAssay5Object(counts = counts))
-  }
-  ranges <- GenomicRanges::granges(source)
-  suppressWarnings(Signac::CreateChromatinAssay(
-    counts = counts, ranges = ranges, genome = genome_for(ranges, GenomeInfoDb::seqinfo(source)),
-    annotation = Signac::Annotation(source), min.cells = 0, min.features = -1, verbose = FALSE
-  ))
 }

@@ -1,8 +1,8 @@
 #' Plot the losses of a run
 #'
-#' One panel per term of the loss, over the epochs. All should have flattened
-#' out at the end of the run; if `alignment` still falls, ask [RunSAILERX()] for
-#' more `max_epochs`.
+#' One panel per term of the loss, over the epochs. All should be flat at the end
+#' of the run; if `alignment` still falls, run [RunSAILERX()] with more
+#' `max_epochs`.
 #'
 #' @inheritParams sailerx_history
 #' @returns A `ggplot` object.

@@ -1,10 +1,10 @@
-# What Python prints, on R's console.
+# Shows the lines that Python prints on R's console.
 
 # "epoch 3/50: 900 cells/s, loss 12, 8 s left"
 EPOCH_LINE <- "^epoch ([0-9]+)/([0-9]+): (.*)$"
 
-# A function that shows one line. Epochs move a bar where the console can draw one, and it goes when the function that
-# asked for it ends; everything else is a message, and so are epochs in a log file or a report.
+# Returns a function that shows one line. An epoch moves a progress bar if the console can draw one; in a log file or a
+# report it is a message, like every other line. The bar ends with the function that called this one.
 line_shower <- function(envir = rlang::caller_env()) {
   force(envir)
   if (!cli::is_dynamic_tty()) {

@@ -1,7 +1,6 @@
-# Finding the Python that has the package `sailerx`. The order is documented
-# at RunSAILERX().
+# Finds a Python that has the package `sailerx`, in the order documented at RunSAILERX().
 
-# The Python of an environment's folder, or the path itself.
+# The Python in the folder of an environment; a path that is no folder is returned unchanged.
 python_in <- function(path) {
   if (!dir.exists(path)) {
     return(path)
@@ -11,8 +10,8 @@ python_in <- function(path) {
   c(found[file.exists(found)], found)[1]
 }
 
-# Absolute, since Python runs in another folder. Links are kept: an
-# environment's Python is a link, and it is the link that makes it one.
+# The absolute path, because Python runs in another folder. Links are not followed: the Python of an environment is a link,
+# and Python finds the environment by the path of that link.
 absolute_python <- function(path) {
   path <- python_in(path.expand(path))
   if (!grepl("[/\\\\]", path)) {
@@ -21,9 +20,8 @@ absolute_python <- function(path) {
   sub("^//", "/", file.path(normalizePath(dirname(path), mustWork = FALSE), basename(path)))
 }
 
-# The environment that Python had if R had not started it. On Linux, R puts its
-# own library folders first, and with them a Python can load a libssl or
-# libstdc++ that is not the one it was built with.
+# The environment variables that Python would have if R had not started it. On Linux, R adds its library folders to
+# LD_LIBRARY_PATH, and Python could load another libssl or libstdc++ from them than the one it was built with.
 python_environment <- function() {
   variables <- unclass(Sys.getenv())
   variables[c("PYTHONUTF8", "PYTHONUNBUFFERED")] <- "1"
@@ -37,7 +35,7 @@ python_environment <- function() {
   variables
 }
 
-# What R's start script has put before LD_LIBRARY_PATH; "" where it has none.
+# The folders that R's start script adds to the front of LD_LIBRARY_PATH; "" if there is no such script.
 library_path_of_r <- function() {
   script <- file.path(R.home("etc"), "ldpaths")
   if (!file.exists(script)) {
@@ -58,13 +56,13 @@ project_environment <- function() {
   folders[dir.exists(folders)][1]
 }
 
-# Where install_sailerx() puts its environment.
+# The environment that install_sailerx() creates by default.
 environment_folder <- function() {
   file.path(tools::R_user_dir("sailerx", "data"), "r-sailerx")
 }
 
-# Every place in the order of search: where it was named, the path found there
-# (NA where nothing is named) and whether it is taken at its word.
+# Every place in the order of search: its `source`, the `path` found there (NA if none), and whether it is `binding`, that
+# is, used without looking further.
 python_places <- function(python = NULL) {
   option <- getOption("sailerx.python")
   variable <- function(name) Sys.getenv(name, unset = NA)
@@ -85,7 +83,7 @@ python_places <- function(python = NULL) {
   data.frame(source = names(places), path = unname(path), binding = seq_along(places) <= 3)
 }
 
-# Prints the version of the exchange file that Python reads, without loading torch; ends with 3 where sailerx is missing.
+# Prints the version of the exchange file that Python reads, without importing torch; exits with 3 if sailerx is missing.
 PROBE <- "
 import importlib.util, sys
 if not importlib.util.find_spec('sailerx'): sys.exit(3)
@@ -96,8 +94,8 @@ except Exception:
     pass
 "
 
-# "ready", "lacks sailerx", "not found", or that its sailerx is too old for the files of this package. A newer one reads
-# older files, whatever the two packages' own versions are.
+# "ready", "lacks sailerx", "not found", or why its sailerx is too old. Only the version of the exchange file decides, not
+# those of the packages; Python reads older files too.
 python_state <- function(path) {
   if (!file.exists(path)) {
     return("not found")
@@ -116,8 +114,7 @@ python_state <- function(path) {
   sprintf("its sailerx is too old (reads version %d of the exchange file, R writes %d)", version, H5MU_VERSION)
 }
 
-# Status (NA if the program does not start, negative if it does not answer in
-# time), stdout and stderr.
+# Runs a program. Returns its status (NA if it does not start, negative if it does not end in time), stdout and stderr.
 ask <- function(program, arguments, timeout = 60) {
   tryCatch(
     processx::run(
@@ -128,7 +125,7 @@ ask <- function(program, arguments, timeout = 60) {
   )
 }
 
-# The places up to and including the one to use, with the state of each.
+# The places, each with its `state`, up to the first that is ready.
 search_python <- function(python = NULL) {
   places <- python_places(python)
   places <- places[!is.na(places$path), ]
@@ -162,7 +159,7 @@ find_python <- function(python = NULL, backend = "subprocess", call = rlang::cal
   places$path[nrow(places)]
 }
 
-# R runs one Python in its own process; the first one stays until R ends.
+# The Python inside the R process: once one runs, reticulate cannot change to another.
 running_python <- function(python, call) {
   if (!rlang::is_installed("reticulate")) {
     cli::cli_abort(c(
@@ -185,8 +182,8 @@ running_python <- function(python, call) {
   running
 }
 
-# What a Python inside R needs, told to reticulate (1.41 and later), which then makes an environment with it where no
-# other Python is found. FALSE where that cannot be.
+# Tells reticulate (1.41 or later) which packages Python needs; it then creates an environment with them if it finds no
+# Python. Returns FALSE if reticulate is older or there is no wheel.
 declare_python <- function() {
   wheel <- utils::head(bundled_wheel(), 1)
   if (utils::packageVersion("reticulate") < "1.41" || !length(wheel)) {
@@ -196,7 +193,7 @@ declare_python <- function() {
   TRUE
 }
 
-# The Python that reticulate comes up with; it is started by that.
+# The Python that reticulate chooses; asking for it starts it.
 provided_python <- function() {
   path <- tryCatch(suppressWarnings(reticulate::py_config()$python), error = function(error) NULL)
   if (is.null(path)) {
@@ -217,11 +214,11 @@ abort_no_python <- function(places, call) {
     rlang::set_names(escape_braces(found), rep("x", length(found))),
     i = "Make one with {.run sailerx::install_sailerx()}.",
     i = "Or name one that has it: {.code options(sailerx.python = \"path/to/python\")}.",
-    i = "{.run sailerx::sailerx_sitrep()} shows where was looked."
+    i = "{.run sailerx::sailerx_sitrep()} lists the places that were searched."
   ), call = call, class = "sailerx_no_python")
 }
 
-# Text from elsewhere that cli must not read as its own markup.
+# Escapes text that cli would read as its markup.
 escape_braces <- function(text) {
   gsub("}", "}}", gsub("{", "{{", text, fixed = TRUE), fixed = TRUE)
 }

@@ -1,6 +1,6 @@
-# From the small results file to a reduction of the object.
+# Reads the results file of Python and adds it to the object as a reduction.
 
-# Cells x latent matrix with cell names, settings, versions and history.
+# The embedding (cells x latent, with cell names), settings, versions and history.
 read_result <- function(path) {
   file <- h5_open(path)
   on.exit(h5_close(file))
@@ -13,7 +13,7 @@ read_result <- function(path) {
   )
 }
 
-# hdf5r shows the axes of a dense array in reverse: latent x cells.
+# hdf5r reverses the axes of a dense array: it is read as latent x cells.
 matrix_of_cells <- function(file) {
   embedding <- t(h5_read(h5_child(file, "obsm/X_sailerx")))
   rownames(embedding) <- read_index(h5_child(file, "obs"))
@@ -39,14 +39,14 @@ own_versions <- function() {
   lapply(packages, function(package) as.character(utils::packageVersion(package)))
 }
 
-# The embedding as a reduction of the object, and its command log.
+# Adds the embedding as a reduction, and an entry to the command log.
 add_result <- function(object, result, assay, name, key, params, verb = "RunSAILERX") {
   key <- unused_key(object, name, key)
   add_reduction(object, as_reduction(result, assay, key, colnames(object)), name) |>
     log_command(assay, name, params, verb)
 }
 
-# A reduction of that name goes first: Seurat warns of every change of shape.
+# A reduction of that name is removed first: Seurat would warn if the new one has another shape.
 add_reduction <- function(object, reduction, name) {
   if (name %in% SeuratObject::Reductions(object)) {
     object[[name]] <- NULL
@@ -55,8 +55,7 @@ add_reduction <- function(object, reduction, name) {
   object
 }
 
-# Built by hand: LogSeuratCommand() deparses the call, and with it the whole
-# object where RunSAILERX() was called by do.call().
+# SeuratObject::LogSeuratCommand() would deparse the call, which holds the whole object if it was made by do.call().
 log_command <- function(object, assay, result, params, verb) {
   name <- paste(verb, assay, result, sep = ".")
   arguments <- vapply(params, function(value) paste(deparse(value), collapse = " "), character(1))
@@ -69,7 +68,7 @@ log_command <- function(object, assay, result, params, verb) {
   object
 }
 
-#' How training went
+#' The loss of every epoch
 #'
 #' @param object A `Seurat` object that [RunSAILERX()] was run on, or the
 #'   reduction itself.
@@ -92,7 +91,7 @@ log_command <- function(object, assay, result, params, verb) {
 #' object[["peaks"]] <- SeuratObject::CreateAssay5Object(counts(peaks))
 #' object$type <- rep(c("a", "b"), 30)
 #'
-#' # The other verbs need the model, so it is kept.
+#' # `keep` keeps the model, which the other verbs need.
 #' folder <- tempfile()
 #' object <- RunSAILERX(object, n_latent = 5, max_epochs = 2, keep = folder, verbose = FALSE)
 #' sailerx_history(object)

@@ -2,19 +2,20 @@
 #'
 #' Trains SAILERX on the RNA and the peak assay of an object and adds the
 #' embedding as a reduction. Cells are close in it when they are alike in
-#' accessibility and in RNA; sequencing depth and batches are pushed out.
+#' accessibility and in RNA; the effects of sequencing depth and batches are
+#' removed.
 #'
-#' The model is trained by the Python package `sailerx`. What it needs, and no
-#' more, is written to a temporary file: the counts of both assays, the
-#' reference reduction and the named columns of the metadata. Everything comes
-#' back by cell name. Interrupting R ends Python too and removes the files.
+#' The model is trained by the Python package `sailerx`. Only what it needs is
+#' written to a temporary file: the counts of both assays, the reference
+#' reduction and the named columns of the metadata. Results are matched to the
+#' object by cell name. Interrupting R ends Python too and removes the files.
 #'
-#' Cells with accessibility but no RNA are trained without a teacher beside the
-#' others (hybrid training). They may be in the object, where its RNA assay has
-#' fewer cells than its peak assay, or in objects of their own: see `unpaired`.
+#' Cells with accessibility but without RNA are trained together with the others,
+#' without a teacher (hybrid training). They may be in the object, if its RNA
+#' assay has fewer cells than its peak assay, or in other objects: see `unpaired`.
 #'
-#' Rows of the embedding have length one, so Euclidean neighbours (what
-#' `Seurat::FindNeighbors()` and `Seurat::RunUMAP()` look for) and cosine
+#' Rows of the embedding have length one, so Euclidean neighbours (as
+#' `Seurat::FindNeighbors()` and `Seurat::RunUMAP()` find them) and cosine
 #' neighbours are the same.
 #'
 #' @section Which Python:
@@ -23,9 +24,8 @@
 #' 2. the R option `sailerx.python`,
 #' 3. the environment variable `SAILERX_PYTHON`.
 #'
-#' These three are taken at their word: when Python or its package `sailerx` is
-#' missing there, that is an error. Of the others, the first that has `sailerx`
-#' is used:
+#' It is an error if one of these three is set and has no Python or no package
+#' `sailerx`. Of the others, the first that has `sailerx` is used:
 #'
 #' 4. the environment variable `RETICULATE_PYTHON`,
 #' 5. the active environment (`VIRTUAL_ENV`, then `CONDA_PREFIX`),
@@ -33,23 +33,23 @@
 #' 7. the environment made by [install_sailerx()],
 #' 8. `python3`, then `python`, on the search path.
 #'
-#' With `backend = "reticulate"` and reticulate 1.41 or later, one more: the
-#' environment that reticulate makes by itself, as `reticulate::py_require()`
-#' is told what `sailerx` needs.
+#' With `backend = "reticulate"` and reticulate 1.41 or later, the last is an
+#' environment that reticulate makes itself, with what `sailerx` needs
+#' (`reticulate::py_require()`).
 #'
-#' A Python counts only if its `sailerx` reads the exchange file of this R
+#' A Python is used only if its `sailerx` can read the exchange file of this R
 #' package: the version of the file's format decides, not those of the packages.
 #'
 #' [sailerx_sitrep()] shows the choice and how to repair it.
 #'
 #' @param object A `Seurat` object with an RNA and a peak assay, or the peak
 #'   assay itself (`ChromatinAssay`, `Assay` or `Assay5`; peaks × cells).
-#' @param ... Options of the model, handed to Python by name and checked there:
+#' @param ... Options of the model, passed to Python by name and checked there:
 #'   `n_latent = 30` (or `n.latent`), `max_epochs = 50`, `preset = "paper"`,
 #'   `device = "cpu"`, `threads = 2` and so on. `python -m sailerx fit --help`
-#'   lists them with their defaults. `traceback = TRUE` adds to an error where in
-#'   Python it happened. For an assay: also the arguments of the method for
-#'   `Seurat` objects.
+#'   lists them with their defaults. `traceback = TRUE` adds Python's traceback
+#'   to an error. For an assay: also the arguments of the method for `Seurat`
+#'   objects.
 #' @returns For a `Seurat` object: the object with one more reduction and an
 #'   entry in its command log; with `unpaired`, a list of `object` and `unpaired`,
 #'   the other object or list of objects, each with the reduction of its cells. For an
@@ -61,13 +61,14 @@
 #'   * `misc`: `settings` (list; every setting of the run), `versions` (list),
 #'     `history` (data frame, one row per epoch and one column per loss term)
 #'     and `run` (the folder with the model, or `NULL`); with `unpaired` also
-#'     `set` (the name of the set, `paired` for `object`) and `matched.peaks` (what
-#'     was kept of the peaks and counts, where they were matched by overlap).
+#'     `set` (the name of the object in `unpaired`, `paired` for `object`) and
+#'     `matched.peaks` (numbers of peaks and counts, of those that were kept too,
+#'     if peaks were matched by overlap).
 #' @references Cao and others (2022), Integrated analysis of multimodal
 #'   single-cell data with structural similarity, Nucleic Acids Research
 #'   50(21):e121, \doi{10.1093/nar/gkac781}.
 #' @seealso [ImputeSAILERX()], [MapSAILERX()], [FindMarkersSAILERX()] and
-#'   [sailerx_history()] for what a trained model gives; [sailerx_sitrep()],
+#'   [sailerx_history()], which use the trained model; [sailerx_sitrep()],
 #'   [install_sailerx()], [WriteH5MU()]
 #' @examplesIf sailerx_available()
 #' set.seed(1)
@@ -99,7 +100,7 @@ RunSAILERX <- function(object, ...) {
 RunSAILERX.default <- function(object, ...) {
   cli::cli_abort(c(
     "{.arg object} must be a {.cls Seurat} object or a peak assay, not {.obj_type_friendly {object}}.",
-    i = if (inherits(object, "seurat")) UPDATE else "Read a MuData file with {.fn ReadH5MU}, or make an object with {.fn SeuratObject::CreateSeuratObject}."
+    i = seurat_hint(object)
   ))
 }
 
@@ -108,37 +109,38 @@ RunSAILERX.default <- function(object, ...) {
 #' @param rna.assay Name of the RNA assay. Its counts are needed for RNA depth,
 #'   and for PCA where no reference is named. `NULL`: the assay `RNA` if there
 #'   is one, else the assay of the reference.
-#' @param reference Name of the reduction that teaches, made from RNA: PCA or
+#' @param reference Name of the reduction of the RNA that is the teacher: PCA or
 #'   any other (Harmony, scVI, ...), with a row for every cell of the RNA assay.
 #'   `NULL`: Python computes PCA from the RNA counts.
 #' @param batch Names of metadata columns with technical groups (donor, plate,
-#'   library) to be pushed out of the embedding; each is read as a factor.
+#'   library) whose effect is removed from the embedding; each is read as a factor.
 #' @param covariates Names of numeric metadata columns (share of mitochondrial
-#'   counts, ...) to be pushed out in the same way.
+#'   counts, ...) whose effect is removed in the same way.
 #' @param seed Seed of the run: the same seed, data and number of threads give
 #'   the same embedding. `NULL`: the default of Python.
 #' @param reduction.name Name of the new reduction. One of that name is replaced.
 #' @param reduction.key Prefix of the dimension names. If another part of the
 #'   object has it, one is made from `reduction.name`.
 #' @param backend `"subprocess"` runs Python in a process of its own.
-#'   `"reticulate"` runs it inside R: nothing is gained but that no process may
-#'   be started, and libraries that R and Python both load can clash.
+#'   `"reticulate"` runs it inside R, where libraries that R and Python both load
+#'   can clash: use it only where no process can be started.
 #' @param python Path of the Python to use, or of its environment's folder; see
 #'   the section *Which Python*.
-#' @param verbose Show the progress of Python: a bar where the console can draw
-#'   one, else a line every few seconds.
-#' @param keep A new folder in which to keep the run: `input.h5mu`, the model in
-#'   `run/` and `embedding.h5ad`. `NULL`: nothing is kept, and what needs the
-#'   model ([ImputeSAILERX()], [MapSAILERX()], [FindMarkersSAILERX()]) cannot be
-#'   had. The temporary files lie in [tempdir()], or beside `keep` if there is one.
-#' @param checkpoint A file that the state of the training is written to every
-#'   few epochs. If R or the machine stops, the same call goes on from it; it is
-#'   removed when the run is done. `NULL`: none is written.
+#' @param verbose Show the progress of Python: a bar if the console can draw one,
+#'   else a line every few seconds.
+#' @param keep A new folder for the files of the run: `input.h5mu`, the model in
+#'   `run/` and `embedding.h5ad`. `NULL`: no file is kept, and the verbs that need
+#'   the model ([ImputeSAILERX()], [MapSAILERX()], [FindMarkersSAILERX()]) cannot
+#'   be used. Temporary files are in the folder of `keep`, else in [tempdir()].
+#' @param checkpoint A file to which the state of the training is written every
+#'   few epochs. If R or the machine stops, the same call continues from it; it is
+#'   removed when the run is complete. `NULL`: none is written.
 #' @param unpaired A `Seurat` object with accessibility alone, or a named list of
-#'   such objects, for hybrid training. Each must have a peak assay (called `atac.assay`, or its
-#'   only one) and the columns of `batch` and `covariates`. Counts on other peaks
-#'   than those of `object` are brought onto them by overlap. With several
-#'   objects, the set of a cell is one more batch.
+#'   such objects, for hybrid training. Each must have a peak assay (called
+#'   `atac.assay`, or its only one) and the columns of `batch` and `covariates`.
+#'   If its peaks differ from those of `object`, its counts are moved to those by
+#'   overlap. With several objects, the object that a cell is from is one more
+#'   batch.
 #' @rdname RunSAILERX
 #' @export
 RunSAILERX.Seurat <- function(
@@ -167,9 +169,7 @@ RunSAILERX.Seurat <- function(
   check_columns(object, batch, "batch")
   check_columns(object, covariates, "covariates")
   check_seed(seed)
-  one <- inherits(unpaired, "Seurat")
-  if (one) unpaired <- list(unpaired = unpaired)
-  unpaired.assays <- check_unpaired(unpaired, atac.assay, c(batch, covariates), reduction.name, reduction.key)
+  sets <- check_unpaired(unpaired, atac.assay, c(batch, covariates), reduction.name, reduction.key)
   reduction.key <- check_reduction(object, reduction.name, reduction.key)
   keep <- check_keep(keep)
   checkpoint <- check_checkpoint(checkpoint)
@@ -179,42 +179,31 @@ RunSAILERX.Seurat <- function(
   folder <- working_folder(keep)
   on.exit(unlink(folder, recursive = TRUE), add = TRUE)
   assays <- c(rna = rna.assay, atac = atac.assay)
-  here <- rlang::current_env()
-  run <- function(arguments) run_sailerx(arguments, backend, python, folder, verbose, assays, here)
-  input <- file.path(folder, "input.h5mu")
-  if (is.null(unpaired)) {
-    write_input(object, input, rna.assay, atac.assay, reference, c(batch, covariates))
-  } else {
-    write_hybrid_input(object, unpaired, assays, unpaired.assays, reference, c(batch, covariates), folder, run)
-  }
-  run(fit_arguments(folder, reference, c(batch, set_column(object, assays, unpaired)), covariates, seed, verbose, options))
+  run <- python_runner(backend, python, folder, verbose, assays)
+  input <- write_training_input(object, sets, assays, reference, c(batch, covariates), folder, run)
+  run(fit_arguments(folder, reference, c(batch, set_column(object, assays, sets)), covariates, seed, verbose, options))
   result <- read_result(file.path(folder, "embedding.h5ad"))
-  matched <- if (!is.null(unpaired)) read_matched_peaks(input, "mod/atac/uns")
-  if (!is.null(keep)) {
-    keep_run(folder, keep)
-    result$run <- file.path(keep, "run")
-  }
+  result$matched.peaks <- read_matched_peaks(input, "mod/atac/uns")
+  if (!is.null(keep)) result$run <- keep_run(folder, keep)
 
   params <- list(
-    atac.assay = atac.assay, reference = reference, batch = batch, covariates = covariates,
-    rna.assay = rna.assay, seed = seed, reduction.name = reduction.name,
-    reduction.key = reduction.key, backend = backend, python = python, keep = keep, checkpoint = checkpoint,
-    unpaired = names(unpaired), ...
+    atac.assay = atac.assay, reference = reference, batch = batch, covariates = covariates, rna.assay = rna.assay,
+    seed = seed, reduction.name = reduction.name, reduction.key = reduction.key, backend = backend, python = python,
+    keep = keep, checkpoint = checkpoint, unpaired = names(sets), ...
   )
-  if (is.null(unpaired)) {
-    return(add_result(object, result, atac.assay, reduction.name, reduction.key, params))
+  add <- function(object, result, assay) add_result(object, result, assay, reduction.name, reduction.key, params)
+  if (is.null(sets)) {
+    return(add(object, result, atac.assay))
   }
-  add <- function(object, set, assay) {
-    add_result(object, result_of_set(result, object[[assay]], set, matched), assay, reduction.name, reduction.key, params)
-  }
-  others <- Map(add, unpaired, names(unpaired), unpaired.assays)
-  list(object = add(object, PAIRED, atac.assay), unpaired = if (one) others[[1]] else others)
+  results <- add_results_of_sets(object, atac.assay, sets, result, add)
+  if (inherits(unpaired, "Seurat")) results$unpaired <- results$unpaired[[1]]
+  results
 }
 
-#' @param rna The RNA assay (genes × cells), for the method that takes the peak
-#'   assay itself. There, `reference` is a `DimReduc` or `NULL`.
-#' @param meta.data A data frame with a row per cell, where `batch` and
-#'   `covariates` are found.
+#' @param rna The RNA assay (genes × cells), if `object` is the peak assay. Then
+#'   `reference` is a `DimReduc` or `NULL`.
+#' @param meta.data A data frame with a row per cell that has the columns `batch`
+#'   and `covariates`.
 #' @rdname RunSAILERX
 #' @export
 RunSAILERX.Assay <- function(object, rna, reference = NULL, meta.data = NULL, ...) {

@@ -1,6 +1,6 @@
 #' @details
-#' [RunSAILERX()] is the verb to start with. [sailerx_sitrep()] says which
-#' Python it will use, and [install_sailerx()] makes one where there is none.
+#' Start with [RunSAILERX()]. [sailerx_sitrep()] shows which Python it will use,
+#' and [install_sailerx()] installs one.
 #' @keywords internal
 "_PACKAGE"
 

@@ -1,13 +1,15 @@
 #' Which Python, which versions, which device
 #'
-#' Prints what [RunSAILERX()] will use: the Python and where it was named, the
-#' versions on both sides, the device that trains and the version of the
-#' exchange file. Where something is missing it prints the command that repairs it.
+#' Prints what [RunSAILERX()] will use: the Python and where it was found, the
+#' versions of the packages in R and Python, the device that trains and the
+#' version of the exchange file. If something is missing, it prints the command
+#' that installs it.
 #'
 #' @inheritParams RunSAILERX
 #' @returns Invisibly, a list: `ready` (`TRUE` if nothing is missing), `python`
 #'   (path or `NA`), `r` and `py` (versions), `device`, `format_version`,
-#'   `places` (data frame of where was looked) and `repair` (commands).
+#'   `places` (data frame of the places that were searched) and `repair`
+#'   (commands).
 #' @examples
 #' sailerx_sitrep()
 #' @export
@@ -26,8 +28,10 @@ sailerx_sitrep <- function(python = NULL) {
 
 r_versions <- function() {
   packages <- c("sailerx", "SeuratObject", "Seurat", "Signac", "hdf5r", "reticulate")
-  # asked without loading any of them, which takes seconds
-  version <- function(package) if (nzchar(system.file(package = package))) as.character(utils::packageVersion(package)) else NA_character_
+  # not requireNamespace(), which would load the packages and take seconds
+  version <- function(package) {
+    if (nzchar(system.file(package = package))) as.character(utils::packageVersion(package)) else NA_character_
+  }
   c(R = as.character(getRversion()), vapply(packages, version, character(1)))
 }
 
@@ -41,7 +45,7 @@ no_python <- function(report) {
   report
 }
 
-# A Python named by the user is repaired there where it stands, or named anew.
+# For a Python that the user named: how to undo that, then how to install one. `named`: the rows of python_places().
 repair_commands <- function(named) {
   if (nrow(named) == 0) {
     return("sailerx::install_sailerx()")
@@ -54,7 +58,7 @@ repair_commands <- function(named) {
   c(unset[[named$source]], "sailerx::install_sailerx()")
 }
 
-# `python -m sailerx info` prints one JSON object.
+# Adds what `python -m sailerx info` prints (a JSON object): versions, device, file format.
 ask_python <- function(report) {
   answer <- ask(report$python, c("-m", "sailerx", "info"), timeout = 300)
   info <- try(jsonlite::fromJSON(answer$stdout), silent = TRUE)

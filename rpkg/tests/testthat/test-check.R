@@ -62,24 +62,6 @@ test_that("names that Seurat would change or that are taken are refused", {
   })
 })
 
-test_that("a key that is taken is replaced by one made from the name", {
-  object <- toy_object()
-  expect_equal(unused_key(object, "sailerx", "SAILERX_"), "SAILERX_")
-  expect_equal(unused_key(object, "pca", "PC_"), "PC_")
-  expect_equal(unused_key(object, "sailerx.2", "PC_"), "SAILERX2_")
-  expect_equal(unused_key(object, "2nd", "PC_"), "X2ND_")
-  expect_equal(unused_key(object, "p.c", "PC_"), "PC1_")
-})
-
-test_that("a run is kept only in a new folder inside one that exists", {
-  folder <- withr::local_tempdir()
-  expect_null(check_keep(NULL))
-  expect_equal(check_keep(file.path(folder, "run")), file.path(normalizePath(folder), "run"))
-  expect_error(check_keep(folder), "new folder")
-  expect_error(check_keep(file.path(folder, "no", "run")), "folder that exists")
-  expect_error(check_keep(c("a", "b")), "one name")
-})
-
 test_that("a checkpoint is a file in a folder that exists, and its path is made absolute", {
   folder <- withr::local_tempdir()
   expect_null(check_checkpoint(NULL))

@@ -88,24 +88,6 @@ test_that("a file holds everything, and is read as it is used", {
   expect_equal(as.matrix(matrix), probabilities(imputed_all()), tolerance = 1e-6)
 })
 
-test_that("an assay of that name is replaced, also where it is the default", {
-  object <- toy_object()
-  SeuratObject::DefaultAssay(object) <- "peaks"
-  object <- put_assay(object, object[["RNA"]], "imputed", "RNA")
-  SeuratObject::DefaultAssay(object) <- "imputed"
-  expect_no_warning(object <- put_assay(object, object[["peaks"]], "imputed", "peaks"))
-  expect_equal(rownames(object[["imputed"]]), toy_peaks())
-  expect_equal(SeuratObject::DefaultAssay(object), "imputed")
-  expect_equal(anyDuplicated(SeuratObject::Key(object)), 0)
-})
-
-test_that("regions are counted from 1, chromosomes are taken whole", {
-  expect_equal(python_regions(c("chr1:1,000-5,000", "chr1-2-3", "chrX", "GL_1-5-9"), c("chr1", "GL_1-5-9"), NULL), c("chr1:999-5,000", "chr1:1-3", "chrX", "GL_1-5-9"))
-  skip_if_not_installed("GenomicRanges")
-  ranges <- GenomicRanges::GRanges("chr2", IRanges::IRanges(11, 20))
-  expect_equal(python_regions(ranges, "chr2", NULL), "chr2:10-20")
-})
-
 test_that("what is missing or cannot be is said before Python runs", {
   object <- toy_object()
   model <- withr::local_tempdir()
@@ -128,8 +110,4 @@ test_that("what is missing or cannot be is said before Python runs", {
 test_that("what would not fit into memory is refused with the ways out", {
   expect_no_error(check_fits(list(size = c(131364, 3000))))
   expect_error(check_fits(list(size = c(131364, 11331))), "12 GB.*group.by")
-})
-
-test_that("one peak is no assay", {
-  expect_error(assay_like(NULL, matrix(1, 1, 5), NULL), "two peaks and two cells.*1 and 5")
 })

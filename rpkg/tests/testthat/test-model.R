@@ -24,10 +24,3 @@ test_that("the peak assay is the reduction's, else the only one", {
   expect_equal(model_assay(object, "sailerx", NULL), "ATAC")
   expect_equal(model_assay(object, "sailerx", "peaks"), "peaks")
 })
-
-test_that("peaks are found by name, else by coordinates", {
-  assay <- toy_object()[["peaks"]]
-  table <- data.frame(chrom = "chr1", start = c(2999, 1), end = c(3400, 2), row.names = c("other", "unknown"))
-  expect_equal(rows_of_peaks(table, assay, "any"), c(2, NA))
-  expect_equal(rows_of_peaks(table[c(1, 1), 0], assay, "any"), c(NA_integer_, NA_integer_))
-})

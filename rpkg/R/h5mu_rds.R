@@ -1,4 +1,4 @@
-# The two steps that Python's sailerx_bridge asks for.
+# .rds to .h5mu and back, for Python's sailerx_bridge.
 
 rds_to_h5mu <- function(rds, h5mu, assays) {
   object <- tryCatch(readRDS(rds), error = function(error) {

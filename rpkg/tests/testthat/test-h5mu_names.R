@@ -1,0 +1,21 @@
+test_that("features that Seurat renames get their own names back", {
+  path <- withr::local_tempfile(fileext = ".h5mu")
+  WriteH5MU(random_object(), path)
+  names <- c("a_b", "a-b", paste0("g|", 3:20))
+  file <- hdf5r::H5File$new(path, "r+")
+  file[["mod/rna/var/_index"]]$write(list(1:20), names)
+  file$close_all()
+  object <- ReadH5MU(path)
+  expect_identical(rownames(object)[1:3], c("a-b", "a-b.1", "g-3"))
+  expect_identical(object[["RNA"]][[]]$original_name, names)
+  expect_identical(names_in_file(object[["RNA"]]), names)
+})
+
+test_that("a key that is taken is replaced by one made from the name", {
+  object <- toy_object()
+  expect_equal(unused_key(object, "sailerx", "SAILERX_"), "SAILERX_")
+  expect_equal(unused_key(object, "pca", "PC_"), "PC_")
+  expect_equal(unused_key(object, "sailerx.2", "PC_"), "SAILERX2_")
+  expect_equal(unused_key(object, "2nd", "PC_"), "X2ND_")
+  expect_equal(unused_key(object, "p.c", "PC_"), "PC1_")
+})

@@ -1,0 +1,13 @@
+test_that("an object goes from .rds to .h5mu and back", {
+  folder <- withr::local_tempdir()
+  path <- function(name) file.path(folder, name)
+  object <- random_object()
+  saveRDS(object, path("first.rds"))
+  rds_to_h5mu(path("first.rds"), path("object.h5mu"), NULL)
+  h5mu_to_rds(path("object.h5mu"), path("second.rds"), c(gex = "rna"))
+  back <- readRDS(path("second.rds"))
+  expect_identical(SeuratObject::Assays(back), "gex")
+  expect_identical(back[[]], object[[]])
+  writeLines("text", path("text.rds"))
+  expect_error(rds_to_h5mu(path("text.rds"), path("text.h5mu"), NULL), "must be an .rds file")
+})
