@@ -1,4 +1,4 @@
-"""Steps from tables, as a GPU records and repeats them; here the CPU plays the GPU, and calls what that would repeat."""
+"""CUDA-graph training without a GPU: the CPU stands in for it and calls the step wherever a graph would be replayed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From its call on, the CPU does what a GPU would."""
+    """A function that from its call on lets the CPU use the kernels of a GPU."""
 
     def switch() -> None:
         monkeypatch.setattr(peak_layers, "kernels_for", lambda _: gpu)
@@ -55,7 +55,7 @@ def history(data: Multiome, preset: str = "default", **options: object) -> np.nd
         {"held_out_share": 0.2},
     ],
 )
-def test_a_run_from_tables_is_the_run_step_by_step(
+def test_captured_run_equals_the_run_without_capture(
     as_on_gpu: Callable[[], None], monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
 ) -> None:
     monkeypatch.setattr("sailerx.training.loop.FEWEST_PEAKS", 1)
@@ -66,7 +66,7 @@ def test_a_run_from_tables_is_the_run_step_by_step(
 
 
 @pytest.mark.filterwarnings("ignore:.*trained without alignment:UserWarning")
-def test_a_hybrid_run_from_tables_is_the_run_step_by_step(as_on_gpu: Callable[[], None]) -> None:
+def test_captured_hybrid_run_equals_the_run_without_capture(as_on_gpu: Callable[[], None]) -> None:
     mdata = paired()
     data = multiome(with_part(mdata, rna=mdata["rna"][:40].copy()))
     expected = history(data, thinned_cells=0.0)
@@ -74,7 +74,7 @@ def test_a_hybrid_run_from_tables_is_the_run_step_by_step(as_on_gpu: Callable[[]
     np.testing.assert_allclose(history(data, thinned_cells=0.0), expected, rtol=2e-4)
 
 
-def test_steps_are_recorded_where_data_are_on_a_gpu(as_on_gpu: Callable[[], None]) -> None:
+def test_steps_are_captured_where_data_are_on_a_gpu(as_on_gpu: Callable[[], None]) -> None:
     data, settings = multiome(), tiny_settings()
 
     def epochs() -> CapturedEpochs | None:
@@ -88,10 +88,10 @@ def test_steps_are_recorded_where_data_are_on_a_gpu(as_on_gpu: Callable[[], None
     assert isinstance(epochs(), CapturedEpochs)
 
 
-def test_steps_are_recorded_once_for_each_phase_and_anew_for_longer_lists(
+def test_steps_are_captured_once_per_phase_and_anew_for_longer_lists(
     as_on_gpu: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a GPU records is repeated with the same sizes and constants, so that these must not change."""
+    """A graph is replayed with the shapes and constants of its capture, so these must not change."""
     made: list[tuple[object, int]] = []
 
     def capture(_: GraphStream, body: Callable[[], None], __: torch.Generator) -> Callable[[], None]:
@@ -117,7 +117,7 @@ def test_steps_are_recorded_once_for_each_phase_and_anew_for_longer_lists(
     assert lengths == sorted(set(lengths))
 
 
-def test_a_recorded_run_is_resumed_from_its_checkpoint(
+def test_captured_run_is_resumed_from_its_checkpoint(
     as_on_gpu: Callable[[], None], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     as_on_gpu()
@@ -145,8 +145,8 @@ def test_a_recorded_run_is_resumed_from_its_checkpoint(
     np.testing.assert_array_equal(again.embed(paired()), whole.embed(paired()))
 
 
-def test_lists_have_room_for_the_minibatches_of_hybrid_runs_too() -> None:
-    """Their cells are not drawn alike: those with RNA are more than their share."""
+def test_padded_lists_have_room_for_minibatches_of_hybrid_runs() -> None:
+    """Cells with RNA are drawn more often than their share of all cells."""
     rng = np.random.default_rng(0)
     depth = np.where(np.arange(2000) < 200, 400, 100) + rng.integers(0, 50, 2000)
     indptr = np.concatenate([[0], depth.cumsum()])
@@ -157,7 +157,7 @@ def test_lists_have_room_for_the_minibatches_of_hybrid_runs_too() -> None:
     assert longest < cuda_graph._usual_length(rows, sampler) < 1.2 * longest
 
 
-def test_without_a_gpu_nothing_is_recorded() -> None:
+def test_nothing_is_captured_without_a_gpu() -> None:
     times: list[int] = []
     stream = GraphStream(CPU)
     assert stream.capture(lambda: times.append(1), torch.Generator()) is None
@@ -190,7 +190,7 @@ class FakeGraph:
 
 
 class FakeCuda:
-    """Stands for `torch.cuda`, as far as recording needs it."""
+    """Stands for `torch.cuda`, as far as capturing needs it."""
 
     CUDAGraph, Stream = FakeGraph, FakeStream
 
@@ -211,7 +211,7 @@ class FakeCuda:
 
     @contextmanager
     def graph(self, _: FakeGraph, stream: FakeStream) -> Iterator[None]:
-        """Where the body has an error, there is one of its own at the end, and the stream stays."""
+        """After an error in the body, the end of the capture raises another one and leaves its stream current."""
         before, self.current = self.current, stream
         try:
             yield
@@ -229,7 +229,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     return fake
 
 
-def test_what_a_gpu_has_recorded_is_replayed(cuda: FakeCuda) -> None:
+def test_captured_step_is_replayed_on_its_own_stream(cuda: FakeCuda) -> None:
     graph_stream, streams = GraphStream(torch.device("cuda")), []
     here = cuda.current
     graph_stream.run(lambda: streams.append(cuda.current))
@@ -244,7 +244,7 @@ def test_what_a_gpu_has_recorded_is_replayed(cuda: FakeCuda) -> None:
     assert cuda.current is here
 
 
-def test_where_a_gpu_cannot_record_the_user_is_told_and_the_stream_is_as_before(cuda: FakeCuda) -> None:
+def test_failed_capture_warns_and_restores_the_stream(cuda: FakeCuda) -> None:
     def body() -> None:
         raise RuntimeError("operation not permitted when stream is capturing")
 
@@ -257,7 +257,7 @@ def test_where_a_gpu_cannot_record_the_user_is_told_and_the_stream_is_as_before(
 
 
 @pytest.mark.usefixtures("cuda")
-def test_memory_that_does_not_suffice_for_a_recording_is_said_as_ever() -> None:
+def test_out_of_memory_within_a_capture_is_raised_as_such() -> None:
     def body() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 

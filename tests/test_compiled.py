@@ -1,4 +1,4 @@
-"""Compiled loops against NumPy in double precision, and where they are kept."""
+"""Numba loops against NumPy in double precision, and where their compiled code is cached."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_loss_and_gradient_are_those_of_the_bernoulli_likelihood(
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_no_number_stays_so(value: float) -> None:
+def test_nan_and_infinity_reach_the_loss(value: float) -> None:
     logits = np.array([[0, value, 0]], np.float32)
     loss, _ = nll(logits, np.array([[False, False, False]]))
     with np.errstate(invalid="ignore"):
@@ -69,7 +69,7 @@ def test_sums_of_rows_and_their_gradient_are_products_with_the_0_1_matrix() -> N
     np.testing.assert_allclose(grad, part.T @ sums[:, 1], atol=1e-13)
 
 
-def test_without_a_folder_to_keep_them_in_they_are_compiled_all_the_same(tmp_path: Path) -> None:
+def test_loops_are_compiled_without_a_writable_cache_folder(tmp_path: Path) -> None:
     package = tmp_path / "sailerx"
     package.mkdir()
     source = Path(sailerx.__file__).parent / "kernels" / "numba_loops.py"

@@ -1,4 +1,4 @@
-"""Where to compute, and what is done where a GPU's memory does not suffice; here the CPU plays the GPU."""
+"""Choice of the device, and messages when GPU memory is too small; here the CPU stands in for the GPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def with_memory(monkeypatch: pytest.MonkeyPatch, free: int, total: int) -> None:
     monkeypatch.setattr(device, "memory", lambda _: (free, total))
 
 
-def test_devices_that_are_not_there_or_not_known_are_refused() -> None:
+def test_missing_or_unknown_devices_are_refused() -> None:
     assert device.pick_device("cpu") == CPU
     with pytest.raises(InputError, match="must be 'auto', 'cpu' or 'cuda', got 'mps'"):
         device.pick_device("mps")
@@ -35,12 +35,12 @@ def test_devices_that_are_not_there_or_not_known_are_refused() -> None:
             device.pick_device("cuda")
 
 
-def test_a_cpu_holds_what_is_in_memory() -> None:
+def test_a_cpu_holds_any_number_of_open_peaks() -> None:
     assert device.memory(CPU) is None
     assert isinstance(rows_of(multiome().x, CPU), SparseRows)
 
 
-def test_open_peaks_that_a_gpu_does_not_hold_stay_in_the_hosts_memory(
+def test_open_peaks_too_large_for_the_gpu_stay_in_host_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     x = multiome().x
@@ -59,7 +59,7 @@ def test_open_peaks_that_a_gpu_does_not_hold_stay_in_the_hosts_memory(
 
 
 @pytest.mark.filterwarnings("ignore:the open peaks")
-def test_training_from_the_hosts_memory_gives_the_same_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_from_host_memory_gives_the_same_model(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = sailerx.fit(paired(), progress="none", **TINY)
     monkeypatch.setattr(loader, "holds", lambda *_: False)
     found = sailerx.fit(paired(), progress="none", **TINY)
@@ -67,7 +67,9 @@ def test_training_from_the_hosts_memory_gives_the_same_model(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("peak_share", [0.1, 1.0])
-def test_message_names_a_minibatch_that_fits(monkeypatch: pytest.MonkeyPatch, peak_share: float) -> None:
+def test_out_of_memory_message_names_a_minibatch_size_that_fits(
+    monkeypatch: pytest.MonkeyPatch, peak_share: float
+) -> None:
     """Checked against the sum of all that a step of that size holds, and of one more cell."""
     total, n_parameters, n_bytes, n_peaks = 4 * 10**9, 10**7, 10**8, 10**5
     with_memory(monkeypatch, 0, total)
@@ -83,13 +85,15 @@ def test_message_names_a_minibatch_that_fits(monkeypatch: pytest.MonkeyPatch, pe
     assert held(int(found[1])) <= total < held(int(found[1]) + 1)
 
 
-def test_message_where_no_minibatch_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_message_advises_fewer_peaks_if_no_minibatch_fits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with_memory(monkeypatch, 0, 10**8)
     with pytest.raises(InputError, match="Take fewer peaks"):
         raise device.out_of_memory(CPU, 10**7, 0, 10**5, 1.0, 200)
 
 
-def test_a_step_that_does_not_fit_ends_training_with_that_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_out_of_memory_ends_training_with_that_message(monkeypatch: pytest.MonkeyPatch) -> None:
     def too_large(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -102,14 +106,14 @@ def test_a_step_that_does_not_fit_ends_training_with_that_message(monkeypatch: p
         sailerx.fit(paired(), progress="none", **TINY)
 
 
-def test_memory_that_pytorch_keeps_for_later_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_cached_by_pytorch_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, n_bytes in (("memory_reserved", 30), ("memory_allocated", 20)):
         monkeypatch.setattr(torch.cuda, name, lambda _, n_bytes=n_bytes: n_bytes)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (5, 100))
     assert device.memory(torch.device("cuda")) == (15, 100)
 
 
-def test_a_loaded_model_computes_where_it_is_told(tmp_path: Path) -> None:
+def test_loaded_model_computes_on_the_given_device(tmp_path: Path) -> None:
     sailerx.fit(paired(), progress="none", **TINY).save(tmp_path / "run")
     assert next(sailerx.load(tmp_path / "run", device="cpu").vae.parameters()).device == CPU
     if not torch.cuda.is_available():

@@ -10,7 +10,7 @@ from torch import Tensor
 from data import open_peaks
 from sailerx.kernels import cpu
 from sailerx.kernels.peak_layers import prelu, sum_of_open
-from sailerx.network.layers import different_rows
+from sailerx.network.layers import distinct_rows
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -33,7 +33,7 @@ def assert_same(ours: Tensor, theirs: Tensor, *inputs: Tensor) -> None:
 @pytest.mark.parametrize("at_once", [1, 2, 1000])
 @pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("sizes", [[11], [4, 7], [0, 5, 0, 6, 0]])
-def test_sum_of_open_is_the_product_with_a_0_1_matrix_of_each_chromosome(
+def test_sum_of_open_is_a_dense_product_per_chromosome(
     density: float, sizes: list[int], at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu, "_ROWS_PER_PIECE", at_once)
@@ -56,9 +56,9 @@ def test_sum_of_open_of_no_cells_is_empty() -> None:
 
 @pytest.mark.parametrize("shape", [(7,), (7, 3)])
 @pytest.mark.parametrize("rows", [[0, 3, 6], [5], [], list(range(7))])
-def test_different_rows_are_those_of_indexing(shape: tuple[int, ...], rows: list[int]) -> None:
+def test_distinct_rows_equal_indexing(shape: tuple[int, ...], rows: list[int]) -> None:
     weight, row = random(*shape), torch.tensor(rows, dtype=torch.int64)
-    assert_same(different_rows(weight, row), weight[row], weight)
+    assert_same(distinct_rows(weight, row), weight[row], weight)
 
 
 @pytest.mark.parametrize("n_slopes", [1, 3])

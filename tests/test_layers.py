@@ -57,7 +57,7 @@ def test_peaks_to_chromosomes_is_one_linear_layer_per_chromosome(x: Tensor) -> N
         torch.testing.assert_close(ours[:, k], theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_peaks_to_chromosomes_starts_from_directions_as_large_as_its_own_weights() -> None:
+def test_peaks_to_chromosomes_starts_from_directions_scaled_to_its_weights() -> None:
     layer, random = (PeaksToChromosomes(BLOCKS, 4, generator()) for _ in range(2))
     directions = 100 * torch.randn(13, 3, generator=generator(3))
     directions[5] = 0  # the whole second chromosome says nothing
@@ -89,7 +89,7 @@ def test_chromosomes_to_peaks_is_one_linear_layer_per_chromosome() -> None:
         torch.testing.assert_close(ours[:, a:b], theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_logits_of_some_peaks_are_those_of_all_peaks_there() -> None:
+def test_logits_of_chosen_peaks_equal_those_of_all_peaks() -> None:
     layer, h = ChromosomesToPeaks(BLOCKS, 4, generator()), torch.randn(8, 3, 4, generator=generator(1))
     for some in ([0, 4, 6, 12], [5], [1, 2], list(range(13))):
         torch.testing.assert_close(layer(h, torch.tensor(some)), layer(h)[:, some], rtol=1e-6, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Padded lists of open peaks, as a GPU has them, against those without padding."""
+"""Padded lists of open peaks, as the GPU kernels take them, against lists without padding."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_lists_hold_the_same_open_peaks_and_padding(density: float, chosen: list
 
 
 @given(st.sets(st.integers(0, 16), min_size=1))
-def test_some_peaks_are_those_of_the_list_without_padding(some: set[int]) -> None:
+def test_chosen_peaks_equal_those_of_the_list_without_padding(some: set[int]) -> None:
     plain, pad = both()
     rows, peaks = torch.tensor([4, 9, 21, 0]), torch.tensor(sorted(some))
     found = pad.take(rows, pad.n_ones(rows) + 3).only(peaks)
@@ -62,7 +62,7 @@ def test_some_peaks_are_those_of_the_list_without_padding(some: set[int]) -> Non
     assert same(found.only(torch.arange(len(some))), plain.take(rows).only(peaks))
 
 
-def test_thinned_cells_are_those_of_the_list_without_padding() -> None:
+def test_thinned_cells_equal_those_of_the_list_without_padding() -> None:
     plain, pad = both(n_cells=400, n_peaks=300)
     rows = torch.arange(400)
     expected, found = (
@@ -96,7 +96,7 @@ def test_rows_are_padded_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -
             assert same(ours, theirs)
 
 
-def test_gpus_order_is_a_permutation_and_each_as_likely() -> None:
+def test_gpu_permutation_is_uniform() -> None:
     g = torch.Generator().manual_seed(0)
     orders = [permutation(4, g).tolist() for _ in range(4800)]
     assert all(sorted(order) == [0, 1, 2, 3] for order in orders)

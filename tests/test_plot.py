@@ -165,7 +165,7 @@ def test_svg_is_whole_and_the_same_again(cells):
 
 def test_unknown_columns_and_other_lengths_are_refused(cells):
     z, obs = cells
-    with pytest.raises(InputError, match=r"missing \['nope'\], there are \['kind', 'many', 'x'\]"):
+    with pytest.raises(InputError, match=r"missing \['nope'\]. obs has: \['kind', 'many', 'x'\]"):
         plot.umap_panels(z, obs, ["nope"])
     with pytest.raises(InputError, match="expected 70, found 69"):
         plot.umap_panels(z, obs[1:], ["kind"])

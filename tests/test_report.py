@@ -237,7 +237,7 @@ def test_other_data_than_the_models_are_pointed_out(
     fewer = with_part(mdata, atac=mdata["atac"][:100].copy())
     sailerx.load(folder / "run").report(fewer, tmp_path / "p.html", labels="cell_type", drop=["A1"])
     text = Html(tmp_path / "p.html").text
-    assert "trained on 150 cells, these are 100" in text
+    assert "trained on 150 cells, but these data have 100" in text
     assert "taught by PCA of X, but these data give PCA of layer 'counts'" in text
 
 

@@ -1,4 +1,4 @@
-"""Tasks shared out among threads."""
+"""The thread pool for independent tasks."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def n_threads(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("n_tasks", [0, 1, 2, 50])
-def test_each_task_is_done_once_and_the_number_of_threads_stays(n_threads: int, n_tasks: int) -> None:
+def test_each_task_runs_once_and_the_thread_count_is_restored(n_threads: int, n_tasks: int) -> None:
     done = []
     share_out(range(n_tasks), lambda tasks: done.extend(tasks))
     assert sorted(done) == list(range(n_tasks))
     assert torch.get_num_threads() == n_threads
 
 
-def test_as_many_threads_work_at_a_time_each_with_one_and_without_gradients(n_threads: int) -> None:
+def test_all_threads_work_in_parallel_each_single_threaded_without_autograd(n_threads: int) -> None:
     together = threading.Barrier(n_threads, timeout=60)
     inside = []
 
@@ -42,7 +42,7 @@ def test_as_many_threads_work_at_a_time_each_with_one_and_without_gradients(n_th
     assert inside == n_threads * [(1, False)]
 
 
-def test_an_error_in_any_thread_is_raised_once_all_have_ended(n_threads: int) -> None:
+def test_error_in_a_thread_is_raised_after_all_have_ended(n_threads: int) -> None:
     def work(tasks: Iterator[int]) -> None:
         for task in tasks:
             if task == 7:

@@ -1,4 +1,4 @@
-"""Layers on tiles, as a GPU has them: which peak lies where, and whole runs beside those of a CPU."""
+"""The kernels for GPUs, on a CPU: which peak lies in which tile, and whole runs against the CPU kernels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_tiles_are_as_wide_as_chromosomes_are_large(n_peaks: int, width: int) ->
     assert Tiles.of(torch.arange(n_peaks) * 24 // n_peaks, 24).peak.shape[1] == width
 
 
-def test_values_come_back_from_their_places() -> None:
+def test_gather_undoes_spread() -> None:
     found = Tiles.of(torch.tensor([0, 0, 0, 2, 2]), 3, width=2)
     values = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
     spread = found.spread(values, empty=7)
@@ -65,7 +65,9 @@ def test_half_precision_is_close(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("peak_share", [1.0, 0.5])
-def test_a_run_on_tiles_is_the_run_without(monkeypatch: pytest.MonkeyPatch, peak_share: float) -> None:
+def test_run_on_tiles_equals_the_run_on_cpu_kernels(
+    monkeypatch: pytest.MonkeyPatch, peak_share: float
+) -> None:
     monkeypatch.setattr("sailerx.training.loop.FEWEST_PEAKS", 1)
     settings = tiny_settings(peak_share=peak_share)
 

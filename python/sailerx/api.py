@@ -1,4 +1,4 @@
-"""The verbs: fit, embed, save, load, check."""
+"""The public functions `fit`, `load` and `check`, and the class `Model`."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ from sailerx.versions import versions
 
 
 class Model(TrainedModel):
-    """A trained model, from `fit` or `load`."""
+    """A trained model, as returned by `fit` and `load`."""
 
     def embed(self, mdata: Cells) -> np.ndarray:
-        """Embedding of cells from their ATAC alone.
+        """Embed cells from their ATAC alone.
 
         Parameters
         ----------
         mdata
-            A MuData object with the ATAC modality the model was trained on, or that modality itself. Its peaks are
-            matched to the model's by coordinates, in any order. Or the path of an .h5mu or .h5ad file, of which a few cells
-            are in memory at a time (if it is stored by cell, CSR; otherwise all).
+            A MuData object with an ATAC modality of the training data's name, or that modality as AnnData, or the path of
+            an .h5mu or .h5ad file. Peaks are matched to the model's by coordinates, in any order. A file is read in chunks
+            of cells if its counts are stored by cell (CSR), otherwise as a whole.
 
         Returns
         -------
@@ -59,7 +59,7 @@ class Model(TrainedModel):
         Raises
         ------
         InputError
-            If there is no such modality, it does not hold counts, or it shares no peak with the model.
+            If the ATAC modality is missing, does not hold counts, or shares no peak with the model.
 
         Examples
         --------
@@ -73,7 +73,7 @@ class Model(TrainedModel):
             return embed.embed(self.vae, self.accessibility(data))
 
     def posterior(self, mdata: Cells) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of q(z|x) of each cell: how sure the embedding is.
+        """Compute the posterior q(z|x) of each cell: mean, and standard deviation as the embedding's uncertainty.
 
         Parameters
         ----------
@@ -82,13 +82,13 @@ class Model(TrainedModel):
 
         Returns
         -------
-        Two arrays of cells × latent dimensions, float32. The mean scaled to unit length is the embedding; a cell whose
-        standard deviations are near 1, the prior's, told the model little.
+        Mean and standard deviation, each cells × latent dimensions, float32. The mean scaled to unit length is the
+        embedding. Standard deviations near 1, as in the prior, mean that the cell's ATAC carries little information.
 
         Raises
         ------
         InputError
-            As `embed` does.
+            As for `embed`.
 
         Examples
         --------
@@ -117,39 +117,39 @@ class Model(TrainedModel):
         seed: int = 0,
         out: str | os.PathLike[str] | None = None,
     ) -> AnnData | None:
-        """Accessibility of cells as the model sees it once depth and batch are the same for all: imputation.
+        """Impute accessibility: the probability that each peak is open, at equal depth and batch for all cells.
 
-        The probability that each peak is open, sigmoid of the decoder's logits at the posterior mean of z and at neutral
-        confounders, so that depth and batch do not come back (Cao et al. 2022).
+        It is the sigmoid of the decoder's logits at the posterior mean of z and at neutral confounders, so that depth and
+        batch do not re-enter (Cao et al. 2022).
 
         Parameters
         ----------
         mdata
-            As for `embed`; also backed by its file (``anndata.read_h5ad(path, backed="r")``), of which then only a few cells
-            are in memory at a time.
+            As for `embed`; also an object backed by its file (``anndata.read_h5ad(path, backed="r")``), which is read in
+            chunks of cells.
         peaks
-            Names of peaks, or their coordinates as ``chr1:5-9``, ``chr1-5-9`` or ``chr1_5_9``; the result has their order.
+            Names of peaks, or coordinates as ``chr1:5-9``, ``chr1-5-9`` or ``chr1_5_9``; the result keeps their order.
         regions
-            ``chr1:1000-5000`` or ``chr1``: the peaks that overlap, in the order of ``model.peaks``.
+            Regions such as ``chr1:1000-5000`` or ``chr1``: selects overlapping peaks, in the order of ``model.peaks``.
         cells
-            Barcodes, of which the result has the order, or one truth value per ATAC cell; by default all.
+            Barcodes, whose order the result keeps, or one boolean per ATAC cell; by default all cells.
         group_by
-            An obs column: the result is the mean over the cells of each group, groups × peaks.
+            An obs column: average over the cells of each group; the result is groups × peaks.
         depth
-            Open peaks that every cell is taken to have; by default the geometric mean of the training cells.
+            Number of open peaks to assume for every cell; by default the geometric mean over the training cells.
         batch
-            A batch that every cell is taken to be from: a level, or ``{column: level}`` where there are several columns. By
-            default half-way between all batches (every level of a column with equal weight).
+            Batch to assume for every cell: a level, or ``{column: level}`` for several batch columns. By default the mean
+            of all batches (all levels of a column with equal weight).
         threshold
-            Keep only probabilities above it: X is sparse (CSR).
+            Keep only probabilities above this value; X is then sparse (CSR).
         samples
-            Average over so many samples of z from its posterior instead, and give the standard deviation as layer ``std``.
-            It shows how well a cell's own counts place it; the decoder's weights count as known.
+            Number of posterior samples of z to average over, instead of decoding the posterior mean; their standard
+            deviation is layer ``std``. It reflects how well a cell's counts determine z, not uncertainty of the decoder.
         seed
-            For the samples.
+            Seed of the posterior samples.
         out
-            An .h5ad file or .zarr folder to write to, some cells at a time, in place of memory; it appears once it is
-            whole, and anndata opens it lazily (``read_h5ad(out, backed="r")``, ``experimental.read_lazy``).
+            Write the result to this .h5ad file or .zarr folder, in chunks of cells, instead of returning it. It appears when
+            it is complete; anndata opens it lazily (``read_h5ad(out, backed="r")``, ``experimental.read_lazy``).
 
         Returns
         -------
@@ -158,7 +158,7 @@ class Model(TrainedModel):
         Raises
         ------
         InputError
-            As for `embed`; for an unknown peak, cell, column or batch, a region without peaks, and where the result would
+            As for `embed`; for an unknown peak, cell, column or batch, a region without peaks, and if the result would
             take over 2 GB of memory.
 
         Examples
@@ -197,28 +197,28 @@ class Model(TrainedModel):
         drop: Sequence[str] = (),
         title: str = "",
     ) -> None:
-        """Write one self-contained HTML page that shows what the model made of the data.
+        """Write a self-contained HTML report of the model and its data.
 
-        UMAPs of the embedding, how far it keeps RNA's neighbours, alignment weights, scores, the loss, warnings about the
-        data, settings and versions. Needs ``pip install 'sailerx[plot,metrics]'``.
+        It shows UMAPs of the embedding, the share of RNA neighbours kept, alignment weights, scores, loss curves, warnings
+        about the data, settings and versions. Needs ``pip install 'sailerx[plot,metrics]'``.
 
         Parameters
         ----------
         mdata
             RNA and ATAC, as for `fit`.
         path
-            The file to write, such as ``report.html``; an existing one is replaced once the new one is whole.
+            File to write, for example ``report.html``; an existing file is replaced when the new one is complete.
         labels
             An obs column of cell types, to colour by and to score with.
         drop
             Labels whose cells are not scored.
         title
-            Stands in the heading.
+            Title in the heading of the page.
 
         Raises
         ------
         InputError
-            If the data cannot be used as in training, the labels do not group cells, or a package is missing.
+            If the data cannot be used as in training, the labels do not form groups, or a package is missing.
 
         Examples
         --------
@@ -244,21 +244,21 @@ class Model(TrainedModel):
         depth: float | None = None,
         batch: Batch = None,
     ) -> pd.DataFrame:
-        """Peaks whose accessibility differs between two groups of cells.
+        """Find peaks whose accessibility differs between two groups of cells.
 
-        Effect sizes are those of the decoder at neutral confounders; how probable a difference is comes from the observed
-        open peaks at equal depth, within the model's batches. `sailerx.results.differential` says how, why and from where.
+        Effect sizes come from the decoder at neutral confounders; probabilities of a difference from the observed open
+        peaks at equal depth, within batches. `sailerx.results.differential` explains the statistics and gives sources.
 
         Parameters
         ----------
         mdata
             As for `impute`.
         group_by
-            obs column of the groups. Groups found by clustering this ATAC make differences look surer than they are.
+            obs column of the groups. With groups found by clustering this ATAC, probabilities are too high.
         group1, group2
-            Levels of it; by default group 2 is all other cells that have a level.
+            Levels of the column; by default group 2 is all other cells that have a level.
         min_change
-            log2 fold change, up or down, from which on a peak counts as different.
+            Smallest absolute log2 fold change that counts as a difference.
         fdr
             Expected share of false calls among the peaks marked ``differential``.
         depth, batch
@@ -268,9 +268,10 @@ class Model(TrainedModel):
         -------
         One row per peak of the model, the most probable first: chrom, start, end;
         ``accessibility_1``, ``accessibility_2``: mean imputed probability of each group; ``difference`` and
-        ``log2_fold_change`` of the two; ``open_1``, ``open_2``: cells with the peak open;
-        ``log2_observed``: posterior mean of the log2 ratio at equal depth by these counts; ``probability``: that it exceeds
-        ``min_change``; ``fdr``: expected share of false calls if this peak and all above are called; ``differential``.
+        ``log2_fold_change`` of the two; ``open_1``, ``open_2``: number of cells with the peak open;
+        ``log2_observed``: posterior mean of the log2 ratio at equal depth, given the counts; ``probability``: that its
+        absolute value exceeds ``min_change``; ``fdr``: expected share of false calls if this peak and all above are called;
+        ``differential``: whether that is at most the argument ``fdr``.
 
         Raises
         ------
@@ -304,12 +305,19 @@ class Model(TrainedModel):
             )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the model to a folder (safetensors, JSON and CSV); it appears only when it is whole.
+        """Write the model to a folder (safetensors, JSON and CSV), which appears when it is complete.
+
+        Parameters
+        ----------
+        path
+            The folder.
+        overwrite
+            Whether to replace an existing model folder.
 
         Raises
         ------
         InputError
-            If the folder exists and ``overwrite`` is not set, or it is not a model.
+            If the folder exists and ``overwrite`` is not set, or the existing folder is not a model.
 
         Examples
         --------
@@ -325,9 +333,9 @@ class Model(TrainedModel):
             self.write_into(folder)
 
     def to_anndata(self, mdata: Cells, *, posterior: bool = False) -> AnnData:
-        """The embedding as a small AnnData for a results file: obsm ``X_sailerx``, run record in ``uns['sailerx']``.
+        """Embed cells into a small AnnData to write as a results file: obsm ``X_sailerx``, run record in ``uns['sailerx']``.
 
-        With ``posterior`` also obsm ``X_sailerx_mean`` and ``X_sailerx_std``, see `posterior`.
+        With ``posterior``, obsm also holds ``X_sailerx_mean`` and ``X_sailerx_std`` (see `Model.posterior`).
 
         Examples
         --------
@@ -376,58 +384,59 @@ def fit(
     nodes: int = 1,
     **options: Any,
 ) -> Model:
-    """Train SAILERX on paired RNA and ATAC, and on cells with ATAC alone beside them (hybrid training).
+    """Train SAILERX on paired RNA and ATAC, optionally together with ATAC-only cells (hybrid training).
 
     The ATAC of each cell is embedded so that cells similar in the RNA reference stay similar, while sequencing depth
-    and batch are pushed out (Cao et al. 2022, doi:10.1093/nar/gkac781).
+    and batch are removed (Cao et al. 2022, doi:10.1093/nar/gkac781).
 
     Parameters
     ----------
     mdata
         MuData with an RNA and an ATAC modality, cells matched by barcode, or the path of an .h5mu file. ATAC holds
-        raw counts or 0/1. Cells of it that RNA lacks are trained without alignment: any number of ATAC-only sets beside
-        any number of paired ones. Whether a cell has RNA is one more batch; tell sets apart by a column in ``batch_key``.
-        Peaks must be the same: see `sailerx.match_peaks`.
+        raw counts or 0/1. ATAC cells without RNA are trained without alignment; `sailerx.combine` joins any number of paired
+        and ATAC-only sets. Whether a cell has RNA counts as one more batch; name a column that tells the sets apart in
+        ``batch_key``. All sets need common peaks: see `sailerx.match_peaks`.
     rna_embedding
         Key of ``mdata[rna].obsm`` used as the fixed reference (PCA, scVI, Harmony, any matrix). By default, PCA is
         computed from the RNA counts.
     batch_key
-        One or several categorical obs columns to hide from the embedding.
+        One or several categorical obs columns to remove from the embedding.
     continuous_key
-        One or several numeric obs columns to hide from the embedding.
+        One or several numeric obs columns to remove from the embedding.
     preset
         ``"default"``, or ``"paper"`` for the reference implementation's constants.
     max_epochs
-        Epochs after the warm-up; by default the preset's, which for ``"default"`` is enough for about 2,000 mini-batches.
+        Epochs after the warm-up; by default the preset's: for ``"default"`` enough for about 2,000 mini-batches.
     seed
-        Two runs on a CPU with one seed and thread count are bit-identical.
+        Seed of all random numbers. Two CPU runs with equal seed and thread count are bit-identical.
     device
-        ``"auto"`` (CUDA where there is one), ``"cpu"`` or ``"cuda"``.
+        ``"auto"`` (CUDA if PyTorch finds it, else the CPU), ``"cpu"`` or ``"cuda"``.
     rna, atac
         Names of the modalities.
     rna_layer, atac_layer
-        Layers of raw counts; by default a layer ``counts`` if there is one, else X.
+        Layers of raw counts; by default the layer ``counts`` if it exists, else X.
     backed
-        For files that memory does not hold: ``mdata`` is the path of an .h5mu file, and its ATAC, stored by cell (CSR), stays
-        there. Blocks of cells are read while the network trains, so memory grows with the numbers of cells and of peaks but
-        not with the open ones; RNA is read whole where PCA is computed from it. Cells are shuffled by blocks, which gives other
-        embeddings than shuffling all, and as good ones; leave it off where memory suffices. A MuData object that is backed
-        itself (``sailerx.read(path, backed=True)``) is trained from in the same way.
+        Train from a file larger than memory: ``mdata`` is the path of an .h5mu file whose ATAC, stored by cell (CSR), stays on
+        disk. Chunks of consecutive cells are read while the network trains, so memory grows with the numbers of cells and of
+        peaks but not of open peaks. RNA is read whole if PCA is computed from it. Chunks are shuffled, and cells within groups of
+        chunks; embeddings differ from those of full shuffling but are as good. Leave it off if the data fit into memory.
+        A backed MuData object (``sailerx.read(path, backed=True)``) is trained from in the same way.
     progress
         ``"bar"``, ``"lines"``, ``"none"``, or ``"auto"``: a bar in a terminal, lines elsewhere.
     checkpoint
-        File that the state of the run is written to every ``checkpoint_epochs`` epochs, or ``checkpoint_minutes`` minutes.
-        Where it is there already, the run goes on from it and ends as it would have (bit-identical on a CPU). It
-        stays when the run has ended.
+        File for the training state, written every ``checkpoint_epochs`` epochs or ``checkpoint_minutes`` minutes. If it exists,
+        the run resumes from it, with the result of an uninterrupted run (bit-identical on a CPU). It is kept after the run.
+    checkpoint_epochs, checkpoint_minutes
+        Intervals between two checkpoints; None for none.
     resume
-        Whether to go on from a checkpoint that is there; if not, it is replaced.
+        Whether to resume from an existing checkpoint; if not, it is replaced.
     devices, nodes
-        Processes that train together on each machine (with CUDA, one for each GPU), and machines. They share each mini-batch and
-        each reads its own shard of the file, whose path ``mdata`` must be then; the result is that of one process up to rounding.
-        They must have been started by ``torchrun`` or by SLURM's ``srun``, and all call this function; the command
-        ``sailerx fit --devices`` starts those of one machine itself. Needs lightning-fabric.
+        Number of processes per machine (with CUDA, one per GPU), and of machines. The processes share each mini-batch, and
+        each reads its own shard of the file, so ``mdata`` must be a path. The result equals that of one process, up to rounding.
+        All processes call this function; start them by ``torchrun`` or SLURM's ``srun``, or on one machine by the command
+        ``sailerx fit --devices``. Needs lightning-fabric.
     **options
-        Any other field of `sailerx.Settings`, such as ``n_latent``, ``gamma`` or ``lambda_``.
+        Any other field of `sailerx.Settings`, for example ``n_latent``, ``gamma`` or ``lambda_``.
 
     Returns
     -------
@@ -436,11 +445,11 @@ def fit(
     Raises
     ------
     InputError
-        If something in the data or arguments cannot be used; says what must hold, what was found and what to do.
+        If data or arguments cannot be used; says what must hold, what was found and what to do.
     FloatingPointError
         If training diverges.
     ProcessLostError
-        With several processes, if another one has ended or was killed.
+        If another process of a distributed run has ended or was killed.
 
     Examples
     --------
@@ -501,7 +510,7 @@ def _headline(data: Multiome, settings: Settings, ranks: Ranks) -> str:
 
 
 def _circumstances(data: Multiome, ranks: Ranks) -> dict[str, Any]:
-    """What a run's record says of its data and machine."""
+    """Collect what the run's record says about data and machine."""
     return {
         "backed": isinstance(data.x, PeaksOnDisk) and not data.x.to_memory,
         "device": ranks.device.type,
@@ -517,12 +526,13 @@ def _circumstances(data: Multiome, ranks: Ranks) -> dict[str, Any]:
 def _refuse_in_memory(mdata: object, backed: bool, n_processes: int = 1) -> None:
     if n_processes > 1 and not is_path(mdata):
         raise InputError(
-            "several processes need the path of an .h5mu file as data, of which each reads its shard, got "
-            f"{type(mdata).__name__}. Write it first, or train on one device."
+            "several processes need the path of an .h5mu file as data, because each reads its own shard, got "
+            f"{type(mdata).__name__}. Write it to a file, or train on one device."
         )
     if backed and not is_path(mdata):
         raise InputError(
-            f"`backed` needs the path of an .h5mu file as data, got {type(mdata).__name__}. Write it first, or leave `backed` off."
+            f"`backed` needs the path of an .h5mu file as data, got {type(mdata).__name__}. Write it to a file, or leave `backed` "
+            "off."
         )
 
 
@@ -531,19 +541,19 @@ def _names(key: str | Sequence[str] | None) -> list[str]:
 
 
 def load(path: str | os.PathLike[str], *, device: str = "auto") -> Model:
-    """Read a model that `Model.save` or the command line wrote.
+    """Read a model written by `Model.save` or by ``sailerx fit``.
 
     Parameters
     ----------
     path
         The model's folder.
     device
-        Where it is to compute, as for `fit`.
+        Device to compute on, as for `fit`.
 
     Raises
     ------
     InputError
-        If it is not a model, is damaged, or was written by a newer version; or there is no such device.
+        If the folder is not a model, is damaged, or was written by a newer version; or the device does not exist.
 
     Examples
     --------
@@ -561,7 +571,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Model:
 
 
 def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
-    """Say whether `fit` would accept these data, without training.
+    """Check whether `fit` would accept these data, without training.
 
     Parameters
     ----------
@@ -570,8 +580,8 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
 
     Returns
     -------
-    A few lines that describe the data as a model would see them, then a line ``warning: ...`` for each thing that is
-    allowed but suspicious (see `sailerx.data.quality_warnings`).
+    A few lines that summarise the data as the network would see them, then one line ``warning: ...`` per suspicious property
+    (see `sailerx.data.quality_warnings`).
 
     Raises
     ------

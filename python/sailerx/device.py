@@ -1,4 +1,4 @@
-"""Where to compute, and what fits there."""
+"""Choose the device (CPU or CUDA), and estimate what fits into its memory."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import torch
 from sailerx.config import DEVICES
 from sailerx.errors import InputError
 
-#: of a GPU's free memory, what the open peaks may take; the rest is for network and mini-batches
+#: share of a GPU's free memory that the open peaks may take; the rest is for network and mini-batches
 _SHARE_FOR_PEAKS = 0.5
-#: bytes of each parameter in training: weight, gradient, two moments, and products in half precision and their gradients
+#: bytes per parameter in training: weight, gradient, two Adam moments, and bfloat16 copies for products
 _PER_PARAMETER = 28
-#: bytes of each cell × peak of a mini-batch that the encoder sees, in half precision
+#: bytes per cell × peak of a mini-batch in the encoder: x in bfloat16
 _ENCODED = 2
-#: and of each that is reconstructed: logits, their gradient and the loss, in half and in single precision
+#: bytes per cell × reconstructed peak in the decoder: logits, gradient and loss, in bfloat16 and float32
 _RECONSTRUCTED = 12
-#: what a GPU's allocator loses between tensors
+#: factor for memory that the CUDA allocator loses to fragmentation
 _SLACK = 1.3
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device to compute on: ``"auto"`` is CUDA where there is one, else the CPU.
+    """Choose the device to compute on: ``"auto"`` is CUDA if PyTorch finds it, else the CPU.
 
     Raises
     ------
     InputError
-        For CUDA where there is none, and for devices that are not supported.
+        If ``name`` is not ``"auto"``, ``"cpu"`` or ``"cuda"``, or is ``"cuda"`` and PyTorch finds none.
     """
     if name not in DEVICES:
         raise InputError(f"`device` must be 'auto', 'cpu' or 'cuda', got {name!r}.")
@@ -37,7 +37,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def memory(device: torch.device) -> tuple[int, int] | None:
-    """Free and total bytes of a GPU; None for the CPU, whose memory the data are in already."""
+    """Measure the free and total bytes of a GPU; None for the CPU, whose memory holds the data already."""
     if device.type != "cuda":
         return None
     free, total = torch.cuda.mem_get_info(device)
@@ -45,7 +45,7 @@ def memory(device: torch.device) -> tuple[int, int] | None:
 
 
 def holds(device: torch.device, n_bytes: int) -> bool:
-    """Whether the open peaks fit there beside network and mini-batches."""
+    """Tell whether open peaks of ``n_bytes`` fit into the device's memory beside network and mini-batches."""
     known = memory(device)
     return known is None or n_bytes <= _SHARE_FOR_PEAKS * known[0]
 
@@ -53,16 +53,16 @@ def holds(device: torch.device, n_bytes: int) -> bool:
 def out_of_memory(
     device: torch.device, n_parameters: int, n_bytes: int, n_peaks: int, peak_share: float, size: int
 ) -> InputError:
-    """What to tell where a step did not fit: how many cells of a mini-batch should.
+    """Make the error for a step that ran out of GPU memory: it names a mini-batch size that should fit.
 
     Parameters
     ----------
     n_parameters
-        Of the network.
+        Number of parameters of the network.
     n_bytes
-        That the open peaks take on the device.
+        Bytes of the open peaks on the device.
     n_peaks, peak_share
-        Peaks, and the share of them that a step reconstructs.
+        Number of peaks, and the share of them that a step reconstructs.
     size
         Cells of the mini-batch that did not fit.
     """
@@ -73,7 +73,7 @@ def out_of_memory(
     advice = (
         f"About {fit} cells would fit: set `minibatch_size` to that or less"
         if fit > 1
-        else "Take fewer peaks (those that are open in more cells)"
+        else "Take fewer peaks (the ones open in most cells)"
     )
     return InputError(
         f"a mini-batch of {size} cells × {n_peaks:,} peaks does not fit into the memory of the GPU ({total / 1e9:.1f} GB in all, "

@@ -1,7 +1,7 @@
-"""Hybrid training, ATAC-only cells beside paired ones: python hybrid.py [multiome.h5mu atac_only.h5ad].
+"""Hybrid training on paired and ATAC-only cells: python hybrid.py [multiome.h5mu atac_only.h5ad].
 
-Without files it runs on simulated data, of which one batch loses its RNA. Writes hybrid.h5mu and umap.png into the current
-folder. Needs: pip install 'sailerx[plot]'
+Without files it simulates data and deletes the RNA of one batch. Writes hybrid.h5mu and umap.png into the current folder.
+Needs: pip install 'sailerx[plot]'
 """
 
 import sys
@@ -14,7 +14,7 @@ import sailerx
 from sailerx import plot
 
 mudata.set_options(pull_on_update=False)  # as it will be from MuData 0.4 on
-LABELS = "cell_type"  # an obs column of the paired cells that is to be carried over
+LABELS = "cell_type"  # obs column of the paired cells to transfer to the ATAC-only cells
 
 if len(sys.argv) > 2:
     paired, atac_only = sailerx.read(sys.argv[1]), anndata.read_h5ad(sys.argv[2])
@@ -24,8 +24,8 @@ else:
     atac_only = whole["atac"][second].copy()
     paired = mudata.MuData({name: adata[~second].copy() for name, adata in whole.mod.items()})
 
-# Peaks of the second set are brought onto those of the first by overlap, and what was lost is reported.
-# Several of each: {"a": ..., "b": ...}. Which set a cell is from is pushed out of the embedding like any other batch.
+# Counts of the ATAC-only set are moved to the peaks of the paired set by overlap; a message tells how many were lost.
+# For several sets: {"a": ..., "b": ...}. The difference between sets is removed from the embedding like any other batch.
 mdata = sailerx.combine({"multiome": paired}, {"atac_only": atac_only})
 model = sailerx.fit(mdata, batch_key="set", seed=0)
 
@@ -33,7 +33,7 @@ atac = mdata["atac"]
 atac.obsm["X_sailerx"] = model.embed(mdata)
 plot.save(plot.umap_panels(atac.obsm["X_sailerx"], atac.obs, ["set", LABELS]), "umap.png")
 
-# A vote of the 15 nearest paired cells gives each ATAC-only cell a type.
+# Each ATAC-only cell gets the most frequent type among its 15 nearest paired cells.
 alone = (atac.obs["set"] == "atac_only").to_numpy()
 types = atac.obs[LABELS].astype(str).to_numpy()
 vote = KNeighborsClassifier(15).fit(atac.obsm["X_sailerx"][~alone], types[~alone])

@@ -16,14 +16,14 @@ mdata = sailerx.read(file) if file else sailerx.simulate(n_cells=1500, n_peaks=1
 atac = mdata["atac"]
 model = sailerx.fit(mdata, batch_key=BATCH, seed=0)
 
-# Peaks that differ between the two largest types. log2_fold_change is the decoder's, at equal depth and batch; probability
-# comes from the observed counts. Of the peaks marked differential, 5 % are expected to be false.
+# Peaks that differ between the two largest cell types. log2_fold_change comes from the decoder, at equal depth and batch;
+# probability from the observed counts. Of the peaks marked differential, 5 % are expected to be false.
 one, other = atac.obs[LABELS].value_counts().index[:2]
 table = model.differential_accessibility(mdata, LABELS, one, other)
 table.to_csv("differential.csv")
 print(f"{one} against {other}: {table['differential'].sum()} of {len(table)} peaks differ")
 
-# Imputed values of the most probable one beside its counts.
+# The most probable peak: imputed values next to observed ones.
 best = table.index[0]
 imputed = model.impute(mdata, peaks=best)
 cells = atac.obs.assign(
@@ -33,9 +33,9 @@ plot.save(
     plot.umap_panels(model.embed(mdata), cells, [LABELS, "observed", "imputed"], title=best), "imputed.png"
 )
 
-# Means over groups need little memory, for any number of peaks.
+# Means over groups need little memory, whatever the number of peaks.
 model.impute(mdata, group_by=LABELS).to_df().T.to_csv("means.csv")
 
-# All cells and all peaks go to a file, some cells at a time; anndata.read_h5ad("imputed.h5ad", backed="r") opens it.
-# Only what is probable, as a sparse matrix: threshold=0.1. With a standard deviation: samples=20.
+# Write all cells and all peaks to a file, in chunks of cells; anndata.read_h5ad("imputed.h5ad", backed="r") opens it.
+# For a sparse matrix of high probabilities: threshold=0.1. For standard deviations: samples=20.
 model.impute(mdata, out="imputed.h5ad")

@@ -1,4 +1,4 @@
-"""What an embedding still tells of sequencing depth and batch among cells of one type."""
+"""Leakage: how well an embedding predicts sequencing depth and batch within a cell type."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from sailerx.evaluate.clustering import N_NEIGHBORS
 
-#: a cell type with fewer cells is left out
+#: cell types with fewer cells are left out
 MIN_CELLS = 30
 FOLDS = 5
 
 
 def depth_leakage(z: np.ndarray, labels: np.ndarray, depth: np.ndarray) -> float:
-    """How much of the log depth within a cell type a ridge regression on the embedding predicts.
+    """Measure how well a ridge regression on the embedding predicts log depth within a cell type: R².
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def depth_leakage(z: np.ndarray, labels: np.ndarray, depth: np.ndarray) -> float
 
     Returns
     -------
-    Cross-validated R², mean over types weighted by cells: 0 or below for nothing, 1 for all; NaN without a
-    large enough type.
+    Cross-validated R², mean over types weighted by cells: 0 or below is no leakage, 1 is full leakage; NaN without a
+    type of 30 cells.
     """
 
     def r_squared(cells: np.ndarray) -> float:
@@ -47,7 +47,7 @@ def depth_leakage(z: np.ndarray, labels: np.ndarray, depth: np.ndarray) -> float
 def batch_leakage(
     z: np.ndarray, labels: np.ndarray, batch: np.ndarray, *, metric: str = "euclidean"
 ) -> float:
-    """How far above chance a vote of 15 nearest neighbours of the same cell type knows a cell's batch.
+    """Measure how far above chance a 15-nearest-neighbour classifier within a cell type predicts the batch.
 
     Parameters
     ----------
@@ -59,12 +59,12 @@ def batch_leakage(
     batch
         Batch of each cell.
     metric
-        As in `score`.
+        Distance between neighbours, ``"euclidean"`` or ``"cosine"``.
 
     Returns
     -------
     (balanced accuracy − 1/B) / (1 − 1/B) with B batches, cross-validated, mean over types weighted by cells:
-    0 for nothing, 1 for all; NaN without a large enough type.
+    0 is no leakage, 1 is full leakage; NaN without a type of 30 cells in two batches.
     """
 
     def above_chance(cells: np.ndarray) -> float:
@@ -89,7 +89,7 @@ def _standardise(z: np.ndarray) -> np.ndarray:
 
 
 def _mean_over_types(labels: np.ndarray, measure: Callable[[np.ndarray], float]) -> float:
-    """Mean of a measure over types of at least 30 cells, weighted by cells; types without a value left out."""
+    """Average a measure over types of at least `MIN_CELLS` cells, weighted by cells; types with NaN are left out."""
     cells = [np.flatnonzero(labels == name) for name in np.unique(labels)]
     cells = [of for of in cells if len(of) >= MIN_CELLS]
     value, weight = np.array([measure(of) for of in cells]), np.array([len(of) for of in cells])

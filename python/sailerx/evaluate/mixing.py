@@ -1,4 +1,4 @@
-"""How far batches mix and cell types stay apart, by scib-metrics: ``pip install "sailerx[scib]"``."""
+"""Mixing of batches and separation of cell types, by scib-metrics: ``pip install "sailerx[scib]"``."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from sklearn.neighbors import NearestNeighbors
 
 from sailerx.errors import InputError
 
-#: of each cell, itself counted, whose batches or types are looked at
+#: nearest neighbours per cell, itself included, for iLISI and cLISI
 N_MIXED = 90
-#: of each cell, itself counted, in the graph whose pieces are counted
+#: nearest neighbours per cell, itself included, for graph connectivity
 N_CONNECTED = 15
 
 Labels = Sequence | pd.Series | np.ndarray
 
 
 def ilisi(embedding: np.ndarray, batch: Labels, *, n_neighbors: int = N_MIXED) -> float:
-    """How well batches mix: the median effective number of batches among a cell's neighbours, scaled to 0 (none) to 1.
+    """Measure how well batches mix (iLISI): median effective number of batches around a cell, scaled to 0 (one batch) to 1.
 
-    1 needs all batches in equal numbers around every cell: where they differ in size or in cell types, the best is lower.
+    1 needs all batches in equal numbers around every cell: if they differ in size or in cell types, the optimum is lower.
     Source: Korsunsky et al. 2019 (LISI), scaled as by Luecken et al. 2022 (scIB).
 
     Parameters
@@ -33,18 +33,18 @@ def ilisi(embedding: np.ndarray, batch: Labels, *, n_neighbors: int = N_MIXED) -
     batch
         Batch, set or sample of each cell.
     n_neighbors
-        Neighbours of each cell, weighted by a perplexity of a third of them.
+        Neighbours of each cell, weighted as in t-SNE with a third of ``n_neighbors`` as perplexity.
 
     Raises
     ------
     InputError
-        If the lengths differ, fewer than two batches are there, or scib-metrics is missing.
+        If the lengths differ, there are fewer than two batches, or scib-metrics is missing.
     """
     return _on_neighbors("ilisi_knn", embedding, "batch", batch, n_neighbors)
 
 
 def clisi(embedding: np.ndarray, labels: Labels, *, n_neighbors: int = N_MIXED) -> float:
-    """How well cell types stay apart: as `ilisi` for cell types, turned round, so 1 is one type around every cell.
+    """Measure how well cell types stay apart (cLISI): as `ilisi` for cell types, reversed: 1 is one type around every cell.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ def clisi(embedding: np.ndarray, labels: Labels, *, n_neighbors: int = N_MIXED) 
 
 
 def graph_connectivity(embedding: np.ndarray, labels: Labels, *, n_neighbors: int = N_CONNECTED) -> float:
-    """Whether each cell type is in one piece: share of its cells in the largest, mean over types; 1 is best.
+    """Measure whether each cell type is connected: share of its cells in its largest component, mean over types; 1 is best.
 
-    Source: Luecken et al. 2022 (scIB); pieces are strongly connected components of the graph of nearest neighbours.
+    Source: Luecken et al. 2022 (scIB); strongly connected components of the nearest-neighbour graph.
 
     Parameters
     ----------
@@ -98,5 +98,5 @@ def _scib(measure: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
             import scib_metrics
             from scib_metrics.nearest_neighbors import NeighborsResults
     except ImportError as error:
-        raise InputError("this score needs scib-metrics: pip install 'sailerx[scib]'") from error
+        raise InputError("this score needs scib-metrics. Install it: pip install 'sailerx[scib]'") from error
     return getattr(scib_metrics, measure), NeighborsResults

@@ -1,4 +1,4 @@
-"""Nearest neighbours: how well they agree with another embedding's, and with labels."""
+"""Nearest neighbours of an embedding: agreement with those of another embedding, and with labels."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from sailerx.evaluate.clustering import N_NEIGHBORS
 def neighbor_agreement(
     reference: np.ndarray, embedding: np.ndarray, *, n_neighbors: int = N_NEIGHBORS
 ) -> np.ndarray:
-    """How many of each cell's nearest neighbours in one embedding are its nearest neighbours in another as well.
+    """Compute for each cell the share of its nearest neighbours in one embedding that are also neighbours in another.
 
     Parameters
     ----------
     reference, embedding
-        The same cells × dimensions each; neighbours are Euclidean and exact.
+        Cells × dimensions, with one order of cells; neighbours are Euclidean and exact.
     n_neighbors
-        Neighbours of each cell, itself not counted; fewer where there are fewer cells.
+        Neighbours of each cell, itself not counted; at most the number of other cells.
 
     Returns
     -------
-    Share of each cell's neighbours, 0 to 1. By chance it is `chance_agreement`.
+    One share per cell, 0 to 1. `chance_agreement` is its expectation by chance.
 
     Raises
     ------
     InputError
-        If the two differ in cells, or there are fewer than three.
+        If the two differ in number of cells, or there are fewer than three cells.
     """
     n_cells = len(reference)
     if n_cells != len(embedding) or n_cells < 3:
@@ -52,12 +52,12 @@ def neighbor_agreement(
 
 
 def chance_agreement(n_cells: int, *, n_neighbors: int = N_NEIGHBORS) -> float:
-    """Mean `neighbor_agreement` of two embeddings that have nothing to do with each other."""
+    """Compute the expected `neighbor_agreement` of two unrelated embeddings."""
     return min(n_neighbors, n_cells - 1) / (n_cells - 1)
 
 
 def knn_accuracy(z: np.ndarray, labels: np.ndarray, *, metric: str = "euclidean", folds: int = 3) -> float:
-    """Balanced accuracy of a classifier by 15 nearest neighbours, cross-validated.
+    """Compute the cross-validated balanced accuracy of a 15-nearest-neighbour classifier of cell types.
 
     Parameters
     ----------
@@ -66,13 +66,13 @@ def knn_accuracy(z: np.ndarray, labels: np.ndarray, *, metric: str = "euclidean"
     labels
         Cell type of each cell; types with fewer cells than folds are left out.
     metric
-        As in `score`.
+        Distance between neighbours, ``"euclidean"`` or ``"cosine"``.
     folds
-        Folds, stratified by cell type.
+        Number of folds, stratified by cell type.
 
     Returns
     -------
-    Mean over folds of the mean over types of the share of cells that get their own label.
+    Share of cells classified correctly, averaged over types, then over folds.
     """
     names, counts = np.unique(labels, return_counts=True)
     keep = np.isin(labels, names[counts >= folds])

@@ -1,4 +1,4 @@
-"""A score without labels: how well neighbours in an embedding predict molecules that it never saw."""
+"""A score without labels: how well nearest neighbours in an embedding predict held-out molecules."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from sklearn.neighbors import NearestNeighbors
 from sailerx.errors import InputError
 
 N_PREDICTING = 100
-#: weight of the overall share, as a multiple of the neighbours' total count; the best is taken
+#: candidate weights of the overall share p_j, relative to the neighbours' total count; the best score is used
 SHRINKAGE = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 _CELLS_AT_ONCE = 500
 
 
 def split_counts(counts: sp.spmatrix, seed: int = 0) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    """Give each molecule to one of two halves by a fair coin.
+    """Split counts at random into two halves, each molecule by a fair coin.
 
     Parameters
     ----------
     counts
         Cells × features, whole numbers.
     seed
-        Of the coin.
+        Seed of the coin.
 
     Returns
     -------
-    Two matrices like ``counts`` (CSR, float32) that add up to it: one to train on, one to predict.
+    Two matrices (CSR, float32) that add up to ``counts``: one to train on, one to predict.
     """
     whole = sp.csr_matrix(counts, dtype=np.float32)
     train = whole.copy()
@@ -45,10 +45,10 @@ def predictive_gain(
     metric: str = "euclidean",
     n_neighbors: int = N_PREDICTING,
 ) -> float:
-    """Nats per held-out molecule that neighbours in an embedding tell beyond the overall share of each feature.
+    """Measure how well nearest neighbours predict held-out molecules: mean log-likelihood ratio, in nats per molecule.
 
-    Mean over molecules of ``held`` (feature j in cell i) of log(p_ij / p_j): p_j is the share of j in ``train``, p_ij its share
-    in the ``train`` counts of i's nearest neighbours, i excluded, shrunk towards p_j by the best of a few strengths.
+    Mean over molecules of ``held`` (feature j in cell i) of log(p_ij / p_j): p_j is the share of feature j in all ``train`` counts,
+    p_ij its share in the ``train`` counts of i's nearest neighbours, i excluded, shrunk towards p_j by the best of `SHRINKAGE`.
 
     Parameters
     ----------
@@ -63,12 +63,12 @@ def predictive_gain(
 
     Returns
     -------
-    0 where neighbours tell nothing; higher is better.
+    0 if neighbours predict nothing beyond p_j; higher is better.
 
     Raises
     ------
     InputError
-        If the three have not the same cells, or too few for the neighbours.
+        If ``embedding``, ``train`` and ``held`` differ in cells, or there are not more than ``n_neighbors``.
     """
     z = np.asarray(embedding)
     if not len(z) == train.shape[0] == held.shape[0]:
@@ -82,17 +82,17 @@ def predictive_gain(
 
 
 def gain_of_neighbors(near: np.ndarray, train: sp.spmatrix, held: sp.spmatrix) -> float:
-    """As `predictive_gain`, for neighbours that are known: cells × neighbours, -1 for none."""
+    """Compute `predictive_gain` for given neighbours: ``near`` is cells × neighbours, positions of cells or -1 for none."""
     train, held = (sp.csr_matrix(half, dtype=np.float64) for half in (train, held))
     p = np.asarray(train.sum(axis=0)).ravel() / train.sum()
     weight, p_j, p_near = [], [], []
     for first in range(0, len(near), _CELLS_AT_ONCE):
-        cells = near[first : first + _CELLS_AT_ONCE]
-        rows, columns = (cells >= 0).nonzero()[0], cells[cells >= 0]
-        graph = sp.csr_matrix((np.ones(rows.size), (rows, columns)), (len(cells), train.shape[0]))
+        chunk = near[first : first + _CELLS_AT_ONCE]
+        rows, columns = (chunk >= 0).nonzero()[0], chunk[chunk >= 0]
+        graph = sp.csr_matrix((np.ones(rows.size), (rows, columns)), (len(chunk), train.shape[0]))
         around = graph @ train
         total = np.maximum(np.asarray(around.sum(axis=1)).ravel(), 1)
-        molecules = held[first : first + len(cells)].tocoo()
+        molecules = held[first : first + len(chunk)].tocoo()
         known = p[molecules.col] > 0
         i, j = molecules.row[known], molecules.col[known]
         weight.append(molecules.data[known])

@@ -23,7 +23,7 @@ from sailerx.evaluate.scores import COLUMNS, best_score
 from sailerx.results.embed import embed
 from sailerx.results.trained import TrainedModel
 
-#: of more cells, as many are drawn at random
+#: largest number of cells in figures and scores; of more, a random subset is used
 MOST_CELLS = 20_000
 RESULT, REFERENCE, ATAC_ALONE = "SAILERX", "RNA reference", "ATAC LSI"
 CLUSTER, OPEN_PEAKS, RNA_COUNTS, MODALITIES = "Leiden cluster", "open peaks", "RNA counts", "modalities"
@@ -32,23 +32,23 @@ KEPT = "RNA neighbours kept"
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything the report shows. Values per cell are of the cells shown: all, or a random part."""
+    """Everything the report shows. Values per cell are of the shown cells: all, or a random subset."""
 
-    #: the data of all cells, validated as in training
+    #: data of all cells, validated as in training
     data: Multiome
-    #: cells × 2, UMAP of the embedding
+    #: UMAP of the embedding, cells × 2
     layout: np.ndarray
-    #: what colours the layout, cells × columns
+    #: columns that colour the UMAP, cells × columns
     obs: pd.DataFrame
-    #: share of RNA neighbours kept, NaN for cells without RNA
+    #: share of RNA neighbours kept, per cell; NaN for cells without RNA
     agreement: np.ndarray
-    #: `agreement` expected by chance
+    #: mean of `agreement` expected by chance
     chance: float
-    #: w, NaN for cells without RNA
+    #: alignment weight w, per cell; NaN for cells without RNA
     weight: np.ndarray
-    #: one row per embedding, of the cells with RNA: neighbours kept and, with labels, scores
+    #: one row per embedding of the cells with RNA: RNA neighbours kept and, with labels, scores
     scores: pd.DataFrame
-    #: confounders × embeddings: what each embedding knows of each confounder within a kind of cells
+    #: confounders × embeddings: leakage of each confounder within a cell type or cluster
     leakage: pd.DataFrame
     #: warnings about the data
     warnings: tuple[str, ...]
@@ -63,7 +63,7 @@ class ReportData:
         drop: Sequence[str] = (),
         seed: int = 0,
     ) -> ReportData:
-        """Embed the data and compute everything.
+        """Embed the data and compute everything the report shows.
 
         Parameters
         ----------
@@ -76,44 +76,48 @@ class ReportData:
         drop
             Labels whose cells are not scored.
         seed
-            Of clustering, layout and the choice of cells where there are too many.
+            Seed of clustering, layout and the random subset of cells.
 
         Raises
         ------
         InputError
-            If the data cannot be used as in training, or the labels do not group cells.
+            If the data cannot be used as in training, or the labels do not form groups of cells.
         """
         with warnings.catch_warnings(record=True) as raised:
             warnings.simplefilter("always")
-            data, batches = _training_data(model, mdata)
+            data, batch_columns = _training_data(model, mdata)
             kinds, named = (None, None) if labels is None else _kinds(mdata, model, labels, drop)
             z = embed(model.vae, model.accessibility(mdata))
         shown = _choose(data.n_cells, seed)
         paired = data.has_rna[shown]
-        some = shown[paired]
-        embeddings = {RESULT: z[some], REFERENCE: data.g[some], ATAC_ALONE: lsi(data.x[some], seed=seed)}
+        scored = shown[paired]
+        embeddings = {
+            RESULT: z[scored],
+            REFERENCE: data.g[scored],
+            ATAC_ALONE: lsi(data.x[scored], seed=seed),
+        }
         kept = {
             name: neighbor_agreement(embeddings[REFERENCE], embeddings[name]) for name in (RESULT, ATAC_ALONE)
         }
-        obs = _colours(data, batches, z, seed)
+        obs = _colours(data, batch_columns, z, seed)
         if kinds is not None:
             obs = pd.concat([kinds, obs.drop(columns=str(labels), errors="ignore")], axis=1)
-        named = None if named is None else named[some]
+        named = None if named is None else named[scored]
         return cls(
             data=data,
             layout=umap_plots.umap_layout(z[shown], seed=seed),
             obs=obs.iloc[shown],
             agreement=_spread(kept[RESULT], paired),
-            chance=chance_agreement(len(some)),
+            chance=chance_agreement(len(scored)),
             weight=np.where(paired, data.w[shown], np.nan),
             scores=_scores(embeddings, kept, named, seed),
-            leakage=_leakage(embeddings, named, data.depth[some], batches.iloc[some], seed),
-            warnings=(*_texts(raised), *_differences(model, data), *quality_warnings(data, batches)),
+            leakage=_leakage(embeddings, named, data.depth[scored], batch_columns.iloc[scored], seed),
+            warnings=(*_texts(raised), *_differences(model, data), *quality_warnings(data, batch_columns)),
         )
 
 
 def _training_data(model: TrainedModel, mdata: MuData) -> tuple[Multiome, pd.DataFrame]:
-    """The data as in training, and the columns that were hidden as batches."""
+    """Validate the data as in training, and read the batch columns of the run."""
     record = model.record
     names = {name: record[name] for name in ("rna", "atac", "rna_layer", "atac_layer", "seed")}
     keys = {name: record[name] for name in ("rna_embedding", "batch_key", "continuous_key")}
@@ -124,28 +128,28 @@ def _training_data(model: TrainedModel, mdata: MuData) -> tuple[Multiome, pd.Dat
 def _kinds(
     mdata: MuData, model: TrainedModel, labels: str, drop: Sequence[str]
 ) -> tuple[pd.Series, np.ndarray]:
-    """The label of each ATAC cell, to colour by; and to score with, missing where it is dropped."""
+    """Read the label of each ATAC cell twice: to colour by; and to score with, None for labels in ``drop``."""
     found = obs_columns(mdata, model.record["atac"], [labels])[labels].reset_index(drop=True)
     named = found.astype(object).where(found.notna() & ~found.isin(list(drop)), None)
     n_named, n_kinds = int(named.notna().sum()), named.nunique()
     if not 2 <= n_kinds <= n_named / 2:
         raise InputError(
-            f"`labels` must put cells into at least two groups of cells, but {labels!r} gives {n_kinds} different "
+            f"`labels` must form at least two groups, of two cells or more on average, but {labels!r} gives {n_kinds} different "
             f"values to {n_named} cells. Name a column of cell types."
         )
     return found.astype("category"), named.to_numpy(dtype=object)
 
 
 def _choose(n_cells: int, seed: int) -> np.ndarray:
-    """Positions of the cells that are shown, ascending."""
+    """Choose the positions of the cells to show, ascending: all, or `MOST_CELLS` at random."""
     if n_cells <= MOST_CELLS:
         return np.arange(n_cells)
     return np.sort(np.random.default_rng(seed).choice(n_cells, MOST_CELLS, replace=False))
 
 
-def _colours(data: Multiome, batches: pd.DataFrame, z: np.ndarray, seed: int) -> pd.DataFrame:
-    """What colours the layout: clusters, batches, which modalities a cell has, and depths."""
-    obs = batches.reset_index(drop=True).astype(str).astype("category")
+def _colours(data: Multiome, batch_columns: pd.DataFrame, z: np.ndarray, seed: int) -> pd.DataFrame:
+    """Make the columns that colour the UMAP: Leiden cluster, batches, modalities of the cell, and depths."""
+    obs = batch_columns.reset_index(drop=True).astype(str).astype("category")
     obs.insert(0, CLUSTER, pd.Series(leiden_clusters(z, seed=seed)))
     if not data.has_rna.all():
         obs[MODALITIES] = np.where(data.has_rna, "RNA + ATAC", "ATAC alone")
@@ -156,6 +160,7 @@ def _colours(data: Multiome, batches: pd.DataFrame, z: np.ndarray, seed: int) ->
 
 
 def _spread(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Put values at the positions where the mask is true, NaN elsewhere."""
     everywhere = np.full(len(where), np.nan)
     everywhere[where] = values
     return everywhere
@@ -167,11 +172,11 @@ def _scores(
     named: np.ndarray | None,
     seed: int,
 ) -> pd.DataFrame:
-    """Neighbours kept and, where there are labels, how well these are recovered."""
+    """Make the table of scores: RNA neighbours kept and, with labels, clustering and kNN scores."""
     table = pd.DataFrame({KEPT: {name: kept[name].mean() if name in kept else np.nan for name in embeddings}})
     if named is None:
         return table
-    tried = {ATAC_ALONE: ("euclidean", "cosine")}  # rows of the others have length 1
+    tried = {ATAC_ALONE: ("euclidean", "cosine")}  # in the other embeddings rows have unit length
     found = pd.DataFrame(
         {
             name: best_score(z, named, metrics=tried.get(name, ("euclidean",)), seed=seed)
@@ -186,10 +191,10 @@ def _leakage(
     embeddings: Mapping[str, np.ndarray],
     named: np.ndarray | None,
     depth: np.ndarray,
-    batches: pd.DataFrame,
+    batch_columns: pd.DataFrame,
     seed: int,
 ) -> pd.DataFrame:
-    """What each embedding knows of depth and batches within cells of one label, else of one cluster of the reference."""
+    """Measure leakage of depth and batches within each label; without labels, within each cluster of the RNA reference."""
     if named is None:
         named = np.asarray(leiden_clusters(embeddings[REFERENCE], seed=seed), dtype=object)
     known = pd.notna(named)
@@ -199,7 +204,7 @@ def _leakage(
             name: depth_leakage(z[known], kinds, depth[known]) for name, z in embeddings.items()
         }
     }
-    for key, column in batches.items():
+    for key, column in batch_columns.items():
         batch = column.astype(str).to_numpy()[known]
         rows[f"{key} (accuracy above chance)"] = {
             name: batch_leakage(z[known], kinds, batch) for name, z in embeddings.items()
@@ -212,15 +217,15 @@ def _texts(raised: Sequence[warnings.WarningMessage]) -> list[str]:
 
 
 def _differences(model: TrainedModel, data: Multiome) -> list[str]:
-    """How these data differ from those the model was trained on, as far as its record tells."""
+    """Describe how these data differ from the training data, by number of cells and RNA reference."""
     record, found = model.record, []
     if data.n_cells != record["n_cells"]:
         found.append(
-            f"The model was trained on {record['n_cells']:,} cells, these are {data.n_cells:,}: not the same data, or not all."
+            f"The model was trained on {record['n_cells']:,} cells, but these data have {data.n_cells:,}: other data, or a part."
         )
     if data.reference != record["reference"]:
         found.append(
-            f"The model was taught by {record['reference']}, but these data give {data.reference}; what is said of the RNA "
-            "reference here is about the latter."
+            f"The model was taught by {record['reference']}, but these data give {data.reference}; neighbours and scores of the "
+            "RNA reference in this report are of the latter."
         )
     return found

@@ -1,4 +1,4 @@
-"""Figures of a run: RNA neighbours kept, alignment weights, and the curves of the loss."""
+"""Figures of a training run: RNA neighbours kept, alignment weights, loss curves."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from sailerx.evaluate.umap_plots import scatter
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: columns of a history that are not terms of the loss
+#: columns of the history that are not loss terms
 _NOT_TERMS = ("epoch", "learning_rate", "annealing", "seconds", "cells_per_second")
 
 
 def agreement_panels(agreement: np.ndarray, layout: np.ndarray, *, chance: float | None = None) -> Figure:
-    """Draw how many of each cell's RNA neighbours are its neighbours in the embedding.
+    """Draw the share of each cell's RNA neighbours that are also its neighbours in the embedding.
 
     Parameters
     ----------
     agreement
-        Per cell, 0 to 1, as from `sailerx.metrics.neighbor_agreement`; NaN for cells without RNA.
+        Share per cell, 0 to 1, from `sailerx.metrics.neighbor_agreement`; NaN for cells without RNA.
     layout
-        Cells × 2, as from `umap_layout`.
+        Cells × 2, from `umap_layout`.
     chance
-        What is expected by chance (`sailerx.metrics.chance_agreement`); marked in the histogram.
+        Expectation by chance (`sailerx.metrics.chance_agreement`), marked in the histogram.
 
     Returns
     -------
@@ -46,14 +46,14 @@ def agreement_panels(agreement: np.ndarray, layout: np.ndarray, *, chance: float
 
 
 def weight_panels(w: np.ndarray, layout: np.ndarray) -> Figure:
-    """Draw the alignment weight w of each cell: how much it borrows from RNA.
+    """Draw the alignment weight w of each cell: how strongly it is aligned to RNA.
 
     Parameters
     ----------
     w
-        Per cell, 0 to 1; NaN for cells without RNA.
+        Weight per cell, 0 to 1; NaN for cells without RNA.
     layout
-        Cells × 2, as from `umap_layout`.
+        Cells × 2, from `umap_layout`.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def loss_curves(history: pd.DataFrame) -> Figure:
     Parameters
     ----------
     history
-        One row per epoch, with a column `epoch` and one column per term, as `Model.history`.
+        One row per epoch, with a column `epoch` and one column per term: `Model.history`.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def loss_curves(history: pd.DataFrame) -> Figure:
     Raises
     ------
     InputError
-        If there is no term to draw.
+        If ``history`` has no column of a loss term.
     """
     terms = [name for name in history.select_dtypes("number").columns if name not in _NOT_TERMS]
     if not terms:
@@ -100,12 +100,12 @@ def loss_curves(history: pd.DataFrame) -> Figure:
 def _histogram_and_map(
     values: np.ndarray, layout: np.ndarray, name: str, marks: Mapping[str, float]
 ) -> Figure:
-    """How values between 0 and 1 are spread, with some marked, and where in the layout they are."""
+    """Draw one value per cell, 0 to 1, as a histogram with marked values, and as colours of the layout."""
     values = np.asarray(values, dtype=float)
     if len(values) != len(layout) or not np.isfinite(values).any():
         raise InputError(
-            f"Values must be known for some cell and fit the layout: found {np.isfinite(values).sum()} finite of "
-            f"{len(values)}, for {len(layout)} cells in the layout."
+            f"There must be one value per cell of the layout, and at least one that is finite: found {len(values)} values, "
+            f"{np.isfinite(values).sum()} of them finite, for {len(layout)} cells in the layout."
         )
     figure, (left, right) = grid(2, 4.6, 3.8)
     left.hist(values[np.isfinite(values)], bins=_edges(values[np.isfinite(values)]), color=PLAIN)
@@ -122,7 +122,7 @@ def _histogram_and_map(
 
 
 def _edges(values: np.ndarray) -> list[float]:
-    """Edges of bins for values between 0 and 1, each bin around one value where these are multiples of a share."""
+    """Choose bin edges for values between 0 and 1; if these are multiples of 1/k, each bin is centred on one."""
     gaps = np.diff(np.unique(values))
     width = max(gaps.min(), 1 / 30) if gaps.size else 1 / 30
     return list(np.arange(-width / 2, 1 + width, width))

@@ -1,4 +1,4 @@
-"""One row of scores for an embedding, given labels. Labels only report: nothing is chosen by them."""
+"""Scores of an embedding against cell-type labels. They are for reports: training and settings never see labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sailerx.evaluate.clustering import best_clustering
 from sailerx.evaluate.leakage import batch_leakage, depth_leakage
 from sailerx.evaluate.neighbors import knn_accuracy
 
-#: how tables name the scores
+#: column names of the scores in tables
 COLUMNS = {
     "ari": "ARI",
     "nmi": "NMI",
@@ -37,7 +37,7 @@ def score(
     metric: str = "euclidean",
     seed: int = 0,
 ) -> dict[str, float]:
-    """Score one embedding.
+    """Score an embedding: clustering and neighbours against labels, leakage of depth and batch.
 
     Parameters
     ----------
@@ -52,20 +52,20 @@ def score(
     drop
         Labels whose cells are left out.
     metric
-        `"euclidean"` or `"cosine"`: of the neighbours that are clustered and that vote.
+        Distance between neighbours, `"euclidean"` or `"cosine"`, for clustering, `knn` and `batch_leakage`.
     seed
-        Of Leiden.
+        Seed of Leiden clustering.
 
     Returns
     -------
     `ari` and `nmi` of the Leiden clustering with the best NMI, its `resolution` and number of `clusters`;
-    `silhouette` (Euclidean); `knn`, see `knn_accuracy`; with `depth` and `batch` also `depth_leakage` and
-    `batch_leakage`, see there.
+    `silhouette` (Euclidean); `knn` (function `knn_accuracy`); with `depth`, `depth_leakage`; with `batch`,
+    `batch_leakage`.
 
     Raises
     ------
     InputError
-        If the lengths differ or fewer than two labels are left.
+        If the lengths differ or fewer than two cell types are left.
     """
     z, named = np.asarray(embedding, dtype=np.float32), pd.Series(np.asarray(labels, dtype=object))
     given = {"labels": named, "batch": batch, "depth": depth}
@@ -77,7 +77,9 @@ def score(
     keep = (named.notna() & ~named.isin(list(drop))).to_numpy()
     z, kinds = z[keep], named[keep].astype(str).to_numpy(dtype=object)
     if len(set(kinds)) < 2:
-        raise InputError(f"Scores need at least two cell types, found {sorted(set(kinds))}.")
+        raise InputError(
+            f"Scores need at least two cell types, found {sorted(set(kinds))}. Give other `labels` or `drop` fewer."
+        )
     result = best_clustering(z, kinds, metric=metric, seed=seed)
     result["silhouette"] = float(silhouette_score(z, kinds, sample_size=min(5000, len(z)), random_state=0))
     result["knn"] = knn_accuracy(z, kinds, metric=metric)
@@ -91,7 +93,7 @@ def score(
 def score_table(
     embeddings: Mapping[str, np.ndarray], labels: Sequence | pd.Series | np.ndarray, **options
 ) -> pd.DataFrame:
-    """Score several embeddings of the same cells; one row each, named as given. Options as in `score`."""
+    """Score several embeddings of one set of cells, one row each, by name. Options as for `score`."""
     return pd.DataFrame({name: score(z, labels, **options) for name, z in embeddings.items()}).T
 
 
@@ -102,6 +104,6 @@ def best_score(
     metrics: Sequence[str] = ("euclidean", "cosine"),
     **options: Any,
 ) -> dict[str, float | str]:
-    """Scores by the metric of neighbours whose NMI is highest, which `metric` names. Options as in `score`."""
+    """Score an embedding with each of ``metrics`` and keep the best NMI; `metric` names it. Options as for `score`."""
     rows = [score(embedding, labels, metric=metric, **options) | {"metric": metric} for metric in metrics]
     return max(rows, key=lambda row: row["nmi"])

@@ -1,4 +1,4 @@
-"""UMAP layouts, coloured by what is known of the cells."""
+"""UMAP layouts of cells, coloured by columns of obs."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: share of the layout's width and height that a name takes
+#: width and height of a written name, as shares of the layout's
 NAME_SIZE = np.array([0.08, 0.03])
 
 
 def umap_layout(embedding: np.ndarray, *, metric: str = "euclidean", seed: int = 0) -> np.ndarray:
-    """Place cells in the plane by UMAP.
+    """Compute a two-dimensional UMAP layout of cells.
 
     Parameters
     ----------
     embedding
         Cells × dimensions.
     metric
-        Of the neighbours: `"euclidean"` or `"cosine"`.
+        Distance between neighbours, `"euclidean"` or `"cosine"`.
     seed
-        The same seed gives the same layout.
+        Seed of UMAP; fixes the layout.
 
     Returns
     -------
@@ -43,16 +43,16 @@ def umap_layout(embedding: np.ndarray, *, metric: str = "euclidean", seed: int =
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # umap tells at import that optional TensorFlow is missing
+            warnings.simplefilter("ignore")  # umap warns at import that optional TensorFlow is missing
             from umap import UMAP
     except ImportError as error:
         raise InputError("A UMAP layout needs umap-learn: pip install 'sailerx[plot]'.") from error
     if len(embedding) < 4:
         raise InputError(f"A UMAP layout needs at least 4 cells, found {len(embedding)}.")
     n_neighbors = min(15, len(embedding) - 1)
-    init = "spectral" if len(embedding) > 50 else "random"  # the spectral start fails for a handful of cells
+    init = "spectral" if len(embedding) > 50 else "random"  # spectral initialisation fails for very few cells
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one job where there is a seed; graphs of several parts
+        warnings.simplefilter("ignore")  # about n_jobs=1 with a seed, and disconnected graphs
         layout = UMAP(n_neighbors, min_dist=0.3, metric=metric, init=init, random_state=seed, n_jobs=1)
         return layout.fit_transform(np.asarray(embedding, dtype=np.float32)).astype(np.float32)
 
@@ -68,7 +68,7 @@ def umap_panels(
     log: Sequence[str] = (),
     title: str = "",
 ) -> Figure:
-    """Draw one UMAP layout several times, coloured by one column each.
+    """Draw one UMAP layout in several panels, each coloured by one column of obs.
 
     Parameters
     ----------
@@ -77,16 +77,16 @@ def umap_panels(
     obs
         One row per cell.
     columns
-        Columns of `obs`: categories, text or truth values get a colour each, numbers a scale. Of more than 26
-        categories the 25 with most cells get a colour, the others are grey.
+        Columns of `obs`: categories, text and booleans get one colour per value, numbers a colour scale. Of more
+        than 26 categories the 25 with most cells get a colour, all others are grey.
     metric, seed
-        As in `umap_layout`.
+        As for `umap_layout`.
     layout
-        A layout made before, cells × 2, instead of a new one.
+        Layout to draw, cells × 2; computed by default.
     log
-        Those of `columns` that are drawn on a logarithmic scale, such as depths.
+        Columns that are drawn on a logarithmic scale, for example depths.
     title
-        Stands above the panels.
+        Title above the panels.
 
     Returns
     -------
@@ -95,11 +95,11 @@ def umap_panels(
     Raises
     ------
     InputError
-        If a column is missing, the number of rows differs, or a column for a logarithmic scale is not positive.
+        If a column is missing, the number of rows differs, or a column in ``log`` is not positive.
     """
     missing = [column for column in columns if column not in obs]
     if missing or not columns:
-        raise InputError(f"`columns` must be in obs: missing {missing}, there are {list(obs.columns)}.")
+        raise InputError(f"`columns` must be in obs: missing {missing}. obs has: {list(obs.columns)}.")
     if len(obs) != len(embedding):
         raise InputError(f"`obs` must have one row per cell: expected {len(embedding)}, found {len(obs)}.")
     layout = umap_layout(embedding, metric=metric, seed=seed) if layout is None else layout
@@ -112,7 +112,7 @@ def umap_panels(
 
 
 def scatter(axes: Axes, layout: np.ndarray, values: pd.Series, *, log: bool = False) -> None:
-    """Draw cells in an order that hides no category, with a legend or a colour bar beside them."""
+    """Draw cells in random order, so that no category hides another, with a legend or a colour bar."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_aspect("equal", adjustable="datalim")
@@ -128,7 +128,7 @@ def _dots(layout: np.ndarray) -> dict[str, Any]:
 
 
 def _draw_numbers(axes: Axes, layout: np.ndarray, values: np.ndarray, log: bool) -> None:
-    """Cells without a value are grey, below the others."""
+    """Draw cells by a numeric column; cells without a value are grey, below the others."""
     known = np.isfinite(values)
     if log and not (values[known] > 0).all():
         raise InputError(
@@ -142,7 +142,7 @@ def _draw_numbers(axes: Axes, layout: np.ndarray, values: np.ndarray, log: bool)
     bar = axes.figure.colorbar(points, ax=axes, shrink=0.6, pad=0.01)
     bar.outline.set_visible(False)
     if log:
-        ticks = _round_numbers(values[known])  # matplotlib's own would be written as powers
+        ticks = _round_numbers(values[known])  # matplotlib would label its own ticks as powers of ten
         bar.set_ticks(
             ticks.tolist(), labels=[f"{tick:,.0f}" if tick >= 10 else f"{tick:.2g}" for tick in ticks]
         )
@@ -151,7 +151,7 @@ def _draw_numbers(axes: Axes, layout: np.ndarray, values: np.ndarray, log: bool)
 
 
 def _round_numbers(values: np.ndarray, most: int = 7) -> np.ndarray:
-    """1, 2, 5, 10, ... within the range of positive values; powers of ten where those are many, the ends where few."""
+    """Choose ticks 1, 2, 5, 10, ... in the range of positive values; only powers of ten, or both ends, if that suits."""
     low, high = values.min(), values.max()
     powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1)
     ticks = np.outer(powers, [1, 2, 5]).ravel()
@@ -172,7 +172,7 @@ def _draw_categories(axes: Axes, layout: np.ndarray, values: pd.Series) -> None:
 
 
 def _categories(values: pd.Series) -> tuple[np.ndarray, list[str], list[str]]:
-    """Codes (−1 where missing), names and colours of the categories that occur; the rarest of too many as one."""
+    """Get codes (−1 if missing), names and colours of categories; beyond 26, pool the rarest into one."""
     kept = values.astype("category").cat.remove_unused_categories().cat
     codes, names = kept.codes.to_numpy().astype(int), [str(name) for name in kept.categories]
     if len(names) <= len(figures.MANY):
@@ -186,7 +186,7 @@ def _categories(values: pd.Series) -> tuple[np.ndarray, list[str], list[str]]:
 
 
 def _palette(n: int) -> list[str]:
-    """Colours for up to 26 categories."""
+    """Choose colours for up to 26 categories."""
     return list((figures.FEW if n <= len(figures.FEW) else figures.MANY)[:n])
 
 
@@ -208,9 +208,9 @@ def _short(name: str, most: int = 24) -> str:
 
 
 def _write_names(axes: Axes, layout: np.ndarray, codes: np.ndarray, names: list[str]) -> None:
-    """Write the name of each category that lies together at the cell nearest to its median; the larger come first.
+    """Write the name of each compact category onto its most central cell, large categories first.
 
-    A category that lies all over the layout, such as a batch, and a name that would cover another are left out.
+    Categories spread all over the layout (batches, for example) get no name; neither does one that would cover another.
     """
     from matplotlib.patheffects import withStroke
 
@@ -230,5 +230,5 @@ def _write_names(axes: Axes, layout: np.ndarray, codes: np.ndarray, names: list[
 
 
 def _radius(places: np.ndarray) -> float:
-    """Median distance from the median place."""
+    """Compute the median distance of cells from their median position."""
     return float(np.median(np.linalg.norm(places - np.median(places, axis=0), axis=1)))

@@ -1,1 +1,1 @@
-"""The layers next to the peaks: x as positions of its ones, and what is computed from it on a CPU or a GPU."""
+"""The encoder's first and the decoder's last layer on sparse x: Numba loops on the CPU, batched products on the GPU."""

@@ -1,4 +1,4 @@
-"""The kernels of a CPU: Numba loops over pieces of peaks that fit its cache, chromosomes side by side in threads."""
+"""CPU kernels: Numba loops over pieces of a chromosome that fit into the cache, chromosomes in parallel threads."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from sailerx.kernels.threads import share_out
 
 CAPTURES_STEPS = False
 
-#: rows of a weight per piece: 64 numbers each, they take 256 kB of cache
+#: peaks per piece in the first layer: 1,000 weight rows of 64 float32 take 256 kB of cache
 _ROWS_PER_PIECE = 1000
-#: logits (cells × peaks) per piece: in single precision they take 1 MB of cache
+#: logits (cells × peaks) per piece in the last layer: in float32 they take 1 MB of cache
 _LOGITS_PER_PIECE = 250_000
 
 
 def rows_on(x: PeaksInMemory, device: torch.device) -> SparseRows:
-    """x without padding, and without a copy."""
+    """Wrap x as tensors, without padding and without a copy."""
     return SparseRows.of(x)
 
 
 def permutation(n: int, generator: torch.Generator) -> Tensor:
-    """By `torch.randperm`."""
+    """Draw by `torch.randperm`."""
     return torch.randperm(n, generator=generator)
 
 
@@ -42,7 +42,7 @@ def permutation(n: int, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class Piece:
-    """Neighbouring peaks of one chromosome, from start to end (exclusive)."""
+    """Consecutive peaks of one chromosome, from start to end (exclusive)."""
 
     chrom: int
     start: int
@@ -55,7 +55,7 @@ class Piece:
 
 
 def pieces(sizes: Sequence[int], largest: int) -> Iterator[Piece]:
-    """Chromosomes with these numbers of peaks, cut into pieces of at most ``largest`` peaks."""
+    """Cut chromosomes of ``sizes`` peaks each into pieces of at most ``largest`` peaks."""
     first = 0
     for k, size in enumerate(sizes):
         n_pieces = max(1, math.ceil(size / max(1, largest)))
@@ -66,14 +66,14 @@ def pieces(sizes: Sequence[int], largest: int) -> Iterator[Piece]:
 
 
 def open_by_piece(x: OpenPeaks, cut: Sequence[Piece]) -> Int[np.ndarray, "pieces_plus_1 cells"]:
-    """Position in the lists of x at which each cell's open peaks in each piece begin; the next row is where they end."""
+    """Find where each cell's open peaks of piece i begin in ``x.peak``: row i; they end where row i + 1 says."""
     firsts = np.array([*(piece.start for piece in cut), x.n_peaks])
     found: np.ndarray = first_open(x.peak.numpy(), x.begin.numpy(), firsts)
     return found
 
 
 def by_chromosome(cut: Sequence[Piece]) -> list[list[int]]:
-    """Numbers of the pieces of each chromosome, the chromosome with most peaks first."""
+    """Group the indices of the pieces by chromosome, the chromosome with most peaks first."""
     groups = [list(numbers) for _, numbers in groupby(range(len(cut)), lambda i: cut[i].chrom)]
     return sorted(groups, key=lambda numbers: -sum(cut[i].n_peaks for i in numbers))
 
@@ -82,7 +82,7 @@ def by_chromosome(cut: Sequence[Piece]) -> list[list[int]]:
 
 
 def sum_of_open(weight: Tensor, x: OpenPeaks, chrom_of: Tensor, n_chroms: int) -> Tensor:
-    """By adding rows, some thousand peaks at a time."""
+    """Add weight rows, `_ROWS_PER_PIECE` peaks at a time."""
     summed: Tensor = _SumOfOpen.apply(weight, x, chrom_of, n_chroms)
     return summed
 
@@ -99,7 +99,7 @@ class _SumOfOpen(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        # for each peak the sum of the gradients of its chromosome in the cells that have it open
+        # row j: the sum over cells with peak j open of the gradient of j's chromosome
         grad = grad_outputs[0].contiguous()
         grad_weight = grad.new_zeros(ctx.n_peaks, grad.shape[2])
         _for_open(ctx, add_to_rows, grad_weight, grad)
@@ -107,7 +107,7 @@ class _SumOfOpen(torch.autograd.Function):
 
 
 def _for_open(ctx: Any, loop: Callable[..., None], rows: Tensor, sums: Tensor) -> None:
-    """Run a Numba loop over every piece: ``rows`` are the peaks', ``sums`` the cells' and chromosomes'."""
+    """Run a Numba loop over every piece, on ``rows`` (peaks × hidden) and ``sums`` (cells × chroms × hidden)."""
     peak = ctx.x.peak.numpy()
 
     def work(chroms: Iterator[list[int]]) -> None:
@@ -124,9 +124,9 @@ def _for_open(ctx: Any, loop: Callable[..., None], rows: Tensor, sums: Tensor) -
 def peaks_nll(
     h: Tensor, weight: Tensor, bias: Tensor, chrom_of: Tensor, x: OpenPeaks, positive_weight: float
 ) -> Tensor:
-    """Logits of one piece at a time, which become their own gradient in the cache."""
+    """Compute one piece's logits at a time and overwrite them with their gradient while they are in the cache."""
     sizes = torch.bincount(chrom_of, minlength=h.shape[1]).tolist()
-    # autograd is always off inside the function
+    # asked here, because autograd is off inside `forward`
     wants_gradient = torch.is_grad_enabled()
     loss: Tensor = _PeaksNLL.apply(h, weight, bias, sizes, x, positive_weight, wants_gradient)
     return loss
@@ -173,8 +173,8 @@ class _PeaksNLL(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        # the gradient of a scalar was known up to a factor in `forward`; scaled in place and released, so that
-        # autograd does not copy it
+        # `forward` has computed the gradients of the loss; scaled in place and released, so that autograd does not
+        # copy them
         gradients, ctx.gradients = ctx.gradients, None
         return *(gradient.mul_(grad_outputs[0]) for gradient in gradients), None, None, None, None
 
@@ -183,7 +183,7 @@ class _PeaksNLL(torch.autograd.Function):
 
 
 def prelu(h: Tensor, slope: Tensor) -> Tensor:
-    """PyTorch's, with a gradient in one pass."""
+    """Apply PyTorch's PReLU, with a backward pass that reads h once."""
     activated: Tensor = _PReLU.apply(h, slope)
     return activated
 

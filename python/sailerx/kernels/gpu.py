@@ -1,7 +1,7 @@
-"""The kernels of a GPU: one batched product per layer, since a GPU wants few and large operations.
+"""GPU kernels: one batched matrix product (`torch.bmm`) per layer, because a GPU needs few and large operations.
 
-Chromosomes differ in their number of peaks, so their products cannot be one batch. Cut into tiles of equal width, the last tile
-of each chromosome partly empty, they can. Products are in bfloat16 on a GPU, sums and weights in single precision.
+Chromosomes differ in their number of peaks, so their products do not fit into one `bmm`. Therefore each chromosome is cut into
+tiles of equal width, its last tile partly empty. On a GPU products are in bfloat16, sums and weights in float32.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from sailerx.kernels.open_peaks import OpenPeaks, PaddedRows, SparseRows
 
 CAPTURES_STEPS = True
 
-#: peaks per tile, where chromosomes are that large
+#: largest number of peaks per tile; less where chromosomes are small
 WIDTH = 1024
-#: bias of an empty place: its probability is 0, and so are its loss and its gradient
+#: bias at an empty place of a tile: sigmoid, loss and gradient are 0 there
 _NEVER = -1e4
 
 
 def rows_on(x: PeaksInMemory, device: torch.device) -> PaddedRows:
-    """x in lists of a length that the host knows, on the device."""
+    """Copy x to the device, as rows that give padded lists."""
     return PaddedRows.of(SparseRows.of(x), device)
 
 
 def permutation(n: int, generator: torch.Generator) -> Tensor:
-    """By sorting random numbers, which a CUDA graph can capture; `torch.randperm` cannot be captured."""
+    """Sort random numbers, because a CUDA graph cannot capture `torch.randperm`."""
     return torch.rand(n, generator=generator, device=generator.device).argsort()
 
 
 def prelu(h: Tensor, slope: Tensor) -> Tensor:
-    """PyTorch's."""
+    """Apply PyTorch's PReLU."""
     return F.prelu(h, slope)
 
 
 def product_dtype(tensor: Tensor) -> torch.dtype:
-    """The type that products are computed in: bfloat16 on a GPU."""
+    """Choose the dtype of matrix products: bfloat16 on a GPU, else the tensor's own."""
     return torch.bfloat16 if tensor.is_cuda else tensor.dtype
 
 
@@ -51,21 +51,21 @@ def product_dtype(tensor: Tensor) -> torch.dtype:
 
 @dataclass(frozen=True)
 class Tiles:
-    """Which peak lies in which tile. Built without a copy from the device to the host."""
+    """The place of each peak in the tiles. Built on the device, without a copy to the host."""
 
     #: chromosome of each tile
     chrom: Int[Tensor, " tiles"]
-    #: peak of each place; the number of peaks where the place is empty
+    #: peak at each place; ``n_peaks`` where the place is empty
     peak: Int[Tensor, "tiles width"]
-    #: place of each peak, and one more entry for padding: the place behind the last tile
+    #: place of each peak (tile · width + column); the last entry, for padding, is the place after all tiles
     place: Int[Tensor, " peaks_plus_1"]
 
     @classmethod
     def of(cls, chrom_of: Int[Tensor, " peaks"], n_chroms: int, width: int | None = None) -> Tiles:
-        """Tiles of peaks that are sorted by chromosome; the last tiles may be empty."""
+        """Cut peaks that are sorted by chromosome into tiles; the last tiles may be empty."""
         device, n_peaks = chrom_of.device, len(chrom_of)
         width = width or min(WIDTH, max(64, 1 << (n_peaks // n_chroms).bit_length() >> 1))
-        n_tiles = n_peaks // width + n_chroms  # an upper bound
+        n_tiles = n_peaks // width + n_chroms  # an upper bound, known without asking the device
         size = torch.zeros(n_chroms, dtype=torch.int64, device=device).index_add_(
             0, chrom_of, torch.ones_like(chrom_of)
         )
@@ -82,16 +82,16 @@ class Tiles:
     def spread(
         self, values: Float[Tensor, "peaks ..."], empty: float = 0.0
     ) -> Float[Tensor, "tiles width ..."]:
-        """Put the values of peaks at their places; empty places get ``empty``."""
+        """Arrange one value per peak as tiles × width; empty places get ``empty``."""
         padded = torch.cat([values, values.new_full((1, *values.shape[1:]), empty)])
         return padded[self.peak]
 
     def gather(self, values: Float[Tensor, "tiles width ..."]) -> Float[Tensor, "peaks ..."]:
-        """The inverse of `spread`."""
+        """Undo `spread`: one value per peak from tiles × width."""
         return values.flatten(0, 1)[self.place[:-1]]
 
     def open_at(self, x: OpenPeaks) -> Int[Tensor, " ones"]:
-        """Flat positions of open peaks in tiles × cells × width; padding lies in one tile behind them."""
+        """Find the flat positions of open peaks in tiles × cells × width; padding goes to an extra last tile."""
         width = self.peak.shape[1]
         first = self.place // width * (x.n_cells * width) + self.place % width
         return first.index_select(0, x.peak) + x.cell * width
@@ -99,7 +99,7 @@ class Tiles:
     def places(
         self, n_cells: int, dtype: torch.dtype
     ) -> tuple[Num[Tensor, "tiles cells width"], Num[Tensor, " positions"]]:
-        """Uninitialised tiles × cells × width, and a flat view of it with one tile more for padding."""
+        """Allocate tiles × cells × width, and a flat view of it that includes an extra tile for padding."""
         n_tiles, width = self.peak.shape
         with_padding = torch.empty(n_tiles + 1, n_cells, width, dtype=dtype, device=self.peak.device)
         return with_padding[:-1], with_padding.view(-1)
@@ -107,13 +107,13 @@ class Tiles:
     def by_chrom(
         self, values: Float[Tensor, "tiles cells hidden"], n_chroms: int
     ) -> Float[Tensor, "chroms cells hidden"]:
-        """Sums over the tiles of each chromosome, in at least single precision."""
+        """Sum over the tiles of each chromosome, in float32 or better."""
         exact = torch.promote_types(values.dtype, torch.float32)
         total = torch.zeros(n_chroms, *values.shape[1:], dtype=exact, device=values.device)
         return total.index_add_(0, self.chrom, values.to(exact))
 
 
-#: tiles by the tensor of chromosomes that they were made from, as long as that lives: all peaks have the same in every step
+#: cache: tiles by their ``chrom_of`` tensor, while that lives; the tensor for all peaks is the same object in every step
 _tiles_by_chrom_of = WeakTensorKeyDictionary()
 
 
@@ -128,7 +128,7 @@ def _tiles_of(chrom_of: Tensor, n_chroms: int) -> Tiles:
 
 
 def sum_of_open(weight: Tensor, x: OpenPeaks, chrom_of: Tensor, n_chroms: int) -> Tensor:
-    """As a product of dense 0/1 tiles with the weights."""
+    """Multiply dense 0/1 tiles of x with the weights."""
     summed: Tensor = _SumOfOpen.apply(weight, x, _tiles_of(chrom_of, n_chroms), n_chroms)
     return summed
 
@@ -160,8 +160,8 @@ class _SumOfOpen(torch.autograd.Function):
 def peaks_nll(
     h: Tensor, weight: Tensor, bias: Tensor, chrom_of: Tensor, x: OpenPeaks, positive_weight: float
 ) -> Tensor:
-    """All logits in half precision, which become their own gradient in place."""
-    # autograd is always off inside the function
+    """Compute all logits in bfloat16 and overwrite them with their gradient."""
+    # asked here, because autograd is off inside `forward`
     wants_gradient = torch.is_grad_enabled()
     tiles = _tiles_of(chrom_of, h.shape[1])
     loss: Tensor = _PeaksNLL.apply(h, weight, bias, x, tiles, positive_weight, wants_gradient)
@@ -187,7 +187,7 @@ class _PeaksNLL(torch.autograd.Function):
         torch.baddbmm(bias_of, h_of, weight_of.transpose(1, 2), out=logits)
         open_at = tiles.open_at(x)
         is_one, at_open = x.peak < x.n_peaks, flat.index_select(0, open_at).to(h.dtype)
-        # each term is rounded to `low`, up as often as down; the sum is in single precision
+        # each softplus is rounded to `low` (up as often as down); the sum is in float32
         loss = F.softplus(logits).sum(dtype=h.dtype)
         of_open = -at_open
         if positive_weight != 1:

@@ -1,7 +1,7 @@
-"""Loops that are compiled for the processor at hand (by Numba) when they are first called.
+"""The Numba loops of the CPU kernels, compiled for this processor when they are first called.
 
-They take the place of operations of which each passes over the same numbers again, or that sort what need not be sorted.
-Python's lock is released in them, so that threads run side by side.
+One pass over the data replaces several PyTorch operations that would each read it again, or sort it. The loops release the
+GIL, so that threads run in parallel.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic, overload
 
-#: sums may be reordered, so that several numbers are worked on at once; NaN and infinity keep their meaning
+#: LLVM may reorder sums to use SIMD; NaN and infinity keep their meaning
 _FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
-#: numbers that are worked on in a row: few enough that a product of as many, each 1 to 2, stays finite
+#: factors (each 1 to 2) multiplied before taking one logarithm: few enough that the float32 product stays finite
 _RUN = 64
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, compiled and kept on disk for the next process where a folder for that can be written."""
+    """Compile a function by Numba; cache it on disk where a cache folder is writable."""
     options = {"nogil": True, "error_model": "numpy", "fastmath": _FASTMATH}
     try:
         return numba.njit(function, cache=True, **options)
-    except RuntimeError:  # neither the package's folder nor the user's can be written
+    except RuntimeError:  # neither the package's folder nor the user's cache is writable
         return numba.njit(function, **options)
 
 
 @intrinsic
 def _as_float(context: Any, bits: Any) -> Any:
-    """The number of single precision that these 32 bits are."""
+    """Reinterpret the bits of an int32 as a float32."""
     return numba.float32(numba.int32), lambda _, builder, __, args: builder.bitcast(args[0], ir.FloatType())
 
 
@@ -40,7 +40,7 @@ _0: Any = np.float32(0)
 _1: Any = np.float32(1)
 _HALF = np.float32(0.5)
 _LOG2_E = np.float32(math.log2(math.e))
-# log 2 = _LN2 + _LN2_REST, the first with few enough digits that its products with whole numbers are exact
+# log 2 = _LN2 + _LN2_REST; _LN2 has few enough digits that n · _LN2 is exact for the integers n that occur
 _LN2, _LN2_REST = np.float32(0.693359375), np.float32(-2.12194440e-4)
 #: exp(r) = 1 + r + r² (...), |r| < log(2) / 2: coefficients of the bracket from r⁵ down (Cephes, `expf`)
 _E5, _E4, _E3, _E2, _E1, _E0 = (
@@ -54,14 +54,14 @@ _E5, _E4, _E3, _E2, _E1, _E0 = (
         5.0000001201e-1,
     )
 )
-#: the least x whose exp(x) is a normal number
+#: smallest x whose exp(x) is a normal (not denormal) float32
 _LOWEST = np.float32(-87)
 
 
-# not by `_compiled`: reordered sums would undo the two-step subtraction of n · log 2
+# without `reassoc`: reordered sums would undo the two-step subtraction of n · log 2
 @numba.njit(nogil=True, fastmath={"contract", "nsz", "arcp"})
 def _exp_in_single_precision(x: float) -> float:
-    """exp(x) for -87 <= x <= 0, to the last digit or two of single precision."""
+    """Compute exp(x) for -87 <= x <= 0 in float32, to its last digit or two."""
     n = np.floor(x * _LOG2_E + _HALF)
     r = x - n * _LN2 - n * _LN2_REST
     p = ((((_E5 * r + _E4) * r + _E3) * r + _E2) * r + _E1) * r + _E0
@@ -70,7 +70,7 @@ def _exp_in_single_precision(x: float) -> float:
 
 
 def _exp(x: float) -> float:
-    """exp(x) for -87 <= x <= 0, in the precision of x."""
+    """Compute exp(x) for -87 <= x <= 0, in the precision of x."""
     return math.exp(x)
 
 
@@ -81,7 +81,7 @@ def _exp_of(x):
 
 @_compiled
 def _softplus_and_sigmoid(numbers: np.ndarray) -> float:
-    """Sum of log(1 + exp(l)) over these numbers, each of which becomes 1 / (1 + exp(-l))."""
+    """Sum softplus(l) = log(1 + exp(l)) over a row of logits, and replace each l by sigmoid(l)."""
     total = 0.0
     for begin in range(0, len(numbers), _RUN):
         run = numbers[begin : begin + _RUN]
@@ -107,20 +107,20 @@ def logits_nll(
     positive_weight: float,
     grad_bias: np.ndarray,
 ) -> float:
-    """Sum over cells and peaks of -log p(x | logits); the logits become its gradient.
+    """Sum -log p(x | logits) over cells and peaks, and replace the logits by its gradient.
 
     Parameters
     ----------
     logits
-        Cells × some neighbouring peaks.
+        Cells × consecutive peaks; overwritten.
     peak, begin, end
-        The open ones among these peaks of cell i are ``peak[begin[i]:end[i]]``.
+        ``peak[begin[i]:end[i]]`` are the open peaks of cell i among these.
     first
-        The first of the neighbouring peaks.
+        The peak of the first column of ``logits``.
     positive_weight
-        Factor on the part of open peaks.
+        Factor on the terms of open peaks.
     grad_bias
-        The sum of the gradient over cells is added to it.
+        Per column; the gradient summed over cells is added to it.
     """
     # -log p = softplus(l) - x · l, and with weight p on open peaks + (p - 1) · x · softplus(-l)
     more = positive_weight - 1
@@ -144,9 +144,9 @@ def logits_nll(
 
 @_compiled
 def first_open(peak: np.ndarray, begin: np.ndarray, firsts: np.ndarray) -> np.ndarray:
-    """For each of these peaks and each cell, where the cell's open peaks from that one on begin.
+    """Find for each peak in ``firsts`` and each cell the position in ``peak`` of the cell's first open peak from there on.
 
-    Those of cell i are ``peak[begin[i]:begin[i + 1]]``, ascending.
+    ``peak[begin[i]:begin[i + 1]]`` are the open peaks of cell i, ascending.
     """
     found = np.empty((len(firsts), len(begin) - 1), np.int64)
     for cell in range(len(begin) - 1):
@@ -160,7 +160,7 @@ def first_open(peak: np.ndarray, begin: np.ndarray, firsts: np.ndarray) -> np.nd
 def add_rows(
     rows: np.ndarray, peak: np.ndarray, begin: np.ndarray, end: np.ndarray, sums: np.ndarray, chrom: int
 ) -> None:
-    """Add to the sum of each cell and this chromosome the rows of its open peaks, ``peak[begin[i]:end[i]]``."""
+    """Add to ``sums[i, chrom]`` of each cell i the rows of its open peaks, ``peak[begin[i]:end[i]]``."""
     for cell in range(len(sums)):
         total = sums[cell, chrom]
         for one in range(begin[cell], end[cell]):
@@ -173,7 +173,7 @@ def add_rows(
 def add_to_rows(
     rows: np.ndarray, peak: np.ndarray, begin: np.ndarray, end: np.ndarray, sums: np.ndarray, chrom: int
 ) -> None:
-    """The gradient of `add_rows`: add that of each cell's sum to the rows of its open peaks."""
+    """Backward of `add_rows`: add ``sums[i, chrom]`` to the rows of the open peaks of each cell i."""
     for cell in range(len(sums)):
         total = sums[cell, chrom]
         for one in range(begin[cell], end[cell]):
@@ -186,9 +186,9 @@ def add_to_rows(
 def prelu_gradient(
     h: np.ndarray, slope: np.ndarray, grad: np.ndarray, grad_h: np.ndarray, grad_slope: np.ndarray
 ) -> None:
-    """Gradients of h where it is positive, else slope × h, for h of cells × groups × features; with a slope for each group, or one.
+    """Backward of PReLU for h of cells × groups × features, with one slope per group or one for all.
 
-    ``grad_h`` is overwritten, ``grad_slope`` is added to.
+    ``grad_h`` is overwritten; the gradient of the slopes is added to ``grad_slope``.
     """
     for cell in range(len(h)):
         for group in range(h.shape[1]):

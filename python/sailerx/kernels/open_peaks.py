@@ -1,8 +1,8 @@
-"""x of a mini-batch as the positions of its ones, and the store of all cells that mini-batches are taken from.
+"""Sparse x: a mini-batch as lists of its ones (COO), and all cells as CSR rows that mini-batches are taken from.
 
-On a CPU the lists hold the open peaks and nothing else (`OpenPeaks`, `SparseRows`). On a GPU their length must be known to the
-host without asking the device, and a CUDA graph needs the same length at every replay, so they are padded (`PaddedPeaks`,
-`PaddedRows`): an entry whose peak is ``n_peaks`` is padding. `sailerx.kernels.peak_layers.rows_on` makes the right one.
+On a CPU the lists hold the open peaks and nothing else (`OpenPeaks`, `SparseRows`). On a GPU the host must know their length
+without asking the device, and a CUDA graph needs one length for all replays, so they are padded (`PaddedPeaks`, `PaddedRows`): an
+entry with ``peak == n_peaks`` is padding. `sailerx.kernels.peak_layers.rows_on` chooses by device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sailerx.data.accessibility import PeaksInMemory
 
 @dataclass(frozen=True)
 class OpenPeaks:
-    """x of some cells as the positions of its ones, sorted by cell and then by peak; all other entries are 0."""
+    """x, 0/1, as the positions of its ones (COO without values), sorted by cell, then by peak."""
 
     cell: Int[Tensor, " ones"]
     peak: Int[Tensor, " ones"]
@@ -35,23 +35,23 @@ class OpenPeaks:
 
     @property
     def begin(self) -> Int[Tensor, " cells_plus_1"]:
-        """Position in the lists at which each cell begins, as ``indptr`` of a CSR matrix."""
+        """Position in the lists where each cell begins: ``indptr`` of the CSR matrix."""
         return torch.searchsorted(self.cell, torch.arange(self.n_cells + 1))
 
-    def only(self, peaks: Int[Tensor, " some"]) -> OpenPeaks:
-        """x restricted to some peaks (ascending positions), which are renumbered from 0."""
+    def only(self, peaks: Int[Tensor, " chosen"]) -> OpenPeaks:
+        """Keep the columns ``peaks`` (ascending) of x, renumbered from 0."""
         new = torch.full((self.n_peaks + 1,), -1, device=peaks.device)
         new[peaks] = torch.arange(len(peaks), device=peaks.device)
         peak = new.index_select(0, self.peak)
         return replace(self, peak=peak, n_peaks=len(peaks)).where(peak >= 0)
 
     def where(self, keep: Bool[Tensor, " ones"]) -> OpenPeaks:
-        """The ones for which ``keep`` is true."""
+        """Drop the ones for which ``keep`` is false."""
         kept = torch.from_numpy(np.flatnonzero(keep))  # several times faster than Tensor.nonzero
         return replace(self, cell=self.cell.index_select(0, kept), peak=self.peak.index_select(0, kept))
 
     def dense(self) -> Float[Tensor, "cells peaks"]:
-        """x as a dense matrix of 0. and 1."""
+        """Convert to a dense matrix of 0. and 1."""
         x = torch.zeros(self.n_cells, self.n_peaks + 1, device=self.peak.device)
         x[self.cell, self.peak] = 1.0
         return x[:, :-1]
@@ -59,7 +59,7 @@ class OpenPeaks:
 
 @dataclass(frozen=True)
 class PaddedPeaks(OpenPeaks):
-    """`OpenPeaks` with padding among the ones."""
+    """`OpenPeaks` whose lists also hold padding: entries with ``peak == n_peaks``."""
 
     @property
     def depth(self) -> Int[Tensor, " cells"]:
@@ -69,13 +69,13 @@ class PaddedPeaks(OpenPeaks):
         return n_so_far[ends].diff(prepend=ends.new_zeros(1))
 
     def where(self, keep: Bool[Tensor, " ones"]) -> PaddedPeaks:
-        """The same lists in which the other ones have become padding."""
+        """Turn the ones for which ``keep`` is false into padding; the length stays."""
         return replace(self, peak=self.peak.masked_fill(~keep, self.n_peaks))
 
 
 @dataclass(frozen=True)
 class SparseRows:
-    """x of all cells in the host's memory, CSR without data; mini-batches are taken from it by cell."""
+    """x of all cells in the host's memory, as CSR without values, to take mini-batches from."""
 
     indptr: Int[Tensor, " cells_plus_1"]
     indices: Int[Tensor, " ones"]
@@ -83,16 +83,16 @@ class SparseRows:
 
     @classmethod
     def of(cls, x: PeaksInMemory) -> SparseRows:
-        """The same arrays as tensors, without a copy."""
+        """Share the arrays of x as tensors, without a copy."""
         indices = np.require(x.indices, requirements="W")  # PyTorch refuses read-only arrays
         return cls(torch.from_numpy(x.indptr), torch.from_numpy(indices), x.n_peaks)
 
-    def minibatches(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[OpenPeaks]:
-        """The open peaks of one mini-batch after another, each given by its cells."""
-        return map(self.take, batches)
+    def minibatches(self, minibatch_rows: Sequence[Int[Tensor, " rows"]]) -> Iterator[OpenPeaks]:
+        """Take one mini-batch after another, each given by the positions of its cells."""
+        return map(self.take, minibatch_rows)
 
     def take(self, rows: Int[Tensor, " rows"]) -> OpenPeaks:
-        """The open peaks of these cells."""
+        """Take the open peaks of the cells at positions ``rows``."""
         start = self.indptr[rows]
         length = self.indptr[rows + 1] - start
         cell = torch.from_numpy(np.arange(len(rows)).repeat(length))
@@ -103,7 +103,7 @@ class SparseRows:
 
 @dataclass(frozen=True)
 class PaddedRows:
-    """`SparseRows` in a GPU's memory; it gives `PaddedPeaks`."""
+    """x of all cells in a GPU's memory, as CSR without values; it gives `PaddedPeaks`."""
 
     indptr: Int[Tensor, " cells_plus_1"]
     indices: Int[Tensor, " ones"]
@@ -113,21 +113,21 @@ class PaddedRows:
 
     @classmethod
     def of(cls, rows: SparseRows, device: torch.device) -> PaddedRows:
-        """A copy on the device."""
+        """Copy to the device."""
         indptr, indices = rows.indptr.to(device), rows.indices.to(device)
         return cls(indptr, indices, rows.n_peaks, rows.indptr.diff())
 
-    def minibatches(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[PaddedPeaks]:
-        """The open peaks of one mini-batch after another, each given by its cells in the host's memory."""
-        for rows in batches:
+    def minibatches(self, minibatch_rows: Sequence[Int[Tensor, " rows"]]) -> Iterator[PaddedPeaks]:
+        """Take one mini-batch after another, each given by the positions of its cells, in the host's memory."""
+        for rows in minibatch_rows:
             yield self.take(rows.to(self.indptr.device), self.n_ones(rows))
 
     def n_ones(self, rows: Int[Tensor, " rows"]) -> int:
-        """Number of open peaks of these cells, given in the host's memory."""
+        """Count the open peaks of the cells at positions ``rows``, given in the host's memory."""
         return int(self.depth[rows].sum())
 
     def take(self, rows: Int[Tensor, " rows"], length: int) -> PaddedPeaks:
-        """The open peaks of these cells, given on the device, in lists of ``length`` entries."""
+        """Take the open peaks of the cells at positions ``rows``, given on the device, padded to ``length`` entries."""
         start = self.indptr[rows]
         depth = self.indptr[rows + 1] - start
         ends = depth.cumsum(0)

@@ -1,6 +1,6 @@
-"""Tasks shared out among threads: as many as PyTorch would use inside an operation, each of which then uses one.
+"""A thread pool for independent tasks: `torch.get_num_threads` threads, each running single-threaded PyTorch.
 
-Many operations of moderate size, one after the other, keep several processors busy badly; side by side they do.
+Chromosomes are too small for PyTorch to use several cores inside one operation; in parallel they keep all cores busy.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _Task = TypeVar("_Task")
 
 
 def share_out(tasks: Sequence[_Task], work: Callable[[Iterator[_Task]], None]) -> None:
-    """Let each thread work on the next of the tasks until none is left. They must not write to the same place.
+    """Run ``work`` in each thread on one shared iterator of tasks. Tasks must not write to the same memory.
 
-    No gradient is recorded.
+    Autograd records nothing.
     """
     n_threads = torch.get_num_threads()
     left = iter(tasks)
@@ -27,9 +27,9 @@ def share_out(tasks: Sequence[_Task], work: Callable[[Iterator[_Task]], None]) -
         work(left)
         return
 
-    @torch.no_grad()  # whether gradients are recorded is known to each thread alone
+    @torch.no_grad()  # grad mode is per thread
     def alone() -> None:
-        torch.set_num_threads(1)  # holds for this thread, and for the library of products in all
+        torch.set_num_threads(1)  # for this thread; in the BLAS library it may hold for all
         work(left)
 
     others = [_pool(n_threads - 1).submit(alone) for _ in range(min(n_threads, len(tasks)) - 1)]
@@ -47,5 +47,5 @@ def _pool(n_threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n_threads)
 
 
-if hasattr(os, "register_at_fork"):  # a forked process has the pool, but not its threads
+if hasattr(os, "register_at_fork"):  # a forked process inherits the pool without its threads
     os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -1,1 +1,1 @@
-"""The variational autoencoder, its loss term by term, and the schedules of their weights."""
+"""The variational autoencoder, its loss terms, and the schedules of loss weights and learning rate."""

@@ -1,7 +1,7 @@
-"""Layers that are split by chromosome.
+"""Layers with separate weights per chromosome.
 
-Only the two layers next to the peaks differ in size between chromosomes; all layers inside work on one tensor with a chromosome
-axis, so that a step runs few and large operations.
+Only the two layers next to the peaks differ in size between chromosomes. All layers between them work on one tensor with a
+chromosome axis, so that a step runs few and large operations.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _per_peak(blocks: Blocks, bound_of: list[float]) -> Float[Tensor, "peaks 1"]
 class PeaksToChromosomes(nn.Module):
     """The encoder's first layer: one linear layer per chromosome, from its peaks to ``n_out`` features.
 
-    With ``share``, each open peak of a cell counts 1,000 / depth, so that the sum does not grow with depth.
+    With ``share``, the input is 1,000 · x / depth instead of x, so that the output does not grow with depth.
     """
 
     chrom_of: Tensor
@@ -51,15 +51,15 @@ class PeaksToChromosomes(nn.Module):
         self.register_buffer("chrom_of", _chrom_of(blocks), persistent=False)
 
     @torch.no_grad()
-    def start_from(self, directions: Float[Tensor, "peaks some"]) -> None:
-        """Initialise each chromosome's first outputs by these directions, scaled to the random weights that they replace."""
+    def start_from(self, directions: Float[Tensor, "peaks directions"]) -> None:
+        """Replace the weights of the first outputs by ``directions``, scaled per chromosome to their standard deviation."""
         for a, b in self.blocks:
             own = directions[a:b]
             if own.numel() and (size := own.square().mean().sqrt()) > 0:
                 self.weight[a:b, : own.shape[1]] = own * (self.weight[a:b].std(correction=0) / size)
 
     def forward(self, x: OpenPeaks) -> Float[Tensor, "cells chroms hidden"]:
-        """Per cell and chromosome the sum of its open peaks' weights, plus bias."""
+        """Sum per cell and chromosome the weights of its open peaks, and add the bias."""
         h = peak_layers.sum_of_open(self.weight, x, self.chrom_of, len(self.blocks))
         if self.share:
             h = h * (1000 / x.depth.clamp(min=1))[:, None, None]
@@ -82,29 +82,29 @@ class ChromosomesToPeaks(nn.Module):
 
     @torch.no_grad()
     def start_from(self, frequency: Float[Tensor, " peaks"]) -> None:
-        """Set each peak's bias to the logit of its frequency: the share of cells that have it open, between 0 and 1, both excluded."""
+        """Set each peak's bias to the logit of its frequency, the share of cells in which it is open (above 0, below 1)."""
         self.bias.copy_(frequency.logit())
 
     def forward(
-        self, h: Float[Tensor, "cells chroms hidden"], peaks: Int[Tensor, " some"] | None = None
-    ) -> Float[Tensor, "cells some"]:
-        """Logits of all peaks in the order of the blocks, or of some peaks (ascending positions)."""
+        self, h: Float[Tensor, "cells chroms hidden"], peaks: Int[Tensor, " chosen"] | None = None
+    ) -> Float[Tensor, "cells chosen"]:
+        """Compute the logits of ``peaks`` (ascending positions); None for all peaks, in the order of x."""
         weight, bias, chrom_of = self.rows(peaks)
         sizes = torch.bincount(chrom_of, minlength=len(self.blocks)).tolist()
         parts = zip(bias.split(sizes), h.unbind(dim=1), weight.split(sizes), strict=True)
         return torch.cat([torch.addmm(bias, h_k, weight.T) for bias, h_k, weight in parts], dim=1)
 
     def rows(
-        self, peaks: Int[Tensor, " some"] | None = None
-    ) -> tuple[Float[Tensor, "some hidden"], Float[Tensor, " some"], Int[Tensor, " some"]]:
-        """Weights, bias and chromosome of all peaks, or of some peaks."""
+        self, peaks: Int[Tensor, " chosen"] | None = None
+    ) -> tuple[Float[Tensor, "chosen hidden"], Float[Tensor, " chosen"], Int[Tensor, " chosen"]]:
+        """Select weights, bias and chromosome of ``peaks``; None for all peaks."""
         if peaks is None:
             return self.weight, self.bias, self.chrom_of
-        return different_rows(self.weight, peaks), different_rows(self.bias, peaks), self.chrom_of[peaks]
+        return distinct_rows(self.weight, peaks), distinct_rows(self.bias, peaks), self.chrom_of[peaks]
 
 
 class WithinChromosomes(nn.Module):
-    """One linear layer per chromosome from its features to its features, with weights of its own."""
+    """One linear layer per chromosome, from its ``n_in`` features to ``n_out`` features."""
 
     def __init__(self, n_chroms: int, n_in: int, n_out: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -112,12 +112,12 @@ class WithinChromosomes(nn.Module):
         self.bias = _uniform(1 / math.sqrt(n_in), n_chroms, n_out, generator=generator)
 
     def forward(self, h: Float[Tensor, "cells chroms in"]) -> Float[Tensor, "cells chroms out"]:
-        """One batched product over chromosomes."""
+        """Multiply all chromosomes in one batched product."""
         return torch.einsum("nki,kio->nko", h, self.weight) + self.bias
 
 
 class NormActivation(nn.Module):
-    """BatchNorm over the cells of a mini-batch, then PReLU with ``n_slopes`` slopes (one per chromosome, or one)."""
+    """BatchNorm over the cells of a mini-batch, then PReLU with ``n_slopes`` slopes (one per group, or one for all)."""
 
     def __init__(self, n_groups: int, n_features: int, n_slopes: int) -> None:
         super().__init__()
@@ -125,17 +125,19 @@ class NormActivation(nn.Module):
         self.slope = nn.Parameter(torch.full((n_slopes,), 0.25))
 
     def forward(self, h: Float[Tensor, "cells groups features"]) -> Float[Tensor, "cells groups features"]:
-        """Normalise over cells, then activate; the shape stays."""
+        """Normalise each feature over cells, then activate; the shape stays."""
         return peak_layers.prelu(self.norm(h.flatten(1)).view_as(h), self.slope)
 
 
-def different_rows(weight: Float[Tensor, "rows ..."], row: Int[Tensor, " some"]) -> Float[Tensor, "some ..."]:
-    """``weight[row]`` for rows that differ, with a gradient that is copied instead of added."""
-    taken: Tensor = _DifferentRows.apply(weight, row)
+def distinct_rows(
+    weight: Float[Tensor, "rows ..."], row: Int[Tensor, " chosen"]
+) -> Float[Tensor, "chosen ..."]:
+    """Index ``weight[row]`` without duplicates in ``row``, so that the backward pass copies instead of accumulating."""
+    taken: Tensor = _DistinctRows.apply(weight, row)
     return taken
 
 
-class _DifferentRows(torch.autograd.Function):
+class _DistinctRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, row: Tensor) -> Tensor:
         ctx.save_for_backward(row)
@@ -149,8 +151,8 @@ class _DifferentRows(torch.autograd.Function):
 
 
 def linear(n_in: int, n_out: int, generator: torch.Generator, *, xavier: bool) -> nn.Linear:
-    """A linear layer with weights from the generator: Xavier-uniform, or PyTorch's own default."""
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)  # nothing is drawn from the global generator
+    """Make a linear layer whose weights are drawn from ``generator``: Xavier-uniform, or PyTorch's default."""
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)  # draws nothing from the global generator
     bound = math.sqrt(6 / (n_in + n_out)) if xavier else 1 / math.sqrt(n_in)
     layer.weight = _uniform(bound, n_out, n_in, generator=generator)
     layer.bias = _uniform(1 / math.sqrt(n_in), n_out, generator=generator)

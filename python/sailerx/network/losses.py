@@ -1,9 +1,9 @@
-"""The terms of the loss, one pure function each, in the paper's symbols.
+"""The KL and alignment terms of the loss, one pure function each, in the paper's symbols.
 
     minimise  r · E_q[-log p(x|z,c)] + a · KL[q(z|x) || N(0, I)] + a · lambda · KL[q(z|x) || q(z)] + gamma · L_Local
 
-Cao et al. 2022, equations of L_Inv and L_Local. Weights per cell and per pair are in `sailerx.config`; the first term,
-which needs the last layer, is `sailerx.kernels.peak_layers.peaks_nll`.
+Cao et al. 2022, equations of L_Inv and L_Local. The weights, per cell and per pair of cells, are in `sailerx.config`; the first
+term is computed together with the last layer, in `sailerx.kernels.peak_layers.peaks_nll`.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def kl_to_marginal(
     """Invariance penalty KL[q(z|x) || q(z)], the lambda term of L_Inv, in nats.
 
     Estimated within the mini-batch as the mean of `pairwise_kl` over all ordered pairs of cells, an upper bound
-    because KL is convex (Moyer et al. 2018). The mean needs no pairs: it separates into means over i and over j,
-    and the log terms cancel.
+    because KL is convex (Moyer et al. 2018). The mean is computed without forming pairs: it separates into means
+    over i and over j, and the log terms cancel.
     """
     var = std**2
-    mean = mean - mean.mean(dim=0)  # the pairwise differences stay, the cancellation below loses fewer digits
+    mean = mean - mean.mean(dim=0)  # no difference changes, but the cancellation below loses fewer digits
     precision = 1 / var
     # mean_ij (mean_i - mean_j)^2 / var_j = <mean^2><1/var> - 2 <mean><mean/var> + <mean^2/var>, and <mean> = 0
     r = var.mean(dim=0) * precision.mean(dim=0)

@@ -1,4 +1,4 @@
-"""The loss of one mini-batch: the paper's terms, weighted and added."""
+"""The loss of one mini-batch: the weighted sum of the paper's terms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sailerx.network import losses
 from sailerx.network.schedules import LossWeights
 from sailerx.network.vae import VAE, sample
 
-#: the terms of the loss, as the columns of the history name them
+#: names of the loss terms: columns of the history
 TERMS = ("reconstruction", "kl_prior", "kl_marginal", "alignment")
 
 
@@ -21,28 +21,28 @@ def minibatch_loss(
     minibatch: Minibatch,
     weights: LossWeights,
     noise: torch.Generator,
-    peaks: Int[Tensor, " some"] | None = None,
+    peaks: Int[Tensor, " chosen"] | None = None,
     thinning: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[Float[Tensor, ""], list[Float[Tensor, ""]]]:
-    """Loss of one mini-batch, and its terms unweighted and detached in the order of `TERMS`.
+    """Compute the loss of one mini-batch, and its terms, unweighted and detached, in the order of `TERMS`.
 
-    Where several processes share the mini-batch, each computes the loss of the whole: posteriors are gathered, and the
-    reconstruction terms of the processes are added.
+    If several processes share the mini-batch, each returns the loss of the whole mini-batch: posteriors are gathered
+    from all processes and reconstruction terms are added.
 
     Parameters
     ----------
     vae
         The network.
     minibatch
-        Its data.
+        x, RNA reference, confounders and alignment weights of its cells.
     weights
         Factor of each term.
     noise
-        Source of the sample of z and of thinning.
+        Draws the sample of z and the thinning.
     peaks
-        A random share of the peaks, from which alone the reconstruction is estimated, without bias; None for all.
+        Random peaks (ascending) from which the reconstruction over all peaks is estimated, without bias; None for all.
     thinning
-        Share of the cells that the encoder sees thinned, and the share of their open peaks that it then sees.
+        Share of the cells that are thinned for the encoder, and the share of their open peaks that it sees.
     """
     x, part = minibatch.x, minibatch.part
     cell_share, peak_share = thinning
@@ -65,7 +65,7 @@ def minibatch_loss(
 
 
 def _pair_weights(minibatch: Minibatch, weighted: bool) -> Float[Tensor, " cells"]:
-    """w of L_Local (0 without RNA), scaled so that the mean over all pairs is the mean over pairs of cells with RNA."""
+    """Compute w of L_Local: 0 without RNA, scaled so that a mean over all pairs is one over pairs with RNA."""
     paired = minibatch.has_rna.to(minibatch.w.dtype)
     scale = len(paired) / paired.sum().clamp(min=1)
     return paired * scale * (minibatch.w if weighted else 1)

@@ -1,6 +1,6 @@
-"""Warm-up, KL annealing and learning rate: pure functions of the counter.
+"""Loss weights (warm-up, KL annealing) and learning rate as pure functions of the epoch.
 
-The counter ``epoch`` is a real number: 3.5 is the middle of the fourth epoch. It starts at 0 with the warm-up.
+``epoch`` is a real number that starts at 0 with the warm-up: 3.5 is the middle of the fourth epoch.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from torch import Tensor
 
 from sailerx.config import Settings, known
 
-#: a number, or while a CUDA graph is captured (`sailerx.training.cuda_graph`) a scalar on the GPU
+#: a Python number; a 0-d tensor on the GPU while a CUDA graph is captured (`sailerx.training.cuda_graph`)
 Number: TypeAlias = float | Tensor
 
 
 class LossWeights(NamedTuple):
-    """Factor of each term of the loss at one step."""
+    """Factor of each loss term at one step."""
 
     reconstruction: Number  #: per cell, on the sum over peaks
-    positive_weight: float  #: of open peaks within the reconstruction
+    positive_weight: float  #: on open peaks within the reconstruction
     prior: Number  #: a, on KL[q(z|x) || N(0, I)]
     marginal: Number  #: a · lambda, on KL[q(z|x) || q(z)]
-    alignment: Number  #: gamma, on the mean over pairs of L_Local
+    alignment: Number  #: gamma, on L_Local, the mean over pairs of cells
     weighted_cells: bool  #: whether L_Local uses the cells' weights w
 
 
 def kl_annealing(epoch: float, settings: Settings) -> float:
-    """Annealing weight a: 0 in the warm-up; then up 0 -> 1 over half of each cycle, 1 for the other half."""
+    """Compute the annealing weight a: 0 in the warm-up; then 0 -> 1 over the first half of each cycle, 1 over the second."""
     t = epoch - settings.warmup_epochs
     if t < 0:
         return 0.0
@@ -38,7 +38,7 @@ def kl_annealing(epoch: float, settings: Settings) -> float:
 
 
 def loss_weights(epoch: float, settings: Settings, n_peaks: int) -> LossWeights:
-    """Factor of each loss term at this point of the run."""
+    """Compute the factor of each loss term at this point of the run."""
     if epoch < settings.warmup_epochs:
         return LossWeights(
             reconstruction=settings.warmup_reconstruction / n_peaks,
@@ -60,7 +60,7 @@ def loss_weights(epoch: float, settings: Settings, n_peaks: int) -> LossWeights:
 
 
 def learning_rate(epoch: float, settings: Settings) -> float:
-    """Learning rate at this point of the run: constant in the warm-up, then by ``settings.lr_schedule``."""
+    """Compute the learning rate: one-cycle over the whole run, or exponential decay per epoch after the warm-up."""
     peak = settings.learning_rate
     t = epoch - settings.warmup_epochs
     if settings.lr_schedule == "exponential":
@@ -69,7 +69,7 @@ def learning_rate(epoch: float, settings: Settings) -> float:
 
 
 def _one_cycle(progress: float, rise: float = 0.3, start: float = 0.04, end: float = 1e-3) -> float:
-    """Cosine from ``start`` up to 1 over the first ``rise`` of the run, then down to ``end`` (Smith & Topin 2018)."""
+    """Follow a cosine from ``start`` up to 1 over the share ``rise`` of the run, then down to ``end`` (Smith & Topin 2018)."""
     if progress < rise:
         return start + (1 - start) * (1 - math.cos(math.pi * progress / rise)) / 2
     return end + (1 - end) * (1 + math.cos(math.pi * (progress - rise) / (1 - rise))) / 2

@@ -1,4 +1,4 @@
-"""The variational autoencoder: encode, sample, decode."""
+"""The variational autoencoder: encode x to q(z|x), sample z, decode to p(x|z, c)."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from sailerx.network.layers import (
     linear,
 )
 
-#: bound on |log var|: keeps 1 / var finite in single precision, far outside the range of a trained posterior
+#: bound on |log var|, far outside the range of a trained posterior: keeps 1 / var finite in float32
 _LARGEST_LOGVAR = 15.0
 
 
 class VAE(nn.Module):
-    """Encoder q(z|x), blind to the confounders c, and decoder p(x|z, c) with peaks split by chromosome.
+    """Encoder q(z|x), which never sees the confounders c, and decoder p(x|z, c), with peaks split by chromosome.
 
     Source: Cao et al. 2022, Figure 1 and Methods; layer sizes of the reference implementation.
 
     Parameters
     ----------
     blocks
-        Columns of x that belong to each chromosome, contiguous and in order.
+        Range of columns of x of each chromosome, contiguous and in order.
     n_confounders
-        C, columns of c.
+        Number of columns of c.
     n_latent, n_hidden, n_chrom
-        Widths: of z, of the layer next to the peaks and of the layer next to the latent heads, per chromosome.
+        Width of z; width per chromosome of the layer next to the peaks, and of the layer next to z.
     generator
-        Source of the initial weights.
+        Draws the initial weights.
     input_share
-        Whether the encoder sees each cell's x divided by its depth.
+        Whether the encoder sees x / depth instead of x.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class VAE(nn.Module):
 
     @property
     def from_peaks(self) -> PeaksToChromosomes:
-        """The encoder's first layer."""
+        """First layer of the encoder."""
         layer = self.encoder[0]
         assert isinstance(layer, PeaksToChromosomes)
         return layer
@@ -85,24 +85,24 @@ class VAE(nn.Module):
     def from_settings(
         cls, blocks: Blocks, n_confounders: int, settings: Settings, generator: torch.Generator
     ) -> VAE:
-        """The network that these settings describe."""
+        """Make the network with the widths given by the settings."""
         widths = settings.n_latent, settings.n_hidden, settings.n_chrom
         return cls(blocks, n_confounders, *widths, generator, input_share=settings.input_share)
 
     def encode(self, x: OpenPeaks) -> Normal:
-        """Posterior q(z|x) = N(mean, diag std²) of each cell."""
+        """Compute the posterior q(z|x) = N(mean, diag std²) of each cell."""
         h = self.encoder(x)
         logvar = self.logvar_head(h).clamp(-_LARGEST_LOGVAR, _LARGEST_LOGVAR)
-        # departure from the reference, which samples with std = exp(logvar) but takes its KL at exp(logvar / 2)
+        # departure from the reference implementation, which samples with std = exp(logvar) but takes KL at exp(logvar / 2)
         return Normal(self.mean_head(h), (0.5 * logvar).exp(), validate_args=False)
 
     def decode(
         self,
         z: Float[Tensor, "cells latent"],
         c: Float[Tensor, "cells confounders"],
-        peaks: Int[Tensor, " some"] | None = None,
-    ) -> Float[Tensor, "cells some"]:
-        """Logits of p(x|z, c) = Bernoulli, of all peaks or of some."""
+        peaks: Int[Tensor, " chosen"] | None = None,
+    ) -> Float[Tensor, "cells chosen"]:
+        """Compute the logits of p(x|z, c) = Bernoulli, of ``peaks`` (ascending) or, with None, of all peaks."""
         return self.to_peaks(self._before_peaks(z, c), peaks)
 
     def reconstruction_nll(
@@ -110,10 +110,10 @@ class VAE(nn.Module):
         z: Float[Tensor, "cells latent"],
         c: Float[Tensor, "cells confounders"],
         x: OpenPeaks,
-        peaks: Int[Tensor, " some"] | None = None,
+        peaks: Int[Tensor, " chosen"] | None = None,
         positive_weight: float = 1.0,
     ) -> Float[Tensor, ""]:
-        """-log p(x|z, c) summed over cells and peaks, without keeping the logits; with ``peaks``, x holds these peaks alone."""
+        """Sum -log p(x|z, c) over cells and peaks without keeping the logits; columns of x are ``peaks``, or all peaks."""
         weight, bias, chrom_of = self.to_peaks.rows(peaks)
         return peak_layers.peaks_nll(self._before_peaks(z, c), weight, bias, chrom_of, x, positive_weight)
 
@@ -125,7 +125,7 @@ class VAE(nn.Module):
 def sample(
     posterior: Normal, generator: torch.Generator, part: Part | None = None
 ) -> Float[Tensor, "cells latent"]:
-    """Draw z from q(z|x) by reparametrisation; for a part of a mini-batch the same numbers as for the whole."""
+    """Draw z from q(z|x) by reparametrisation; for a part of a mini-batch, use its rows of the whole mini-batch's noise."""
     n_cells, n_latent = posterior.mean.shape
     part = part or Part(n_cells, 0)
     noise = torch.randn(part.n_cells, n_latent, generator=generator, device=posterior.mean.device)

@@ -1,1 +1,1 @@
-"""A trained model and what it says of cells: embedding, imputed and differential accessibility."""
+"""The trained model and its results: embedding, imputed accessibility, differential accessibility."""

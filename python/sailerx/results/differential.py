@@ -1,13 +1,14 @@
-"""Differential accessibility between two groups of cells: how large, by the decoder; how sure, by the counts.
+"""Differential accessibility between two groups of cells: effect sizes from the decoder, probabilities from the counts.
 
-The decoder at neutral confounders gives the effect sizes that imputed data show. It is not asked how sure it is: its
-weights are point estimates that have seen these very counts, and the posterior of z alone would call nearly every peak
-of two distant groups. The probability that a peak differs comes from the observed 0/1. Given how many cells have a peak
-open, the number of them in the first group is binomial in the log ratio of accessibility at equal depth (the conditional
-test of Przyborowski & Wilenski 1940, Biometrika 31:313), one factor per batch. The prior of the log ratio is a mixture of
-normals around 0 that is learnt from all peaks (Stephens 2017, Biostatistics 18:275), and a peak differs if its ratio
-exceeds a stated change (Boyeau et al. 2019, doi:10.1101/794289). Cells are taken as independent: what differs between
-donors is not told from what differs between groups, unless donors are batches that hold both.
+Effect sizes are differences of imputed accessibility: the decoder at neutral confounders. The decoder does not give the
+probabilities: its weights are point estimates fitted to these counts, and the posterior of z alone would call nearly
+every peak between two distant groups. The probability that a peak differs comes from the observed x. Given the number
+of cells with a peak open, the number of these in the first group is binomial, and its parameter follows from the log
+ratio of accessibility at equal depth (the conditional test of Przyborowski & Wilenski 1940, Biometrika 31:313); the
+likelihood has one such factor per batch. The prior of the log ratio is a mixture of normals around 0, fitted to all
+peaks (Stephens 2017, Biostatistics 18:275). A peak differs if the absolute log ratio exceeds ``min_change`` (Boyeau et
+al. 2019, doi:10.1101/794289). Cells are taken as independent: a difference between donors looks like one between groups,
+unless donor is a batch column and each donor has cells of both groups.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from sailerx.results.impute import impute, read_accessibility
 from sailerx.results.selection import Batch
 from sailerx.results.trained import TrainedModel
 
-#: log ratios of accessibility (natural) at which likelihood and prior are compared
+#: grid of log ratios of accessibility (natural) on which likelihood and prior are evaluated
 _GRID = np.linspace(-8.0, 8.0, 321)
-#: standard deviations of the prior's normals; 0 stands for no difference at all
+#: standard deviations of the prior's components; 0 is a point mass at no difference
 _SCALES = np.array([0.0, *np.geomspace(0.1, 4.0, 11)])
-#: peaks of which prior knowledge that nothing differs is worth, as in Stephens 2017
+#: pseudo-count of peaks without a difference, as in Stephens 2017
 _NULL_PEAKS = 10.0
 _PEAKS_AT_ONCE = 20_000
 
@@ -47,20 +48,23 @@ def differential_accessibility(
     depth: float | None = None,
     batch: Batch = None,
 ) -> pd.DataFrame:
-    """What `sailerx.Model.differential_accessibility` does, once the columns of metadata are known.
+    """Compare two groups: `sailerx.Model.differential_accessibility`, given the obs columns.
 
     Parameters
     ----------
+    model
+        The trained model.
     atac
         The ATAC modality.
     groups
-        The label of each of its cells; cells without one belong to neither group.
+        Label of each cell; cells without a label belong to neither group.
     strata
-        Batch columns of each cell, within whose combinations groups are compared; none for one comparison of all.
+        Batch columns of each cell; groups are compared within each combination of batches. Without columns, all
+        cells are compared at once.
     pair
-        ``group1`` and ``group2`` there.
+        ``group1`` and ``group2`` of `sailerx.Model.differential_accessibility`.
     min_change, fdr, depth, batch
-        As there.
+        As for `sailerx.Model.differential_accessibility`.
     """
     _refuse_numbers(min_change, fdr)
     cells, first = _two_groups(groups, *pair)
@@ -93,7 +97,7 @@ def _refuse_numbers(min_change: float, fdr: float) -> None:
 
 
 def _two_groups(groups: pd.Series, group1: str, group2: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the cells of both groups, and which cells are of the first."""
+    """Find the positions of the cells of both groups, and a mask over all cells for the first group."""
     labels = groups.astype(object).where(groups.notna(), None)
     labels = labels.map(lambda label: label if label is None else str(label))
     there = sorted(set(labels.dropna()))
@@ -107,13 +111,13 @@ def _two_groups(groups: pd.Series, group1: str, group2: str | None) -> tuple[np.
     for name, members in ((group1, first), (group2 or f"all but {group1}", second)):
         if members.sum() < 2:
             raise InputError(
-                f"each group needs at least 2 cells, but {name!r} has {members.sum()}. Give two groups that differ."
+                f"each group needs at least 2 cells, but {name!r} has {members.sum()}. Choose two different groups with more cells."
             )
     return np.flatnonzero(first | second), first
 
 
 def _strata(strata: pd.DataFrame, cells: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """Number of the combination of batches of each chosen cell; -1 where one group is absent."""
+    """Number the combination of batches (stratum) of each chosen cell; -1 if the stratum lacks one of the groups."""
     if not len(strata.columns):
         return np.zeros(len(cells), int)
     number = strata.iloc[cells].groupby(list(strata.columns), observed=True, dropna=False).ngroup().to_numpy()
@@ -123,14 +127,14 @@ def _strata(strata: pd.DataFrame, cells: np.ndarray, first: np.ndarray) -> np.nd
     )
     if not both.any():
         raise InputError(
-            f"the groups share no batch ({', '.join(strata.columns)}), so their difference cannot be told from the "
-            "batches'. Choose groups that occur in the same batch."
+            f"the groups share no batch ({', '.join(strata.columns)}), so a difference between groups cannot be told from one "
+            "between batches. Choose groups that have cells in one batch."
         )
     left_out = ~both[number]
     if left_out.any():
         warnings.warn(
-            f"{left_out.sum()} of {len(cells)} cells are in batches with one of the two groups only; their counts say "
-            "nothing about the difference.",
+            f"{left_out.sum()} of {len(cells)} cells are in batches with one of the two groups only; their counts do not enter "
+            "the probabilities.",
             stacklevel=4,
         )
     return np.where(left_out, -1, (both.cumsum() - 1)[number])
@@ -138,23 +142,24 @@ def _strata(strata: pd.DataFrame, cells: np.ndarray, first: np.ndarray) -> np.nd
 
 @dataclass(frozen=True)
 class Counts:
-    """Open peaks of two groups of cells."""
+    """Numbers of cells with each peak open, by group and stratum (combination of batches)."""
 
-    #: cells of each group with the peak open, per peak
+    #: cells of the first group with the peak open, per peak
     open_1: np.ndarray
+    #: cells of the second group with the peak open, per peak
     open_2: np.ndarray
-    #: cells of the first group with the peak open, in strata with both groups, per peak
+    #: as ``open_1``, but only in strata with both groups
     first: np.ndarray
     #: cells of both groups with the peak open, peaks × strata with both groups
     both: np.ndarray
-    #: the first group's share of ``both`` that depths alone lead to expect, peaks × strata, between 0 and 1
+    #: expected share of the first group in ``both`` if accessibility is equal, given depths; peaks × strata, 0 to 1
     share: np.ndarray
 
 
 def _count(
     model: TrainedModel, atac: AnnData, cells: np.ndarray, first: np.ndarray, stratum: np.ndarray
 ) -> Counts:
-    """Counts of each group in each stratum; those of stratum -1 only for the record."""
+    """Count cells with each peak open, by group and stratum; stratum -1 enters only ``open_1`` and ``open_2``."""
     side = first[cells].astype(int)
     code, n_codes = 2 * (stratum + 1) + side, 2 * (stratum.max() + 2)
     n_open, depth = np.zeros((n_codes, len(model.peaks))), np.empty(0)
@@ -172,17 +177,17 @@ def _count(
 
 
 def share_by_depth(depth_1: np.ndarray, depth_2: np.ndarray, n_open: np.ndarray) -> np.ndarray:
-    """Share of a peak's open cells that are expected in the first group where accessibility is the same.
+    """Compute which share of the cells with a peak open is expected in the first group if accessibility is equal.
 
-    A cell of depth d has a peak open with probability 1 - exp(-rate · d). Rare peaks are shared as the groups share all
-    open peaks; peaks that nearly every cell has open, as they share the cells.
+    A cell of depth d has a peak open with probability 1 - exp(-rate · d). So for rare peaks the share is that of the first
+    group's depths in the sum of depths; for peaks open in nearly every cell, that of its cells in all cells.
 
     Parameters
     ----------
     depth_1, depth_2
-        Open peaks of each cell of the two groups.
+        Depth of each cell of the first and of the second group.
     n_open
-        How many of these cells have each peak open, from which its rate is found.
+        Number of cells of both groups with the peak open, per peak; determines its rate.
     """
     rates = np.geomspace(1e-6, 50.0, 200) / np.concatenate([depth_1, depth_2]).mean()
     expected = np.array([[-np.expm1(-rate * d).sum() for d in (depth_1, depth_2)] for rate in rates])
@@ -191,18 +196,18 @@ def share_by_depth(depth_1: np.ndarray, depth_2: np.ndarray, n_open: np.ndarray)
 
 
 def posterior_change(counts: Counts, min_change: float) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior of the log ratio of accessibility of two groups at equal depth, per peak.
+    """Compute the posterior of the log ratio of accessibility of two groups at equal depth, per peak.
 
     Parameters
     ----------
     counts
-        What was observed.
+        Observed numbers of cells.
     min_change
-        Log ratio (natural, above or below) from which on a peak counts as different.
+        Smallest absolute log ratio (natural) that counts as a difference.
 
     Returns
     -------
-    Posterior mean of the log ratio (natural), and posterior probability that it exceeds ``min_change`` in size.
+    Posterior mean of the log ratio (natural), and posterior probability that its absolute value exceeds ``min_change``.
     """
     prior = np.array([_on_grid(scale) for scale in _SCALES])  # components × grid
     large = np.abs(_GRID) > min_change
@@ -217,32 +222,32 @@ def posterior_change(counts: Counts, min_change: float) -> tuple[np.ndarray, np.
 
 
 def _on_grid(scale: float) -> np.ndarray:
-    """A normal around 0 on the grid; sums to 1."""
+    """Evaluate a normal around 0 with this standard deviation on the grid; sums to 1."""
     density = np.exp(-0.5 * (_GRID / scale) ** 2) if scale else (np.abs(_GRID) < 1e-9).astype(float)
     return density / density.sum()
 
 
 def _likelihoods(counts: Counts) -> Iterator[np.ndarray]:
-    """Likelihood on the grid, peaks × grid, some peaks at a time, each row up to a factor of its own."""
+    """Evaluate the likelihood, peaks × grid, `_PEAKS_AT_ONCE` peaks at a time; each row up to a constant factor."""
     # of n open, first ~ Binomial(n, share e^b / (1 - share + share e^b)) at log ratio b: log p = first b - n log(...)
     for start in range(0, len(counts.first), _PEAKS_AT_ONCE):
-        some = slice(start, start + _PEAKS_AT_ONCE)
-        log_p = counts.first[some, None] * _GRID
-        for n, share in zip(counts.both[some].T, counts.share[some].T, strict=True):
+        chunk = slice(start, start + _PEAKS_AT_ONCE)
+        log_p = counts.first[chunk, None] * _GRID
+        for n, share in zip(counts.both[chunk].T, counts.share[chunk].T, strict=True):
             log_p -= n[:, None] * np.log1p(share[:, None] * np.expm1(_GRID))
         yield np.exp(log_p - log_p.max(axis=1, keepdims=True))
 
 
 def mixture_weights(evidence: np.ndarray, most: int = 2000, tolerance: float = 1e-6) -> np.ndarray:
-    """Weights of the prior's components by expectation maximisation over all peaks.
+    """Fit the weights of the prior's components to all peaks, by expectation maximisation.
 
     Parameters
     ----------
     evidence
-        Likelihood of each peak under each component, peaks × components; the first component is no difference, which
-        is favoured by as much as `_NULL_PEAKS` peaks of it would.
+        Likelihood of each peak under each component, peaks × components; the first component, no difference, gets
+        `_NULL_PEAKS` pseudo-peaks.
     most, tolerance
-        Steps at most, and the largest change of a weight at which to stop.
+        Maximal number of steps; stop when no weight changes by more than ``tolerance``.
 
     Returns
     -------
@@ -262,7 +267,7 @@ def mixture_weights(evidence: np.ndarray, most: int = 2000, tolerance: float = 1
 
 
 def expected_fdr(probability: np.ndarray) -> np.ndarray:
-    """Expected share of false calls among each peak and all before it, from probabilities in falling order.
+    """Compute the expected share of false calls among each peak and all peaks above it; probabilities in falling order.
 
     Source: Newton et al. 2004, Biostatistics 5:155; as in Boyeau et al. 2019.
     """

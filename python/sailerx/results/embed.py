@@ -15,18 +15,18 @@ _CELLS_AT_ONCE = 1024
 
 @torch.no_grad()
 def posterior(vae: VAE, x: Accessibility) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of q(z|x), each cells × latent, float32. No confounder is given."""
+    """Compute mean and standard deviation of q(z|x), each cells × latent, float32."""
     device = next(vae.parameters()).device
-    batches = torch.arange(x.shape[0]).split(_CELLS_AT_ONCE)
-    parts = [vae.encode(open_peaks) for open_peaks in rows_of(x, device).minibatches(batches)]
+    chunks = torch.arange(x.shape[0]).split(_CELLS_AT_ONCE)
+    parts = [vae.encode(open_peaks) for open_peaks in rows_of(x, device).minibatches(chunks)]
     mean = torch.cat([part.mean for part in parts]).cpu().numpy()
     return mean, torch.cat([part.stddev for part in parts]).cpu().numpy()
 
 
 def embed(vae: VAE, x: Accessibility) -> np.ndarray:
-    """Embedding of cells: posterior means scaled to unit length, cells × latent, float32.
+    """Embed cells: posterior means scaled to unit length, cells × latent, float32.
 
-    L_Local shapes cosine similarities. On rows of unit length Euclidean neighbours are cosine neighbours, so whatever
-    distance a tool uses, it sees what was trained.
+    L_Local trains cosine similarities. Between rows of unit length, Euclidean and cosine neighbours are equal, so any
+    distance a downstream tool uses fits the training.
     """
     return F.normalize(torch.from_numpy(posterior(vae, x)[0])).numpy()

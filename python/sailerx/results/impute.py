@@ -1,4 +1,4 @@
-"""Imputed accessibility: what the decoder says of chosen cells and peaks where depth and batch are made equal."""
+"""Imputed accessibility: decoder probabilities of chosen cells and peaks at equal depth and batch for all cells."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from sailerx.results.selection import Batch, choose_cells, choose_peaks, labels_
 from sailerx.results.trained import TrainedModel
 from sailerx.versions import versions
 
-#: cells whose counts are read and encoded together; a multiple of the cells decoded together
+#: cells per chunk that is read and encoded; a multiple of the number of cells decoded at a time
 _CELLS_READ = 1024
-#: imputed values (cells × peaks) worked on at a time: 64 MB
+#: imputed values (cells × peaks) decoded at a time: 64 MB
 _VALUES_AT_ONCE = 2**24
-#: bytes of the largest dense result that is made in memory
+#: largest dense result in memory, in bytes
 _LARGEST_DENSE = 2e9
 
 
@@ -48,16 +48,18 @@ def impute(
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
 ) -> AnnData | None:
-    """What `sailerx.Model.impute` does, once the ATAC modality and the groups of its cells are known.
+    """Impute accessibility: `sailerx.Model.impute`, given the ATAC modality and the groups of its cells.
 
     Parameters
     ----------
+    model
+        The trained model.
     atac
-        The ATAC modality, in memory or backed by its file, of which then a few cells are read at a time.
+        The ATAC modality, in memory or backed by its file, which is then read in chunks of cells.
     groups
-        A label for each of its cells; makes the result groups × peaks.
+        Label of each cell; makes the result groups × peaks.
     peaks, regions, cells, depth, batch, threshold, samples, seed, out
-        As there.
+        As for `sailerx.Model.impute`.
     """
     _refuse_numbers(threshold, samples)
     if out is not None:
@@ -71,12 +73,12 @@ def impute(
     if out is None and threshold is None:
         _refuse_large(frame.shape, n_matrices)
     frame.uns["sailerx"] = _record(model, depth, batch, threshold, samples, seed)
-    rows_of_result = _imputed_rows(model, atac, rows, columns, c, samples, seed)
+    imputed = _imputed_rows(model, atac, rows, columns, c, samples, seed)
     if labels is not None:
-        rows_of_result = iter([_group_means(rows_of_result, labels, len(columns), n_matrices)])
+        imputed = iter([_group_means(imputed, labels, len(columns), n_matrices)])
     if out is None:
-        return result_writer.collect(rows_of_result, frame, threshold)
-    result_writer.write(out, rows_of_result, frame, n_matrices=n_matrices, threshold=threshold)
+        return result_writer.collect(imputed, frame, threshold)
+    result_writer.write(out, imputed, frame, n_matrices=n_matrices, threshold=threshold)
     return None
 
 
@@ -91,14 +93,14 @@ def _refuse_large(shape: tuple[int, int], n_matrices: int) -> None:
     size = 4.0 * shape[0] * shape[1] * n_matrices
     if size > _LARGEST_DENSE:
         raise InputError(
-            f"the dense result would take {size / 1e9:.1f} GB ({shape[0]:,} × {shape[1]:,}), and at most "
-            f"{_LARGEST_DENSE / 1e9:g} GB are made in memory. Choose `peaks`, `regions` or `cells`, take group means "
-            "(`group_by`), keep what exceeds a `threshold`, or write to disk (`out`, an .h5ad or .zarr)."
+            f"the dense result must take at most {_LARGEST_DENSE / 1e9:g} GB of memory, but would take {size / 1e9:.1f} GB "
+            f"({shape[0]:,} × {shape[1]:,}). Choose `peaks`, `regions` or `cells`, take group means (`group_by`), keep only "
+            "probabilities above a `threshold`, or write to disk (`out`, an .h5ad or .zarr)."
         )
 
 
 def _frame(atac: AnnData, rows: np.ndarray, labels: pd.Categorical | None, var: pd.DataFrame) -> AnnData:
-    """The result without its matrix."""
+    """Make the result without its matrix: obs and var of the chosen cells (or groups) and peaks."""
     if labels is None:
         return AnnData(obs=atac.obs.iloc[rows].copy(), var=var.copy())
     n_cells = np.bincount(labels.codes, minlength=len(labels.categories))
@@ -108,7 +110,7 @@ def _frame(atac: AnnData, rows: np.ndarray, labels: pd.Categorical | None, var: 
 
 
 def _record(model: TrainedModel, depth: float | None, batch: Batch, *rest: Any) -> dict[str, str]:
-    """How the result was made, as text."""
+    """Describe as JSON how the result was made: arguments, the model's seed, versions."""
     batch = batch if batch is None or isinstance(batch, str) else dict(batch)
     names = ("depth", "batch", "threshold", "samples", "seed")
     settings = dict(zip(names, (depth, batch, *rest), strict=True)) | {"model_seed": model.record.get("seed")}
@@ -124,45 +126,45 @@ def _imputed_rows(
     samples: int | None,
     seed: int,
 ) -> Iterator[ResultRows]:
-    """Imputed rows, some cells at a time."""
+    """Impute the chosen cells, `_cells_at_once` rows at a time: mean, and with ``samples`` standard deviation."""
     device = next(model.vae.parameters()).device
     decoder = _Decoder(model.vae, columns, torch.from_numpy(c).to(device))
     rng = np.random.default_rng(seed)
     n_at_once = _cells_at_once(len(columns))
     for x in read_accessibility(model, atac, rows):
-        mean, std = (torch.from_numpy(part) for part in posterior(model.vae, x))
-        for some in torch.arange(len(mean)).split(n_at_once):
+        posteriors = (torch.from_numpy(moment).split(n_at_once) for moment in posterior(model.vae, x))
+        for mean, std in zip(*posteriors, strict=True):
             if samples is None:
-                yield (decoder.probability(mean[some].to(device)).cpu().numpy(),)
+                yield (decoder.probability(mean.to(device)).cpu().numpy(),)
             else:
-                noise = rng.standard_normal((len(some), int(samples), mean.shape[1]), np.float32)
-                z = mean[some, None] + std[some, None] * torch.from_numpy(noise)
+                noise = rng.standard_normal((len(mean), int(samples), mean.shape[1]), np.float32)
+                z = mean[:, None] + std[:, None] * torch.from_numpy(noise)
                 yield decoder.moments(z.to(device))
 
 
 def read_accessibility(model: TrainedModel, atac: AnnData, rows: np.ndarray) -> Iterator[Accessibility]:
-    """x of chosen cells in the model's order of peaks, some cells at a time."""
+    """Read x of the chosen cells in the model's order of peaks, in chunks of `_CELLS_READ` cells."""
     for start in range(0, len(rows), _CELLS_READ):
         with warnings.catch_warnings():
-            if start:  # what there is to say about the peaks is said once
+            if start:  # the first chunk has warned about peaks that are missing
                 warnings.simplefilter("ignore", UserWarning)
             yield model.accessibility(_in_memory(atac, rows[start : start + _CELLS_READ]))
 
 
 def _cells_at_once(n_peaks: int) -> int:
-    """A power of two, so that blocks divide what is read and chunks on disk are written whole."""
+    """Choose the number of cells decoded at a time: a power of two, which divides `_CELLS_READ` and chunks on disk."""
     return min(_CELLS_READ, 2 ** int(math.log2(max(1, _VALUES_AT_ONCE // n_peaks))))
 
 
 def _in_memory(atac: AnnData, rows: np.ndarray) -> AnnData:
     if not (atac.isbacked or is_on_disk(atac.X)):
         return atac[rows]
-    order = np.argsort(rows)  # files are read in their order
+    order = np.argsort(rows)  # h5py reads ascending rows only
     return atac[rows[order]].to_memory()[np.argsort(order)]
 
 
 class _Decoder:
-    """The decoder at chosen peaks and neutral confounders."""
+    """The decoder for chosen peaks, at one row of neutral confounders for all cells."""
 
     def __init__(self, vae: VAE, columns: np.ndarray, c: torch.Tensor) -> None:
         self.vae, self.c = vae, c
@@ -173,16 +175,16 @@ class _Decoder:
 
     @torch.no_grad()
     def probability(self, z: torch.Tensor) -> torch.Tensor:
-        """Probability that each peak is open, cells × peaks."""
+        """Decode z to the probability that each peak is open, cells × peaks."""
         p = self.vae.decode(z, self.c.expand(len(z), -1), self.peaks).sigmoid_()
         return p if self.order is None else p[:, self.order]
 
     def moments(self, z: torch.Tensor) -> ResultRows:
-        """Mean and standard deviation of the probability over samples of z (cells × samples × latent)."""
+        """Compute mean and standard deviation of the probability over samples of z (cells × samples × latent)."""
         mean = self.probability(z[:, 0])
         square = torch.zeros_like(mean)
         for n, z_s in enumerate(z[:, 1:].unbind(dim=1), start=2):
-            # Welford's update: no difference of two large sums
+            # Welford's update: avoids the difference of two large sums
             p = self.probability(z_s)
             change = p - mean
             mean += change / n
@@ -193,9 +195,9 @@ class _Decoder:
 def _group_means(
     parts: Iterator[ResultRows], labels: pd.Categorical, n_peaks: int, n_matrices: int
 ) -> ResultRows:
-    """Mean over the cells of each group, groups × peaks, and the standard deviation of that mean.
+    """Average over the cells of each group, groups × peaks; with ``n_matrices`` 2, also the standard deviation of the mean.
 
-    Posterior samples of different cells are independent, so variances of their mean are their sum / n².
+    Posterior samples of different cells are independent, so the variance of a mean is the sum of their variances / n².
     """
     n = np.bincount(labels.codes)[:, None]
     sums = [np.zeros((len(n), n_peaks)) for _ in range(n_matrices)]

@@ -1,6 +1,6 @@
-"""A trained model: its parts, the folder that it is saved in, and how it takes in the ATAC of cells.
+"""A trained model: its parts, its folder on disk, and how the ATAC of other cells is matched to its peaks.
 
-The folder holds safetensors, JSON and CSV. Nothing in it can run code.
+The folder holds safetensors, JSON and CSV: reading it runs no code from it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sailerx.errors import InputError
 from sailerx.files.atomic import MODEL_FILE
 from sailerx.network.vae import VAE
 
-#: version of the model folder's layout; a newer one is refused
+#: version of the model folder's layout; folders of a newer version are refused
 MODEL_VERSION = 1
 
 _WEIGHTS, _PEAKS, _HISTORY = "weights.safetensors", "peaks.csv", "history.csv"
@@ -37,21 +37,21 @@ _WEIGHTS, _PEAKS, _HISTORY = "weights.safetensors", "peaks.csv", "history.csv"
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A trained network with all that is needed to use it on other cells."""
+    """A trained network with everything needed to apply it to other cells."""
 
     vae: VAE = field(repr=False)
-    #: constants of the run
+    #: settings of the run
     settings: Settings
     #: peaks in the network's order; index = name, columns chrom, start, end
     peaks: pd.DataFrame = field(repr=False)
     confounders: Confounders = field(repr=False)
     #: one row per epoch, see `sailerx.training.loop.train`
     history: pd.DataFrame = field(repr=False)
-    #: arguments about the data, seed, device and versions of the run
+    #: the data arguments of `sailerx.fit`, and seed, device and versions of the run
     record: dict[str, Any]
 
     def accessibility(self, mdata: MuData | AnnData) -> Accessibility:
-        """x of the cells, with columns in the model's order; peaks that the data lack are closed, with a warning."""
+        """Read x of the cells with columns in the model's order; a peak missing from the data is closed, with a warning."""
         name = self.record["atac"]
         atac = atac_of(mdata, name)
         x = binary_accessibility(atac, name, self.record["atac_layer"], in_memory=True)
@@ -66,7 +66,7 @@ class TrainedModel:
             )
         if n_missing:
             warnings.warn(
-                f"{n_missing} of the model's {len(self.peaks)} peaks are not in the data and are taken as closed.",
+                f"{n_missing} of the model's {len(self.peaks)} peaks are not in the data and are taken as closed in all cells.",
                 stacklevel=3,
             )
         return x.with_peaks(columns)
@@ -92,12 +92,12 @@ class TrainedModel:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a folder that `write_into` filled.
+        """Read the folder of a model that `write_into` has written.
 
         Raises
         ------
         InputError
-            If the folder is not a model, is of a newer version, or its parts do not fit together.
+            If the folder is not a model, was written by a newer version, or is damaged.
         """
         folder = Path(path)
         _refuse_incomplete(folder)
@@ -144,12 +144,13 @@ def _read_peaks(folder: Path) -> pd.DataFrame:
 
 
 def atac_of(mdata: MuData | AnnData, name: str) -> AnnData:
-    """The ATAC modality of a MuData object, or the AnnData object itself."""
+    """Get the ATAC modality of a MuData object, or the AnnData object itself."""
     found = mdata.mod.get(name) if isinstance(mdata, MuData) else mdata
     if isinstance(found, AnnData):
         by_peak = any(isinstance(matrix, CSCDataset) for matrix in (found.X, *found.layers.values()))
         return found.to_memory() if by_peak else found
     there = ", ".join(mdata.mod) if isinstance(mdata, MuData) else type(mdata).__name__
     raise InputError(
-        f"the model embeds modality {name!r}, found: {there}. Give a MuData that has it, or its AnnData."
+        f"the model embeds modality {name!r}, found: {there}. Give a MuData object with this modality, or the modality as "
+        "AnnData."
     )

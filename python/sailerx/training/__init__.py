@@ -1,1 +1,1 @@
-"""The training loop and what it keeps: state, checkpoints, early stopping, CUDA graphs, several processes."""
+"""The training loop, its state and checkpoints, early stopping, CUDA graphs and distributed training."""

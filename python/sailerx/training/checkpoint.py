@@ -1,4 +1,4 @@
-"""Checkpoints: the state of a run in one safetensors file, from which the run is resumed."""
+"""Checkpoints: the training state in one safetensors file, from which a run is resumed."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from sailerx.data.multiome import Multiome
 from sailerx.errors import InputError
 from sailerx.training.state import TrainingState
 
-#: version of the file's layout
+#: version of the checkpoint layout
 _VERSION = "1"
 
 
 @dataclass
 class Checkpoints:
-    """Writes the state of a run at intervals, and restores it.
+    """The checkpoint file of a run: when to write it, and whether to resume from it.
 
     Parameters
     ----------
     path
-        The file.
+        Path of the checkpoint.
     fingerprint
-        Identifies the run, see `fingerprint`; the file of another run is refused.
+        Hash that identifies the run, see `fingerprint`; a checkpoint of another run is refused.
     epochs, minutes
-        Intervals: every ``epochs`` epochs, and after the first epoch that ends ``minutes`` minutes after the last writing.
+        Write every ``epochs`` epochs, and after the first epoch that ends ``minutes`` minutes or more after the last checkpoint.
     resume
-        Whether `restore` uses the file.
+        Whether `restore` reads an existing checkpoint.
     """
 
     path: Path
@@ -48,14 +48,14 @@ class Checkpoints:
     _last: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        """Refuse now what would otherwise fail at the first writing."""
+        """Check folder and interval now, before an epoch is trained in vain."""
         if not self.path.absolute().parent.is_dir():
             raise InputError(f"the folder of the checkpoint {self.path} must exist. Make it first.")
         if self.epochs is not None and self.epochs < 1:
             raise InputError(f"`checkpoint_epochs` must be at least 1, got {self.epochs!r}.")
 
     def after_epoch(self, state: TrainingState, n_done: int, n_epochs: int) -> None:
-        """Write the state if an interval has passed, and always after the last epoch."""
+        """Write the state if one of the intervals has passed, and after the last epoch."""
         due = (
             n_done == n_epochs
             or (self.epochs is not None and n_done % self.epochs == 0)
@@ -66,13 +66,13 @@ class Checkpoints:
             self._last = time.monotonic()
 
     def write(self, state: TrainingState) -> None:
-        """Replace the file by the state as it is now."""
+        """Write the state to a temporary file, then replace the checkpoint by it."""
         about = {
             "sailerx_checkpoint": _VERSION,
             "fingerprint": self.fingerprint,
             "records": json.dumps(state.history),
         }
-        # always the same name, so that what a killed run left half written is overwritten
+        # a fixed name, so that the next write replaces the partial file of a killed run
         temporary = self.path.with_name(f".{self.path.name}.part")
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors().items()}
         try:
@@ -84,12 +84,12 @@ class Checkpoints:
             raise OSError(f"the checkpoint {self.path} could not be written: {error}") from error
 
     def restore(self, state: TrainingState) -> bool:
-        """Load the file into the state; returns False if there is none, or ``resume`` is False.
+        """Load the checkpoint into the state; return False if there is none or ``resume`` is False.
 
         Raises
         ------
         InputError
-            If the file is no checkpoint, is damaged, or belongs to another run.
+            If the file is not a checkpoint, is damaged, or belongs to another run.
         """
         if not (self.resume and self.path.exists()):
             return False
@@ -103,15 +103,15 @@ class Checkpoints:
             ) from error
         if about.get("sailerx_checkpoint") != _VERSION or about.get("fingerprint") != self.fingerprint:
             raise InputError(
-                f"{self.path} must be a checkpoint of this run, but it was written for other data, settings or seed, or by "
-                "another version. Delete it, name another file, or start anew without resuming."
+                f"{self.path} must be a checkpoint of this run, but it was written for other data, other settings, another seed or "
+                "by another version of sailerx. Delete it, name another file, or start anew without resuming."
             )
         state.load(tensors, json.loads(about["records"]))
         return True
 
 
 def fingerprint(data: Multiome, settings: Settings, seed: int) -> str:
-    """SHA-256 of what a run's result depends on: cells, peaks, reference, weights, confounders, settings and seed."""
+    """Hash (SHA-256) everything that determines a run: x, reference, weights, confounders, settings and seed."""
     digest = hashlib.sha256()
     about: dict[str, Any] = {"settings": asdict(settings), "seed": seed, "blocks": data.blocks}
     about["buffers"] = data.n_buffers

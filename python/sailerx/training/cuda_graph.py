@@ -1,8 +1,8 @@
-"""Training steps as a CUDA graph: captured once, then replayed by the GPU alone.
+"""Training steps as a CUDA graph: capture one step, then replay it.
 
-A step is a few hundred small operations, and launching each takes the host longer than the GPU needs to run it; replaying a graph
-takes one launch. A graph has fixed shapes and constants, so what differs between steps lies in tables on the GPU, written before
-each epoch; a counter that the graph itself advances says which row is next.
+A step is a few hundred small kernels, and launching each takes the CPU longer than the GPU needs to run it; replaying a graph takes
+one launch. A graph has fixed shapes and constants. So everything that differs between steps (cells, learning rate, loss weights) is
+written to tables on the GPU before each epoch, and the captured step reads the next row, from a counter that it advances itself.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from sailerx.network.schedules import LossWeights, Number
 from sailerx.training.distributed.ranks import Ranks
 from sailerx.training.state import TrainingState
 
-#: steps that run before the capture, in which libraries choose algorithms and memory is reserved
+#: steps that run before the capture, while cuBLAS chooses algorithms and the allocator reserves memory
 _WARM_UP_STEPS = 3
-#: lists of open peaks have room for this many standard deviations above the mean of mini-batches
+#: room in the padded lists of open peaks: standard deviations above the mean number of a mini-batch
 _ROOM = 6
 
-#: loss and terms of one step
+#: `sailerx.training.loop.training_step` with all other arguments bound
 Step = Callable[[Minibatch, LossWeights], Float[Tensor, " terms"]]
 
 
 def captured_epochs(
     state: TrainingState, on_device: OnDevice, sampler: Sampler, step: Step, ranks: Ranks
 ) -> CapturedEpochs | None:
-    """Epochs by a CUDA graph, or None where steps cannot be captured: on a CPU, from disk, or with several processes."""
+    """Make `CapturedEpochs`; None where steps cannot be captured: on a CPU, from disk, or with several processes."""
     x, device = on_device.x, on_device.w.device
     if isinstance(x, PaddedRows) and peak_layers.captures_steps(device) and ranks.world_size == 1:
         return CapturedEpochs(state, on_device, x, sampler, step)
@@ -44,7 +44,7 @@ def captured_epochs(
 
 
 class CapturedEpochs:
-    """Runs epochs as `sailerx.training.loop.train_epoch` does, with captured steps."""
+    """A replacement for `sailerx.training.loop.train_epoch` whose steps are captured and replayed."""
 
     def __init__(
         self, state: TrainingState, on_device: OnDevice, x: PaddedRows, sampler: Sampler, step: Step
@@ -55,23 +55,26 @@ class CapturedEpochs:
         self.rate = torch.zeros((), device=device)
         for group in state.optimizer.param_groups:
             group["lr"], group["capturable"] = self.rate, True
-        #: number of the next step within the epoch: the row of the tables
+        #: index of the next step within the epoch: the row of the tables below
         self.next = torch.zeros(1, dtype=torch.int64, device=device)
         n_steps, size = sampler.n_steps, sum(sampler.sizes)
         self.cells = torch.zeros(n_steps, size, dtype=torch.int64, device=device)
         self.rates = torch.zeros(n_steps, device=device)
         self.weights = torch.zeros(n_steps, len(LossWeights._fields) - 2, device=device)
         self.terms = torch.zeros(n_steps, 1 + len(TERMS), device=device)
-        #: length of a mini-batch's list of open peaks
+        #: length of the padded list of open peaks of a mini-batch
         self.length = _usual_length(x, sampler)
         self._discard_graph()
 
     def __call__(
-        self, batches: Sequence[Int[Tensor, " cells"]], rates: Sequence[float], weights: Sequence[LossWeights]
+        self,
+        minibatch_rows: Sequence[Int[Tensor, " cells"]],
+        rates: Sequence[float],
+        weights: Sequence[LossWeights],
     ) -> Float[Tensor, "steps terms"]:
-        """One step per mini-batch; returns each step's loss and terms, without waiting for the device."""
-        self._make_room(batches)
-        self.cells.copy_(torch.stack(list(batches)))
+        """Fill the tables and run one step per mini-batch; return loss and terms of each, without synchronising."""
+        self._make_room(minibatch_rows)
+        self.cells.copy_(torch.stack(list(minibatch_rows)))
         self.weights.copy_(torch.tensor([_numbers(of_step) for of_step in weights]))
         self.rates.copy_(torch.tensor(rates))
         self.next.zero_()
@@ -79,15 +82,15 @@ class CapturedEpochs:
             self._run_step((of_step.positive_weight, of_step.weighted_cells))
         return self.terms.clone()
 
-    def _make_room(self, batches: Sequence[Int[Tensor, " cells"]]) -> None:
-        """Lengthen the lists, and capture anew, where a mini-batch has more open peaks."""
-        longest = max(map(self.x.n_ones, batches))
+    def _make_room(self, minibatch_rows: Sequence[Int[Tensor, " cells"]]) -> None:
+        """Lengthen the padded lists, and capture anew, if a mini-batch has more open peaks than they hold."""
+        longest = max(map(self.x.n_ones, minibatch_rows))
         if longest > self.length:
             self._discard_graph()
             self.length = longest
 
     def _discard_graph(self) -> None:
-        #: constants of the captured step: factor on open peaks, and whether L_Local uses w
+        #: constants of the captured step: ``positive_weight`` and ``weighted_cells`` of `LossWeights`
         self.constants: tuple[float, bool] | None = None
         self.n_run = 0
         self.replay: Callable[[], None] | None = None
@@ -123,10 +126,10 @@ def _numbers(weights: LossWeights) -> tuple[Number, ...]:
 
 
 def _usual_length(x: PaddedRows, sampler: Sampler) -> int:
-    """A number of open peaks that few mini-batches exceed.
+    """Compute a number of open peaks that mini-batches hardly ever exceed: mean + `_ROOM` standard deviations.
 
-    It is computed from the depths of all cells, not from the mini-batches seen: a resumed run must have lists as long, and with
-    them the same random numbers.
+    It follows from the depths of all cells, not from the mini-batches so far: thinning draws one random number per list entry,
+    so a resumed run needs lists of equal length to draw equal numbers.
     """
     depths = [x.depth[kind].double() for kind in sampler.kinds]
     expected = sum(size * depth.mean() for depth, size in zip(depths, sampler.sizes, strict=True))
@@ -135,10 +138,10 @@ def _usual_length(x: PaddedRows, sampler: Sampler) -> int:
 
 
 class GraphStream:
-    """A CUDA stream on which steps run and are captured. On a CPU nothing is captured."""
+    """A CUDA stream that runs and captures steps; on a CPU it runs them and captures nothing."""
 
     def __init__(self, device: torch.device) -> None:
-        #: one for all captures and the steps before them, since each stream has a memory pool of its own
+        #: one stream for all captures and the steps before them, because each stream has its own memory pool
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def run(self, step: Callable[[], None]) -> None:
@@ -153,7 +156,7 @@ class GraphStream:
         here.wait_stream(self.stream)
 
     def capture(self, step: Callable[[], None], noise: torch.Generator) -> Callable[[], None] | None:
-        """Capture a step that draws from ``noise``; returns its replay, or None where it cannot be captured."""
+        """Capture a step that draws from ``noise``; return the function that replays it, or None if capture fails."""
         if self.stream is None:
             return None
         graph, here = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.stream.device)
@@ -162,13 +165,13 @@ class GraphStream:
             with torch.cuda.graph(graph, stream=self.stream):
                 step()
         except RuntimeError as error:
-            torch.cuda.set_stream(here)  # a capture that fails may leave another one
-            # an error within the capture is the context of the one that its end raises
+            torch.cuda.set_stream(here)  # a failed capture may leave another stream current
+            # the error of the operation is the context of the error raised at the end of the capture
             causes = [error, error.__context__]
             if memory := next((cause for cause in causes if isinstance(cause, torch.OutOfMemoryError)), None):
                 raise memory from None
             warnings.warn(
-                "the GPU cannot capture the training step as a CUDA graph; each operation is launched alone, which is slower: "
+                "the GPU cannot capture the training step as a CUDA graph; every operation is launched separately, which is slower: "
                 f"{error.__context__ or error}",
                 stacklevel=2,
             )

@@ -1,4 +1,4 @@
-"""Early stopping by the loss of cells that are not trained on."""
+"""Early stopping by the loss of held-out cells."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ from sailerx.network.vae import VAE
 
 
 def held_out(n_cells: int, share: float, seed: int) -> Bool[Tensor, " cells"]:
-    """Which cells are held out of training: a random share, the same for the same seed."""
+    """Draw the cells that are held out of training: a random ``share`` of them, fixed by the seed."""
     order = torch.randperm(n_cells, generator=torch.Generator().manual_seed(seed))
     return order < round(share * n_cells)
 
 
 @dataclass(frozen=True)
 class Watch:
-    """The loss of the held-out cells, with the loss weights of the end of the run, and what follows from it."""
+    """The held-out cells of a run: their loss after each epoch, the best epoch, and when to stop."""
 
     on_device: OnDevice
+    #: positions of the held-out cells
     rows: Int[Tensor, " held"]
+    #: loss weights of the end of the run, so that epochs can be compared
     weights: LossWeights
     peak_share: float
     settings: Settings
@@ -39,7 +41,7 @@ class Watch:
     def over(
         cls, data: Multiome, on_device: OnDevice, settings: Settings, peak_share: float, seed: int
     ) -> Watch | None:
-        """The watch of a run; None if no cells are held out."""
+        """Hold out ``settings.held_out_share`` of the cells; None if that is no cell."""
         rows = held_out(data.n_cells, settings.held_out_share, seed).nonzero().view(-1)
         if len(rows) == 0:
             return None
@@ -49,23 +51,24 @@ class Watch:
 
     @torch.no_grad()
     def loss(self, vae: VAE) -> float:
-        """Loss of the held-out cells, with the same peaks and noise at each call."""
+        """Compute the mean loss of the held-out cells, with equal random peaks and noise at each call."""
         noise = torch.Generator(self.on_device.w.device).manual_seed(self.seed)
         peaks = random_peaks(self.on_device.x.n_peaks, self.peak_share, noise)
         vae.eval()
-        parts = self.rows.split(self.settings.minibatch_size)
+        minibatch_rows = self.rows.split(self.settings.minibatch_size)
         losses = [
             minibatch_loss(vae, minibatch, self.weights, noise, peaks)[0]
-            for minibatch in self.on_device.minibatches(parts)
+            for minibatch in self.on_device.minibatches(minibatch_rows)
         ]
         vae.train()
-        return float(sum(loss * len(rows) for loss, rows in zip(losses, parts, strict=True)) / len(self.rows))
+        total = sum(loss * len(rows) for loss, rows in zip(losses, minibatch_rows, strict=True))
+        return float(total / len(self.rows))
 
     def best_epoch(self, history: list[dict[str, float]]) -> int:
-        """The first epoch after the warm-up with the lowest loss of the held-out cells."""
+        """Find the first epoch after the warm-up with the lowest held-out loss."""
         after = [record for record in history if record["epoch"] >= self.settings.warmup_epochs] or history
         return int(min(after, key=lambda record: record["held_out"])["epoch"])
 
     def says_stop(self, history: list[dict[str, float]]) -> bool:
-        """Whether `patience` epochs have passed since the best epoch."""
+        """Tell whether `patience` epochs have passed since the best epoch."""
         return bool(history) and history[-1]["epoch"] - self.best_epoch(history) >= self.settings.patience

@@ -28,7 +28,7 @@ from sailerx.training.early_stopping import Watch, held_out
 from sailerx.training.progress import Progress
 from sailerx.training.state import TrainingState
 
-#: fewest peaks from which a step estimates the reconstruction: from fewer it learns too little
+#: minimum number of random peaks per step for the reconstruction term: with fewer a step learns too little
 FEWEST_PEAKS = 1000
 
 
@@ -42,25 +42,25 @@ def train(
     checkpoints: Checkpoints | None = None,
     ranks: Ranks = ALONE,
 ) -> tuple[VAE, pd.DataFrame]:
-    """Train a model on one data set.
+    """Train a network on one data set.
 
     Parameters
     ----------
     data
-        Validated cells; some may lack RNA.
+        Validated data; cells may lack RNA.
     settings
-        Constants of the run.
+        Settings of the run.
     seed
-        Fixes initial weights, order of cells and noise. Two CPU runs with one seed and thread count are bit-identical.
+        Fixes initial weights, order of cells and noise. Two CPU runs with equal seed and thread count are bit-identical.
     device
-        Where to compute.
+        Device to compute on.
     progress
-        Told after each epoch.
+        Shows each finished epoch.
     checkpoints
-        Where to write the state of the run; a run whose state is there is resumed.
+        File for the training state; if it exists, the run is resumed from it.
     ranks
-        The processes that train this model together, each of which calls this function. Mini-batches and result are those of
-        one process, up to rounding. Checkpoints and progress of the first one are used.
+        The processes that train this network together; each calls this function. Mini-batches and result equal those of
+        a single process, up to rounding. Only the first process writes checkpoints and shows progress.
 
     Returns
     -------
@@ -71,11 +71,11 @@ def train(
     Raises
     ------
     FloatingPointError
-        When the loss is no longer finite; says in which step, and which term.
+        If the loss is not finite; names the step and the term.
     InputError
-        When a mini-batch does not fit into the memory of the GPU.
+        If a mini-batch does not fit into the memory of the GPU.
     ProcessLostError
-        When another process of the run is gone.
+        If another process of the run has ended.
     """
     state = TrainingState(data, settings, seed, device, ranks)
     _share_first_state(state, checkpoints, ranks)
@@ -92,19 +92,14 @@ def train(
         if watch is not None and watch.says_stop(state.history):
             break
         start = time.perf_counter()
-        batches = list(sampler.epoch(state.order))
-        moments = [epoch + i / len(batches) for i in range(len(batches))]
-        rates = [learning_rate(now, settings) for now in moments]
-        weights = [loss_weights(now, settings, data.n_peaks) for now in moments]
-        with _explained_if_too_large(state.vae, on_device, peak_share, len(batches[0])):
-            terms = run_epoch(batches, rates, weights)
+        minibatch_rows = list(sampler.epoch(state.order))
+        rates, weights = _schedules(epoch, len(minibatch_rows), settings, data.n_peaks)
+        with _explained_if_too_large(state.vae, on_device, peak_share, len(minibatch_rows[0])):
+            terms = run_epoch(minibatch_rows, rates, weights)
         ranks.from_first(partial(_refuse_nan, terms, epoch))
         state.history.append(_record(terms.mean(0), epoch, settings, time.perf_counter() - start, sampler))
         if watch is not None:
-            # all processes compute it, the first one's number counts
-            state.history[-1]["held_out"] = ranks.from_first(partial(float, watch.loss(state.vae)))
-            if watch.best_epoch(state.history) == epoch:
-                state.best = {name: value.clone() for name, value in state.vae.state_dict().items()}
+            _record_held_out(watch, state, ranks)
         if checkpoints is not None and ranks.is_first:
             checkpoints.after_epoch(state, epoch + 1, settings.n_epochs)
         progress.update(epoch + 1, state.history[-1])
@@ -120,13 +115,13 @@ def train_epoch(
     state: TrainingState,
     on_device: OnDevice,
     step: partial[Tensor],
-    batches: Sequence[Int[Tensor, " cells"]],
+    minibatch_rows: Sequence[Int[Tensor, " cells"]],
     rates: Sequence[float],
     weights: Sequence[LossWeights],
 ) -> Float[Tensor, "steps terms"]:
-    """One step per mini-batch; returns each step's loss and terms, without waiting for the device."""
-    terms = torch.empty(len(batches), 1 + len(TERMS), device=on_device.w.device)
-    for i, minibatch in enumerate(on_device.minibatches(batches)):
+    """Run one step per mini-batch; return loss and terms of each, without synchronising with the device."""
+    terms = torch.empty(len(minibatch_rows), 1 + len(TERMS), device=on_device.w.device)
+    for i, minibatch in enumerate(on_device.minibatches(minibatch_rows)):
         state.set_learning_rate(rates[i])
         terms[i] = step(minibatch, weights[i])
     return terms
@@ -141,7 +136,7 @@ def training_step(
     peak_share: float,
     ranks: Ranks,
 ) -> Float[Tensor, " terms"]:
-    """Loss, backward, optimiser step; returns the loss and its terms."""
+    """Compute the loss of one mini-batch, backpropagate and update the weights; return the loss and its terms."""
     peaks = random_peaks(minibatch.x.n_peaks, peak_share, state.noise)
     loss, terms = minibatch_loss(state.vae, minibatch, weights, state.noise, peaks, settings.thinning)
     state.optimizer.zero_grad()
@@ -152,7 +147,7 @@ def training_step(
 
 
 def sampler_of(data: Multiome, settings: Settings, seed: int, world_size: int = 1) -> Sampler:
-    """The sampler of a run on these data by ``world_size`` processes."""
+    """Make the sampler of a run: it draws from all cells that are not held out, for ``world_size`` processes."""
     trained = ~held_out(data.n_cells, settings.held_out_share, seed)
     has_rna = torch.from_numpy(data.has_rna)
     size, share = settings.minibatch_size, settings.paired_share
@@ -160,7 +155,7 @@ def sampler_of(data: Multiome, settings: Settings, seed: int, world_size: int = 
 
 
 def _share_first_state(state: TrainingState, checkpoints: Checkpoints | None, ranks: Ranks) -> None:
-    """Start all processes from the state of the first one: new, or that of its checkpoint."""
+    """Copy the first process's state, new or restored from its checkpoint, to all processes."""
 
     def first_state() -> tuple[dict[str, Tensor], list[dict[str, float]]]:
         if checkpoints is not None:
@@ -173,9 +168,18 @@ def _share_first_state(state: TrainingState, checkpoints: Checkpoints | None, ra
     ranks.synchronise_batch_norm(state.vae)
 
 
+def _schedules(
+    epoch: int, n_steps: int, settings: Settings, n_peaks: int
+) -> tuple[list[float], list[LossWeights]]:
+    """Compute learning rate and loss weights of each step of an epoch."""
+    moments = [epoch + i / n_steps for i in range(n_steps)]
+    rates = [learning_rate(now, settings) for now in moments]
+    return rates, [loss_weights(now, settings, n_peaks) for now in moments]
+
+
 @contextmanager
 def _explained_if_too_large(vae: VAE, on_device: OnDevice, peak_share: float, size: int) -> Iterator[None]:
-    """Turn CUDA's out-of-memory error into one that names a mini-batch size that would fit."""
+    """Turn CUDA's out-of-memory error into one that names a mini-batch size that should fit."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -188,7 +192,7 @@ def _explained_if_too_large(vae: VAE, on_device: OnDevice, peak_share: float, si
 def _record(
     means: Tensor, epoch: int, settings: Settings, seconds: float, sampler: Sampler
 ) -> dict[str, float]:
-    """One row of the history, from the mean loss and terms of an epoch."""
+    """Make one row of the history, from the mean loss and terms of an epoch."""
     loss, *terms = means.tolist()
     return {
         "epoch": epoch,
@@ -201,8 +205,16 @@ def _record(
     }
 
 
+def _record_held_out(watch: Watch, state: TrainingState, ranks: Ranks) -> None:
+    """Add the held-out loss to the last row of the history, and keep the network if this epoch is the best so far."""
+    # all processes compute the loss, since they share its mini-batches; the first one's number is used
+    state.history[-1]["held_out"] = ranks.from_first(partial(float, watch.loss(state.vae)))
+    if watch.best_epoch(state.history) == state.history[-1]["epoch"]:
+        state.best = {name: value.clone() for name, value in state.vae.state_dict().items()}
+
+
 def _refuse_nan(terms: Float[Tensor, "steps terms"], epoch: int) -> None:
-    """Stop at the first step of the epoch in which a term is not a finite number."""
+    """Raise an error for the first step of the epoch whose loss or term is NaN or infinite."""
     bad = ~terms.isfinite()
     if bad.any():
         step = int(bad.any(dim=1).nonzero()[0])

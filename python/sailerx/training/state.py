@@ -1,4 +1,4 @@
-"""The state of a run: all that changes while it trains."""
+"""The training state: everything that changes while a run trains, and that a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TrainingState:
         self.vae = VAE.from_settings(data.blocks, data.c.shape[1], settings, self.order)
         if settings.start_from_frequency:
             self.vae.to_peaks.start_from(torch.from_numpy(data.frequency))
-        if settings.start_from_lsi and ranks.is_first:  # the other processes are sent its weights
+        if settings.start_from_lsi and ranks.is_first:  # its weights are then sent to the other processes
             directions = lsi_weights(data.x, settings.n_hidden, seed)
             self.vae.from_peaks.start_from(torch.from_numpy(directions))
         self.vae.to(device)
@@ -38,16 +38,16 @@ class TrainingState:
         )
         #: one record per finished epoch
         self.history: list[dict[str, float]] = []
-        #: with early stopping, the network at the lowest loss of the held-out cells
+        #: with early stopping, the network's state at the lowest held-out loss
         self.best: dict[str, Tensor] = {}
 
     def set_learning_rate(self, rate: float) -> None:
-        """Use this rate from the next step on."""
+        """Set the learning rate of the next steps."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of the state but the history, by name."""
+        """Collect all tensors of the state by name: weights, Adam's moments, best weights, generator states."""
         moments = {
             f"optimizer.{i}.{name}": value
             for i, of_parameter in self.optimizer.state_dict()["state"].items()
@@ -63,7 +63,7 @@ class TrainingState:
         }
 
     def load(self, tensors: dict[str, Tensor], history: list[dict[str, float]]) -> None:
-        """Take over a state: what `tensors` returned, and its history."""
+        """Restore a state from what `tensors` returned and the history."""
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in _under("optimizer.", tensors).items():
             i, moment = name.split(".")
@@ -75,11 +75,11 @@ class TrainingState:
         self.order.set_state(tensors["random.order"])
         if len(tensors["random.noise"]) == len(self.noise.get_state()):
             self.noise.set_state(tensors["random.noise"])
-        else:  # drawn on another kind of device, whose generator cannot take this state
+        else:  # saved on another kind of device; this device's generator cannot take that state
             self.noise.manual_seed(self.noise.initial_seed() + len(history))
         self.history = list(history)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose name begins with ``prefix``, named without it."""
+    """Select the tensors whose name begins with ``prefix``, and strip it from their names."""
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

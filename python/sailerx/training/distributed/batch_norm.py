@@ -1,4 +1,4 @@
-"""BatchNorm over mini-batches that several processes share."""
+"""BatchNorm over a mini-batch whose cells are spread over several processes, on CPU or GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sailerx.training.distributed.collectives import AllReduce
 
 
 class SharedBatchNorm(nn.BatchNorm1d):
-    """BatchNorm over the cells of all processes' parts of a mini-batch; `torch.nn.SyncBatchNorm` needs a GPU.
+    """`torch.nn.SyncBatchNorm`, but also on a CPU: BatchNorm over the mini-batch's cells of all processes.
 
     It shares weights and running statistics with the layer that it replaces.
     """
@@ -25,11 +25,11 @@ class SharedBatchNorm(nn.BatchNorm1d):
 
     @property
     def local(self) -> nn.BatchNorm1d:
-        """The layer that this one replaces, with the same tensors."""
+        """The replaced layer, with which it shares weights and running statistics."""
         return self._local[0]
 
     def forward(self, h: Float[Tensor, "own_cells features"]) -> Float[Tensor, "own_cells features"]:
-        """Normalise by mean and variance of the whole mini-batch; in evaluation mode by the running statistics."""
+        """Normalise by mean and variance of the whole mini-batch; in evaluation mode by running statistics."""
         if not self.training:
             return super().forward(h)
         n, mean, var = self._moments(h)
@@ -44,7 +44,7 @@ class SharedBatchNorm(nn.BatchNorm1d):
         return (h - mean) * (self.weight * (var + self.eps).rsqrt()) + self.bias
 
     def _moments(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Number of cells, mean and variance of each feature over all processes."""
+        """Compute the number of cells, and mean and variance of each feature, over all processes."""
         own_n = len(h)
         own_mean = h.sum(dim=0) / max(1, own_n)
         own_squares = ((h - own_mean) ** 2).sum(dim=0)

@@ -1,4 +1,4 @@
-"""Sums and objects exchanged between the processes of a run, by torch.distributed."""
+"""Communication between the processes of a run, by torch.distributed: all-reduce, and errors when a process is lost."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from torch import Tensor
 
 from sailerx.errors import ProcessLostError
 
-#: how long a process waits for the others within training before it gives up
+#: longest wait for the other processes within training
 STEP_TIMEOUT = timedelta(minutes=10)
-#: how long for the first process to validate the data, compute PCA and so on; that it has died is noticed at once
+#: longest wait for the first process to validate the data and compute PCA; its death is noticed at once
 _START_TIMEOUT = timedelta(days=7)
 
 
 @functools.cache
 def group_for_objects() -> Any:
-    """A gloo group of all processes with a long timeout, for sending objects."""
+    """Make the gloo group with a long timeout through which Python objects are broadcast."""
     return dist.new_group(backend="gloo", timeout=_START_TIMEOUT)
 
 
 def before_first_use() -> None:
-    """Forget an earlier group, and end torch.distributed when Python exits."""
+    """Forget the gloo group of an earlier run, and shut torch.distributed down when Python exits."""
     group_for_objects.cache_clear()
     atexit.register(_destroy)
 
 
 def _destroy() -> None:
-    """End the threads of torch.distributed: one that needs Python while it shuts down would abort the process."""
+    """Shut torch.distributed down: a thread of it that needed the GIL at interpreter exit would abort the process."""
     group_for_objects.cache_clear()
     if dist.is_initialized():
         dist.destroy_process_group()
@@ -43,28 +43,28 @@ def _destroy() -> None:
 
 @contextmanager
 def explained_if_lost(rank: int) -> Iterator[None]:
-    """Turn the error of torch.distributed when another process is gone into one that says what to do."""
+    """Turn the error that torch.distributed raises when another process has ended into one that says what to do."""
     try:
         yield
     except RuntimeError as error:
         found = re.sub(r"^\[\S*\]\s*", "", str(error)).split("\n")[0].split(". ")[0]
         raise ProcessLostError(
-            f"the process of rank {rank} has lost another one, which has ended, was killed or cannot be reached ({found}). What "
-            "that one printed last says why. A run with a checkpoint goes on from it when it is started again."
+            f"the process of rank {rank} has lost another one, which has ended, was killed or cannot be reached ({found}). The "
+            "last lines printed by that process say why. A run with a checkpoint resumes from it when it is started again."
         ) from error
 
 
 def all_reduce(values: Tensor, rank: int) -> Tensor:
-    """Sum values over all processes, in place, without a gradient."""
+    """Sum values over all processes, in place, without autograd."""
     with explained_if_lost(rank):
         dist.all_reduce(values)
     return values
 
 
 class AllReduce(torch.autograd.Function):
-    """Sum values over all processes, with a gradient: the sum of theirs, since each process has the whole loss.
+    """All-reduce (sum) with autograd: gradients are summed over processes too, because each computes the whole loss.
 
-    `torch.distributed.nn.functional.all_reduce` computes the same; here a lost process is explained in the backward pass too.
+    `torch.distributed.nn.functional.all_reduce` gives equal results, but does not explain a lost process in the backward pass.
     """
 
     @staticmethod

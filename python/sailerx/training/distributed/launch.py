@@ -1,4 +1,4 @@
-"""Start the processes of a run on this machine."""
+"""Start the processes of a run on this machine, as torchrun does."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from contextlib import contextmanager
 from sailerx.errors import LaunchError
 from sailerx.training.distributed.processes import refuse_missing_fabric
 
-#: exit status of a process that has lost another one
+#: exit status of a process that ended because it lost another one
 LOST = 3
 
 
 def launch(command: Sequence[str], n_processes: int) -> None:
-    """Run ``python`` with these arguments in several processes of this machine, as torchrun does, and wait for them.
+    """Run ``python`` with the arguments ``command`` in ``n_processes`` processes, and wait for them.
 
     Raises
     ------
     LaunchError
-        When one of them has failed or was killed; the others have been ended by then.
+        If a process failed or was killed; the others have been terminated by then.
     """
     refuse_missing_fabric()
     from torch.distributed.elastic.multiprocessing import SignalException
@@ -52,7 +52,7 @@ def launch(command: Sequence[str], n_processes: int) -> None:
 
 @contextmanager
 def _silent(name: str) -> Iterator[None]:
-    """Without what a logger and those below it write."""
+    """Silence a logger and its children."""
     logger = logging.getLogger(name)
     before = logger.propagate, logger.handlers
     logger.propagate, logger.handlers = False, [logging.NullHandler()]
@@ -63,16 +63,16 @@ def _silent(name: str) -> Iterator[None]:
 
 
 def _what_happened(codes: dict[int, int]) -> LaunchError:
-    """What to tell, given the exit status of each process that has failed; negative for a signal."""
-    told = [code for code in codes.values() if code > 0 and code != LOST]
-    # those that were left behind are sent SIGTERM
+    """Make the error from the exit status of each failed process by rank; negative for a signal."""
+    told = [code for code in codes.values() if code > 0 and code != LOST]  # has printed its own error
+    # SIGTERM is sent to the processes that outlive the failed one
     killed = {rank: -code for rank, code in codes.items() if code < 0 and -code != signal.SIGTERM}
     if told or not killed:
         return LaunchError("", min(told, default=1))
     rank, number = min(killed.items())
-    why = " The system does that where memory runs out." if number == signal.SIGKILL else ""
+    why = " The operating system does that when memory runs out." if number == signal.SIGKILL else ""
     return LaunchError(
         f"the process of rank {rank} was killed ({signal.Signals(number).name}), and the run has ended with it.{why} A run with a "
-        "checkpoint goes on from it when it is started again.",
+        "checkpoint resumes from it when it is started again.",
         1,
     )

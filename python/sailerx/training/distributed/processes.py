@@ -1,8 +1,9 @@
-"""Several processes that train one model, on lightning-fabric (torch.distributed: gloo on CPUs, NCCL on GPUs).
+"""Data-parallel training of one model by several processes, on lightning-fabric (gloo on CPUs, NCCL on GPUs).
 
-Each process (rank) has a copy of the network and reads its own shard of the cells. All know the order of the cells and the random
-numbers. Of each mini-batch, a rank encodes and decodes the cells of its shard; BatchNorm, alignment and KL terms are over the whole
-mini-batch, and gradients are averaged. So a run computes the same on any number of ranks, up to rounding. See docs/distributed.md.
+Each process (rank) has a copy of the network and reads its own shard of the cells. All ranks draw equal orders of cells and equal
+random numbers. Of each mini-batch, a rank encodes and decodes the cells of its shard; BatchNorm, alignment and KL terms are over the
+whole mini-batch, and gradients are averaged. So the result does not depend on the number of ranks, up to rounding. See
+docs/distributed.md.
 """
 
 from __future__ import annotations
@@ -41,19 +42,19 @@ _Made = TypeVar("_Made")
 
 
 def processes_of_run(device: torch.device, devices: int, nodes: int) -> Ranks:
-    """Connect the processes of this run, which are running already: ``devices`` on each of ``nodes`` machines.
+    """Connect the already started processes of this run: ``devices`` on each of ``nodes`` machines.
 
     Parameters
     ----------
     device
-        Where to compute; with CUDA each process is given a GPU of its own.
+        Device to compute on; with CUDA each process gets its own GPU.
     devices, nodes
-        Processes on each machine (on GPUs, one for each), and machines.
+        Number of processes per machine (with CUDA, one per GPU), and of machines.
 
     Raises
     ------
     InputError
-        If there are not as many processes or GPUs, or lightning-fabric is missing.
+        If fewer or more processes were started, GPUs are too few, or lightning-fabric is missing.
     """
     for name, number in (("devices", devices), ("nodes", nodes)):
         if number < 1:
@@ -63,15 +64,15 @@ def processes_of_run(device: torch.device, devices: int, nodes: int) -> Ranks:
     refuse_missing_fabric()
     if not is_started():
         raise InputError(
-            f"training on {devices} × {nodes} devices needs as many processes. `sailerx fit FILE -o RUN/ --devices {devices}` starts "
-            f"them on one machine; a script of your own is started by `torchrun --nproc-per-node {devices} SCRIPT` or by SLURM's "
-            "`srun`, as programs on several machines are."
+            f"training on {devices} × {nodes} devices needs as many processes, but only this one was started. On one machine, "
+            f"`sailerx fit FILE -o RUN/ --devices {devices}` starts them. For a script of your own, or for several machines, use "
+            f"`torchrun --nproc-per-node {devices} SCRIPT` or SLURM's `srun`."
         )
     return Processes(device, devices, nodes)
 
 
 def is_started() -> bool:
-    """Whether this is one of several processes that torchrun or srun has started."""
+    """Tell whether torchrun or srun has started this process as one of several."""
     return dist.is_torchelastic_launched() or _in_slurm_step()
 
 
@@ -80,7 +81,7 @@ def _in_slurm_step() -> bool:
 
 
 def refuse_missing_fabric() -> None:
-    """Raise where lightning-fabric is not installed."""
+    """Raise `InputError` if lightning-fabric is not installed."""
     try:
         import lightning_fabric  # noqa: F401
     except ImportError:
@@ -91,7 +92,7 @@ def refuse_missing_fabric() -> None:
 
 
 class Processes(Ranks):
-    """Several processes as seen by one of them; made by `processes_of_run`."""
+    """The processes of a run, seen from one of them; made by `processes_of_run`."""
 
     def __init__(self, device: torch.device, devices: int, nodes: int) -> None:
         from lightning_fabric import Fabric
@@ -99,14 +100,14 @@ class Processes(Ranks):
 
         if device.type == "cuda" and devices > torch.cuda.device_count():
             raise InputError(
-                f"`devices` must be at most the number of GPUs of a machine: {devices} were asked for, "
-                f"{torch.cuda.device_count()} found."
+                f"`devices` must be at most the number of GPUs of this machine: expected at most {torch.cuda.device_count()}, "
+                f"got {devices}. Lower `devices`."
             )
         environment = _environment()
         if environment.world_size() != devices * nodes:
             raise InputError(
-                f"`devices` × `nodes` must be the number of processes that were started: {devices} × {nodes}, but there are "
-                f"{environment.world_size()}."
+                f"`devices` × `nodes` must be the number of processes that were started: {devices} × {nodes}, but "
+                f"{environment.world_size()} were. Start as many, or change `devices` and `nodes`."
             )
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         fabric = Fabric(
@@ -125,7 +126,7 @@ class Processes(Ranks):
         self.rank, self.world_size = fabric.global_rank, fabric.world_size
 
     def from_first(self, make: Callable[[], _Made]) -> _Made:
-        """Call ``make`` in the first process and send the result to all; if it raises, all raise."""
+        """Call ``make`` in the first process and broadcast its result; if it raises, all processes raise."""
         made: _Made | None = None
         error: Exception | None = None
         if self.is_first:
@@ -143,7 +144,7 @@ class Processes(Ranks):
         return sent[0] if made is None else made
 
     def read(self, x: Accessibility) -> Accessibility:
-        """x with the cells of this shard, the others without open peaks; left in its file if it is to stay there."""
+        """Read this rank's cells of x into memory (other cells get no open peaks), or leave x in its file if asked to."""
         n_cells = x.shape[0]
         if isinstance(x, PeaksOnDisk):
             size = run_length(n_cells, self.world_size)
@@ -156,11 +157,11 @@ class Processes(Ranks):
         return PeaksInMemory(indptr, x.indices[np.repeat(own, depth)], x.n_peaks)
 
     def shard(self, depth: np.ndarray, device: torch.device) -> Shard:
-        """The cells that this process reads, given the depth of each cell."""
+        """Make the shard of this process from the depth of each cell."""
         return RankShard(self.rank, self.world_size, torch.from_numpy(depth.astype(np.int64)).to(device))
 
     def synchronise_batch_norm(self, vae: VAE) -> None:
-        """Let BatchNorm normalise over the cells of all processes."""
+        """Replace every BatchNorm by one that normalises over the cells of all processes."""
         for layer in vae.modules():
             if isinstance(layer, NormActivation):
                 layer.norm = SharedBatchNorm(layer.norm, self.rank, self.world_size)
@@ -171,18 +172,18 @@ class Processes(Ranks):
             if isinstance(layer, NormActivation) and isinstance(layer.norm, SharedBatchNorm):
                 layer.norm = layer.norm.local
 
-    def average_gradients(self, vae: VAE, peaks: Int[Tensor, " some"] | None) -> None:
-        """Replace gradients by their mean over processes; the last layer has gradients for ``peaks`` alone (None: for all)."""
+    def average_gradients(self, vae: VAE, peaks: Int[Tensor, " chosen"] | None) -> None:
+        """Average gradients over processes in one all-reduce; of the last layer only the rows ``peaks`` (None: all)."""
         last = {id(parameter) for parameter in vae.to_peaks.parameters()}
-        gradients, some = [], []
+        gradients, rows_of = [], []
         for parameter in vae.parameters():
             assert parameter.grad is not None
             gradients.append(parameter.grad)
-            some.append(slice(None) if peaks is None or id(parameter) not in last else peaks)
-        sent = [gradient[rows] for gradient, rows in zip(gradients, some, strict=True)]
+            rows_of.append(slice(None) if peaks is None or id(parameter) not in last else peaks)
+        sent = [gradient[rows] for gradient, rows in zip(gradients, rows_of, strict=True)]
         mean = all_reduce(torch.cat([part.flatten() for part in sent]), self.rank).div_(self.world_size)
         parts = mean.split([part.numel() for part in sent])
-        for gradient, rows, own, part in zip(gradients, some, sent, parts, strict=True):
+        for gradient, rows, own, part in zip(gradients, rows_of, sent, parts, strict=True):
             gradient[rows] = part.view_as(own)
 
 

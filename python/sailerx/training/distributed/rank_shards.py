@@ -1,4 +1,4 @@
-"""Which cells each of several processes reads, and its part of a mini-batch."""
+"""The cells that each process (rank) reads, and its part of each mini-batch."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from sailerx.training.distributed.collectives import AllReduce
 
 
 def run_length(n_cells: int, world_size: int) -> int:
-    """Number of consecutive cells that belong to one process before those of the next."""
+    """Compute the number of consecutive cells per run; runs are dealt out to the processes in turn."""
     return min(csr_on_disk.CELLS_PER_CHUNK, -(-n_cells // world_size))
 
 
 def is_own(rows: Any, n_cells: int, rank: int, world_size: int) -> Any:
-    """Whether each of these cells (array or tensor of positions) belongs to the process."""
+    """Tell of each position in ``rows`` (array or tensor) whether that cell belongs to the process."""
     return rows // run_length(n_cells, world_size) % world_size == rank
 
 
 @dataclass(frozen=True)
 class RankShard(Shard):
-    """The cells that one process reads: runs of consecutive cells belong to the processes in turn."""
+    """The cells that one process reads: runs of consecutive cells, dealt out to the processes in turn."""
 
     rank: int
     world_size: int
@@ -36,12 +36,12 @@ class RankShard(Shard):
     depth: Int[Tensor, " cells"]
 
     def own(self, rows: Int[Tensor, " cells"]) -> Int[Tensor, " own_cells"]:
-        """Positions in a mini-batch of the cells that this process reads."""
+        """Find the positions in a mini-batch of the cells that this process reads."""
         owns: Tensor = is_own(rows, len(self.depth), self.rank, self.world_size)
         return owns.nonzero().view(-1)
 
     def part(self, rows: Int[Tensor, " cells"], own: Int[Tensor, " own_cells"] | slice, x: OpenPeaks) -> Part:
-        """The part of a mini-batch that this process has; x are the open peaks of its own cells."""
+        """Make this process's part of a mini-batch; x holds the open peaks of its own cells."""
         assert isinstance(own, Tensor)
         depth, own = self.depth[rows], own.to(rows.device)
         first, own_first = (n.cumsum(0) - n for n in (depth, depth[own]))
@@ -51,18 +51,18 @@ class RankShard(Shard):
 
 @dataclass(frozen=True, kw_only=True)
 class RankPart(Part):
-    """The cells of one mini-batch that one process has."""
+    """One process's part of a mini-batch."""
 
     rank: int
 
     def gathered(self, *own: Float[Tensor, "own_cells values"]) -> Sequence[Float[Tensor, "cells values"]]:
-        """Values of all cells of the mini-batch, given those of the cells here; gradients flow back."""
+        """Gather values of all cells of the mini-batch from all processes; gradients flow back."""
         assert isinstance(self.cell, Tensor)
         here = torch.stack(own, dim=1)
         padded = here.new_zeros(self.n_cells, *here.shape[1:]).index_copy(0, self.cell, here)
         return AllReduce.apply(padded, self.rank).unbind(dim=1)
 
     def summed(self, own: Float[Tensor, ""]) -> Float[Tensor, ""]:
-        """A sum over all cells of the mini-batch, given the sum over the cells here; gradients flow back."""
+        """Add up the sums of all processes; gradients flow back."""
         total: Tensor = AllReduce.apply(own, self.rank)
         return total

@@ -1,4 +1,4 @@
-"""What the processes that train one model do together: the interface, for a single process.
+"""The interface between training loop and processes, implemented for a single process.
 
 `sailerx.training.distributed.processes` implements it for several.
 """
@@ -21,15 +21,15 @@ _Made = TypeVar("_Made")
 
 
 class Ranks:
-    """The processes of a run as seen by one of them: here it is the only one."""
+    """The processes of a run, seen from one of them; in this class it is the only one."""
 
-    #: number of this process
+    #: index of this process, from 0
     rank = 0
     #: number of processes
     world_size = 1
 
     def __init__(self, device: torch.device) -> None:
-        #: where this process computes
+        #: device of this process
         self.device = device
 
     @property
@@ -38,26 +38,26 @@ class Ranks:
         return self.rank == 0
 
     def from_first(self, make: Callable[[], _Made]) -> _Made:
-        """Call ``make`` in the first process and send the result to all; if it raises, all raise."""
+        """Call ``make`` in the first process and broadcast its result; if it raises, all processes raise."""
         return make()
 
     def read(self, x: Accessibility) -> Accessibility:
-        """The part of x that this process trains on, here all of it; read into memory unless it is to stay in its file."""
+        """Read the cells of x that this process trains on, here all, into memory, or leave x in its file if asked to."""
         return x.in_memory() if isinstance(x, PeaksOnDisk) and x.to_memory else x
 
     def shard(self, depth: np.ndarray, device: torch.device) -> Shard:
-        """The cells that this process reads, given the depth of each cell."""
+        """Make the shard of this process from the depth of each cell; here it is all cells."""
         return Shard()
 
     def synchronise_batch_norm(self, vae: VAE) -> None:
-        """Let BatchNorm normalise over the cells of all processes."""
+        """Replace every BatchNorm by one that normalises over the cells of all processes."""
 
     def restore_batch_norm(self, vae: VAE) -> None:
         """Undo `synchronise_batch_norm`."""
 
-    def average_gradients(self, vae: VAE, peaks: Int[Tensor, " some"] | None) -> None:
-        """Replace gradients by their mean over processes; the last layer has gradients for ``peaks`` alone (None: for all)."""
+    def average_gradients(self, vae: VAE, peaks: Int[Tensor, " chosen"] | None) -> None:
+        """Average gradients over processes; of the last layer only the rows ``peaks`` (None: all)."""
 
 
-#: one process
+#: a single process
 ALONE = Ranks(torch.device("cpu"))
