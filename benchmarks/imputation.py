@@ -213,7 +213,7 @@ def calibration(seed: int) -> dict[str, float]:
     mdata = sailerx.simulate(n_cells=3000, n_genes=1500, n_peaks=6000, n_types=6, seed=seed)
     model = sailerx.fit(mdata, batch_key="batch", seed=seed, progress="none")
     atac = mdata["atac"]
-    share = sailerx.simulation.expected_share(atac)
+    share = sailerx.simulation.in_memory.expected_share(atac)
     depth = np.exp(model.confounders.depth.mean)
     found = brentq(lambda d: -np.expm1(-d * share).sum(axis=1).mean() - depth, depth / 2, depth * 20)
     truth = -np.expm1(-found * share)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -64,3 +68,25 @@ def test_a_forked_process_has_threads_of_its_own(n_threads: int) -> None:
     process.kill()
     assert not alive
     assert process.exitcode == 0
+
+
+def test_scores_and_layouts_leave_openmps_number_of_threads_as_it_was() -> None:
+    """Numba's first parallel loop sets it, and torch's products would then use as many."""
+    script = (
+        "import numpy as np, torch; torch.set_num_threads(1)\n"
+        "from threadpoolctl import threadpool_info; from sailerx import metrics, plot\n"
+        "z = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)\n"
+        "metrics.neighbor_graph(z); plot.umap_layout(z)\n"
+        "print([pool['num_threads'] for pool in threadpool_info() if '/torch/' in pool['filepath']])"
+    )
+    variables = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    answer = subprocess.run(
+        [sys.executable, "-c", script],
+        env=variables | {"NUMBA_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.findall(r"\d+", answer.stdout)
+    assert set(found) <= {"1"}, answer.stdout + answer.stderr
+    assert answer.returncode == 0, answer.stderr

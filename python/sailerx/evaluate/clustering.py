@@ -17,6 +17,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
 from sailerx.errors import InputError
+from sailerx.kernels.threads import torch_threads_kept
 
 N_NEIGHBORS = 15
 RESOLUTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5)
@@ -51,7 +52,7 @@ def neighbor_graph(
     k = min(n_neighbors, len(z)) - 1
     distance, near = NearestNeighbors(n_neighbors=k, metric=metric).fit(z).kneighbors()
     itself = np.arange(len(z))[:, None]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch_threads_kept():
         warnings.simplefilter("ignore")
         graph = fuzzy_simplicial_set(
             sp.coo_matrix((len(z), 1)),  # of which only the number of rows is used

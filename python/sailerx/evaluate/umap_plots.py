@@ -11,6 +11,7 @@ import pandas as pd
 
 from sailerx.errors import InputError
 from sailerx.evaluate import figures
+from sailerx.kernels.threads import torch_threads_kept
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +52,7 @@ def umap_layout(embedding: np.ndarray, *, metric: str = "euclidean", seed: int =
         raise InputError(f"A UMAP layout needs at least 4 cells, found {len(embedding)}.")
     n_neighbors = min(15, len(embedding) - 1)
     init = "spectral" if len(embedding) > 50 else "random"  # spectral initialisation fails for very few cells
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch_threads_kept():
         warnings.simplefilter("ignore")  # about n_jobs=1 with a seed, and disconnected graphs
         layout = UMAP(n_neighbors, min_dist=0.3, metric=metric, init=init, random_state=seed, n_jobs=1)
         return layout.fit_transform(np.asarray(embedding, dtype=np.float32)).astype(np.float32)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
@@ -40,6 +41,20 @@ def share_out(tasks: Sequence[_Task], work: Callable[[Iterator[_Task]], None]) -
         torch.set_num_threads(n_threads)
     for other in others:
         other.result()
+
+
+@contextmanager
+def torch_threads_kept() -> Iterator[None]:
+    """Restore PyTorch's number of threads after a block that runs Numba in parallel, as umap-learn does.
+
+    Numba's first parallel loop sets the number of OpenMP's threads for the whole process; on one of two busy cores, training
+    took six times as long after it.
+    """
+    n_threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 @cache
