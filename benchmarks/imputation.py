@@ -36,6 +36,7 @@ from sklearn.neighbors import NearestNeighbors
 import sailerx
 from sailerx import metrics
 from sailerx.data.rna_pca import rna_pca
+from sailerx.simulation.in_memory import expected_share
 
 HERE = Path(__file__).resolve().parent
 REMOVED = 0.25  # share of the open peaks (ones of x) that is removed
@@ -213,7 +214,7 @@ def calibration(seed: int) -> dict[str, float]:
     mdata = sailerx.simulate(n_cells=3000, n_genes=1500, n_peaks=6000, n_types=6, seed=seed)
     model = sailerx.fit(mdata, batch_key="batch", seed=seed, progress="none")
     atac = mdata["atac"]
-    share = sailerx.simulation.in_memory.expected_share(atac)
+    share = expected_share(atac)
     depth = np.exp(model.confounders.depth.mean)
     found = brentq(lambda d: -np.expm1(-d * share).sum(axis=1).mean() - depth, depth / 2, depth * 20)
     truth = -np.expm1(-found * share)

@@ -37,7 +37,7 @@ def simulate(
     MuData with modalities ``rna`` (cells × genes) and ``atac`` (cells × peaks): raw counts (CSR, float32) of the same cells.
     The global obs and that of each modality hold ``cell_type``, ``lineage``, ``batch``, ``true_rna_depth`` and
     ``true_atac_depth`` (expected molecules) and the weights of the components; ``atac.var`` holds ``chrom``, ``start``, ``end``;
-    ``uns["truth"]`` of each modality holds the profiles, from which `sailerx.simulation.expected_share` computes expected counts.
+    ``uns["truth"]`` of each modality holds the profiles, from which `expected_share` computes expected counts.
 
     Raises
     ------
