@@ -30,7 +30,7 @@ def test_demo_writes_data_model_figures_and_scores(finished):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
     read = pd.read_csv(folder / "scores.csv", index_col=0)
     assert list(read.index) == ["RNA PCA", "ATAC LSI", "SAILERX"]
-    np.testing.assert_allclose(read["nmi"], table["nmi"].astype(float))
+    np.testing.assert_allclose(read["nmi"], table["nmi"].astype(float), atol=5.1e-4)
     assert {"ari", "nmi", "depth_leakage", "batch_leakage"} <= set(read)
 
 
@@ -54,7 +54,7 @@ def test_scores_of_a_file_are_those_of_the_demo(finished, capsys, tmp_path: Path
     arguments = [str(folder / "demo.h5mu"), "--labels", "cell_type", "--batch", "batch"]
     assert demo.main([*arguments, "-o", str(tmp_path / "again.csv")]) == 0
     again = pd.read_csv(tmp_path / "again.csv", index_col=0)
-    np.testing.assert_allclose(again["nmi"], table["nmi"].astype(float))
+    np.testing.assert_allclose(again["nmi"], table["nmi"].astype(float), atol=5.1e-4)
     assert "SAILERX" in capsys.readouterr().out
 
 

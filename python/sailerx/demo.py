@@ -194,7 +194,7 @@ def report(table: pd.DataFrame, path: Path | None = None) -> None:
     """Print the scores, and write them as CSV where a path is given."""
     if path is not None:
         with new_file(path) as part:
-            table.to_csv(part, index_label="embedding")
+            table.convert_dtypes().round(3).to_csv(part, index_label="embedding")
     if table.empty:
         print("No labels: name a column of obs with cell types to see scores.")
         return

@@ -19,8 +19,15 @@ colours <- c(
   "#426600", "#FF0010", "#5EF1F2", "#00998F", "#740AFF", "#990000"
 )
 
-python <- function(...) {
-  found <- find_ready_python()
+# Says what is done, and then the seconds that it took.
+step <- function(text, code) {
+  message(text, " ...")
+  seconds <- system.time(value <- code)[["elapsed"]]
+  message("    ", round(seconds), " s")
+  value
+}
+
+python <- function(found, ...) {
   status <- system2(found, shQuote(c("-m", ...)))
   if (status != 0) {
     stop("Python ended with status ", status, ".", call. = FALSE)
@@ -55,11 +62,11 @@ column <- function(object, asked, usual) {
   asked
 }
 
-load_data <- function(path) {
+load_data <- function(path, found) {
   if (is.na(path) || path == "") {
     path <- tempfile(fileext = ".h5mu")
     on.exit(unlink(path))
-    python("sailerx", "simulate", path)
+    python(found, "sailerx", "simulate", path)
   }
   ReadH5MU(path, assays = c(RNA = "rna", peaks = "atac"), verbose = FALSE)
 }
@@ -86,7 +93,7 @@ plot_cells <- function(object, columns) {
   panel <- function(name) {
     n <- length(unique(object[[name, drop = TRUE]]))
     palette <- rep_len(if (n <= 7) colours[1:7] else colours[-(1:7)], n)
-    DimPlot(object, reduction = "umap", group.by = name, cols = palette, shuffle = TRUE, label = n > 7, repel = TRUE) +
+    DimPlot(object, reduction = "umap", group.by = name, cols = palette, shuffle = TRUE) +
       guides(colour = guide_legend(ncol = ceiling(n / 15), override.aes = list(size = 2))) +
       ggtitle(gsub("_", " ", name)) + coord_equal() + theme_void() +
       theme(plot.title = element_text(face = "plain", size = 12), legend.text = element_text(size = 8))
@@ -99,27 +106,32 @@ save_plot <- function(plot, path, width, height) {
 }
 
 main <- function(folder = "demo", data = NA, labels = NA, batch = NA, drop = NA) {
-  object <- load_data(data)
+  found <- step("Looking for Python", find_ready_python())
+  object <- step(if (is.na(data) || data == "") "Simulating cells" else paste("Reading", data), load_data(data, found))
   labels <- column(object, labels, "cell_type")
   batch <- column(object, batch, "batch")
-  object <- add_rna_pca(object)
-  object <- RunSAILERX(
+  object <- step("Seurat's PCA of RNA, the reference", add_rna_pca(object))
+  object <- step("RunSAILERX()", RunSAILERX(
     object, atac.assay = "peaks", reference = "pca", batch = if (length(batch)) batch, seed = 0
-  )
-  object <- cluster(object)
+  ))
+  object <- step("Clusters and UMAP of its embedding", cluster(object))
 
   dir.create(folder, showWarnings = FALSE, recursive = TRUE)
   into <- function(name) file.path(folder, name)
-  write_whole(into("demo.rds"), function(part) saveRDS(object, part))
-  WriteH5MU(object, into("demo.h5mu"), assays = c(rna = "RNA", atac = "peaks"), overwrite = TRUE)
-  columns <- c(labels, "seurat_clusters", batch)
-  save_plot(plot_cells(object, columns), into("umap.png"), 5.6 * length(columns), 4.6)
-  save_plot(LossPlotSAILERX(object), into("losses.png"), 9, 5)
+  step("Writing the object for R and Python", {
+    write_whole(into("demo.rds"), function(part) saveRDS(object, part))
+    WriteH5MU(object, into("demo.h5mu"), assays = c(rna = "RNA", atac = "peaks"), overwrite = TRUE)
+  })
+  step("Drawing", {
+    columns <- c(labels, "seurat_clusters", batch)
+    save_plot(plot_cells(object, columns), into("umap.png"), 5.6 * length(columns), 4.6)
+    save_plot(LossPlotSAILERX(object), into("losses.png"), 9, 5)
+  })
   if (length(labels)) {
-    python(
-      "sailerx.demo", into("demo.h5mu"), "--labels", labels, if (length(batch)) c("--batch", batch),
+    step("Scoring it beside RNA PCA and ATAC LSI", python(
+      found, "sailerx.demo", into("demo.h5mu"), "--labels", labels, if (length(batch)) c("--batch", batch),
       if (!is.na(drop)) c("--drop", drop), "-o", into("scores.csv")
-    )
+    ))
   }
   cat("Written into ", folder, "/: ", toString(list.files(folder)), "\n", sep = "")
 }
