@@ -131,24 +131,30 @@ def data_file() -> Callable[[str], Path]:
     return find
 
 
-@pytest.fixture
-def run_r(tmp_path: Path) -> Callable[..., str]:
-    """Runs R code in a process of its own, in the test's folder; returns what it printed.
+@pytest.fixture(scope="session")
+def run_r_in() -> Callable[..., str]:
+    """Runs R code in a process of its own, in the given folder; returns what it printed.
 
     Further arguments reach the code as ``args``. A failing run shows R's own message.
     """
     if reason := _why_no_r():
         pytest.skip(reason)
 
-    def run(code: str, *args: str | Path, timeout: float = 600) -> str:
-        script = tmp_path / "script.R"
+    def run(folder: Path, code: str, *args: str | Path, timeout: float = 600) -> str:
+        script = folder / "script.R"
         script.write_text(f"args <- commandArgs(trailingOnly = TRUE)\n{code}\n", encoding="utf-8")
         command = ["Rscript", str(script), *map(str, args)]
-        answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=timeout)
+        answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout)
         assert answer.returncode == 0, f"R ended with {answer.returncode}:\n{answer.stdout}\n{answer.stderr}"
         return answer.stdout
 
     return run
+
+
+@pytest.fixture
+def run_r(run_r_in: Callable[..., str], tmp_path: Path) -> Callable[..., str]:
+    """The same in the test's own folder."""
+    return functools.partial(run_r_in, tmp_path)
 
 
 # The account of what was skipped
