@@ -93,9 +93,32 @@ def _why_no_data() -> str | None:
     return None if folder.is_dir() else f"no real data in {folder}; name its folder in SAILERX_DATA"
 
 
+#: files that take longest, in the order in which they start; the others run beside and after them
+LONGEST = [
+    "test_rpkg.py",
+    "test_distributed.py",
+    "test_both_ways.py",
+    "test_demo.py",
+    "test_readme.py",
+    "test_parity.py",
+    "test_roundtrip.py",
+    "test_report.py",
+    "test_checkpoint.py",
+    "test_verbs.py",
+    "test_cli.py",
+]
+#: share a process, in which numba compiles UMAP once; that takes 20 seconds
+DRAW_UMAP = ["test_demo.py", "test_report.py", "test_plot.py"]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """R's unit tests, one long test, come first: other files run beside them."""
-    items.sort(key=lambda item: item.path.name != "test_rpkg.py")
+    """Longest files first; each is done by one process, with `xdist_group` in other company or in parts."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            name = "UMAP" if item.path.name in DRAW_UMAP else item.path.name
+            item.add_marker(pytest.mark.xdist_group(name))
 
 
 NEEDS = {"r": _why_no_r, "signac": _why_no_signac, "data": _why_no_data}

@@ -13,6 +13,7 @@ import mudata
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import sailerx
 from data import write
@@ -56,20 +57,17 @@ Embeddings = dict[str, pd.DataFrame]
 
 
 @pytest.fixture(scope="module")
-def by_python(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Embeddings:
-    """One process for all runs."""
-    folder = tmp_path_factory.mktemp("python")
-    script = (
-        "import sys, json, mudata, torch, pandas, sailerx\n"
-        "torch.set_num_threads(1)\n"
-        "mudata.set_options(pull_on_update=False)\n"
-        "mdata = mudata.read(sys.argv[1])\n"
-        "for name, options in json.loads(sys.argv[2]).items():\n"
-        "    model = sailerx.fit(mdata, progress='none', **options)\n"
-        "    pandas.DataFrame(model.embed(mdata), mdata['atac'].obs_names).to_pickle(f'{name}.pkl')\n"
-    )
-    run([sys.executable, "-c", script, file, json.dumps(RUNS)], folder)
-    return {name: pd.read_pickle(folder / f"{name}.pkl") for name in RUNS}
+def by_python(file: Path) -> Embeddings:
+    """On one thread, as the others."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with mudata.set_options(pull_on_update=False):
+        mdata = mudata.read(file)
+        models = {name: sailerx.fit(mdata, progress="none", **options) for name, options in RUNS.items()}
+        cells = mdata["atac"].obs_names
+        found = {name: pd.DataFrame(model.embed(mdata), cells) for name, model in models.items()}
+    torch.set_num_threads(threads)
+    return found
 
 
 def by_command_line(file: Path, case: dict, folder: Path) -> pd.DataFrame:

@@ -29,7 +29,8 @@ for (package in c("testthat", "withr")) {
   }
 }
 results <- testthat::test_dir(
-  args[1], package = "sailerx", load_package = "installed", reporter = "silent", stop_on_failure = FALSE
+  args[1], package = "sailerx", load_package = "installed", reporter = "silent", stop_on_failure = FALSE,
+  filter = args[2], invert = args[3] == "others"
 )
 rows <- lapply(results, function(test) lapply(test$results, function(result) list(
   where = paste0(test$file, ": ", test$test),
@@ -40,9 +41,18 @@ cat(jsonlite::toJSON(list(results = unlist(rows, recursive = FALSE)), auto_unbox
 """
 
 
-def test_unit_tests_pass(run_r: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+#: files about what Python does for R; the others are about objects and files, and take as long
+VERBS = "^(backend|hybrid|impute|interrupt|map|markers|plot|progress|result|run|sitrep)$"
+
+
+@pytest.mark.parametrize(
+    "half", [pytest.param(half, marks=pytest.mark.xdist_group(f"R: {half}")) for half in ("verbs", "others")]
+)
+def test_unit_tests_pass(half: str, run_r: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOT_CRAN", "true")
-    answer = json.loads(run_r(UNIT_TESTS, RPKG / "tests" / "testthat", timeout=1800).splitlines()[-1])
+    answer = json.loads(
+        run_r(UNIT_TESTS, RPKG / "tests" / "testthat", VERBS, half, timeout=1800).splitlines()[-1]
+    )
     if "lacking" in answer:
         pytest.skip(f"the R package {answer['lacking']} is not installed")
     results = answer["results"]
@@ -50,7 +60,7 @@ def test_unit_tests_pass(run_r: Callable[..., str], monkeypatch: pytest.MonkeyPa
     print(f"testthat: {dict(kinds)}")
     bad = [f"{r['where']}: {r['text']}" for r in results if r["kind"] in ("failure", "error", "warning")]
     assert not bad, "\n".join(bad)
-    assert kinds["success"] > 200
+    assert kinds["success"] > 150
     skips = [f"{r['where']}: {r['text']}" for r in results if r["kind"] == "skip"]
     if skips:
         pytest.skip(f"{len(skips)} of R's unit tests: " + "; ".join(skips))
