@@ -96,6 +96,8 @@ def _why_no_data() -> str | None:
 #: files that take longest, in the order in which they start; the others run beside and after them
 LONGEST = [
     "test_rpkg.py",
+    "test_vignettes.py",
+    "test_large_files.py",
     "test_distributed.py",
     "test_both_ways.py",
     "test_demo.py",

@@ -136,6 +136,7 @@ cat("\\n", jsonlite::toJSON(list(
 
 
 @pytest.mark.full
+@pytest.mark.xdist_group("R: coverage")
 def test_unit_tests_reach_nine_tenths_of_the_code(
     run_r: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +171,7 @@ NOTES = {
 
 
 @pytest.mark.full
+@pytest.mark.xdist_group("R: check")
 def test_r_cmd_check_finds_nothing(tmp_path: Path) -> None:
     """As on CRAN's machines, where no Python has sailerx: there, what needs it is passed over."""
     if shutil.which("R") is None:

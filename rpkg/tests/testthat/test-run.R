@@ -122,7 +122,7 @@ test_that("assays alone give the same reduction as the object that holds them", 
   object <- toy_object()
   expect_no_warning(reduction <- RunSAILERX(
     object[["peaks"]], rna = object[["RNA"]], reference = object[["pca"]],
-    n_latent = 3, max_epochs = 2, device = "cpu", threads = 1, verbose = FALSE
+    backend = toy_backend(), n_latent = 3, max_epochs = 2, device = "cpu", threads = 1, verbose = FALSE
   ))
   expect_identical(SeuratObject::Embeddings(reduction), toy_embedding(toy_result()))
 })
