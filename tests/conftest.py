@@ -113,6 +113,7 @@ LONGEST = [
 DRAW_UMAP = ["test_demo.py", "test_report.py", "test_plot.py"]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Longest files first; each is done by one process, with `xdist_group` in other company or in parts."""
     order = {name: place for place, name in enumerate(LONGEST)}
