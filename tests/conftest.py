@@ -93,9 +93,35 @@ def _why_no_data() -> str | None:
     return None if folder.is_dir() else f"no real data in {folder}; name its folder in SAILERX_DATA"
 
 
+#: files that take longest, in the order in which they start; the others run beside and after them
+LONGEST = [
+    "test_rpkg.py",
+    "test_vignettes.py",
+    "test_large_files.py",
+    "test_distributed.py",
+    "test_both_ways.py",
+    "test_demo.py",
+    "test_readme.py",
+    "test_parity.py",
+    "test_roundtrip.py",
+    "test_report.py",
+    "test_checkpoint.py",
+    "test_verbs.py",
+    "test_cli.py",
+]
+#: share a process, in which numba compiles UMAP once; that takes 20 seconds
+DRAW_UMAP = ["test_demo.py", "test_report.py", "test_plot.py"]
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """R's unit tests, one long test, come first: other files run beside them."""
-    items.sort(key=lambda item: item.path.name != "test_rpkg.py")
+    """Longest files first; each is done by one process, with `xdist_group` in other company or in parts."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            name = "UMAP" if item.path.name in DRAW_UMAP else item.path.name
+            item.add_marker(pytest.mark.xdist_group(name))
 
 
 NEEDS = {"r": _why_no_r, "signac": _why_no_signac, "data": _why_no_data}
@@ -131,24 +157,30 @@ def data_file() -> Callable[[str], Path]:
     return find
 
 
-@pytest.fixture
-def run_r(tmp_path: Path) -> Callable[..., str]:
-    """Runs R code in a process of its own, in the test's folder; returns what it printed.
+@pytest.fixture(scope="session")
+def run_r_in() -> Callable[..., str]:
+    """Runs R code in a process of its own, in the given folder; returns what it printed.
 
     Further arguments reach the code as ``args``. A failing run shows R's own message.
     """
     if reason := _why_no_r():
         pytest.skip(reason)
 
-    def run(code: str, *args: str | Path, timeout: float = 600) -> str:
-        script = tmp_path / "script.R"
+    def run(folder: Path, code: str, *args: str | Path, timeout: float = 600) -> str:
+        script = folder / "script.R"
         script.write_text(f"args <- commandArgs(trailingOnly = TRUE)\n{code}\n", encoding="utf-8")
         command = ["Rscript", str(script), *map(str, args)]
-        answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=timeout)
+        answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout)
         assert answer.returncode == 0, f"R ended with {answer.returncode}:\n{answer.stdout}\n{answer.stderr}"
         return answer.stdout
 
     return run
+
+
+@pytest.fixture
+def run_r(run_r_in: Callable[..., str], tmp_path: Path) -> Callable[..., str]:
+    """The same in the test's own folder."""
+    return functools.partial(run_r_in, tmp_path)
 
 
 # The account of what was skipped

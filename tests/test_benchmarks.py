@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import functools
+import importlib
+import io
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import gpu
 import h5py
 import mudata
 import numpy as np
@@ -18,23 +23,43 @@ import scoring
 
 from data import paired, write
 
-ROOT = Path(__file__).resolve().parent.parent
+
+def script(name: str, *arguments: object) -> str:
+    """What a benchmark prints, run in this process: one of its own would load torch again."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        mudata.set_options(pull_on_update=False),
+        contextlib.redirect_stdout(io.StringIO()) as printed,
+    ):
+        patch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        try:
+            importlib.import_module(name).main()
+        except SystemExit as stop:
+            if stop.code:
+                pytest.fail(str(stop.code))
+    return printed.getvalue()
 
 
-def quality(*arguments: object) -> str:
-    command = [sys.executable, str(ROOT / "benchmarks" / "quality.py"), *map(str, arguments)]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=900)
-    assert answer.returncode == 0, answer.stderr
-    return answer.stdout
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a benchmark starts as a Python of its own runs in this process too."""
+    start = subprocess.run
+
+    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        if command[0] != sys.executable:
+            return start(command, **options)
+        return subprocess.CompletedProcess(command, 0, script(Path(command[1]).stem, *command[2:]))
+
+    monkeypatch.setattr(subprocess, "run", run)
 
 
-def test_rows_are_computed_once_and_become_a_table_on_the_page(tmp_path: Path) -> None:
+def test_rows_are_computed_once_and_become_a_table_on_the_page(tmp_path: Path, in_process: None) -> None:
     data = write(paired(n_cells=130), tmp_path / "tiny.h5mu")
     out, page = tmp_path / "tiny.csv", tmp_path / "page.md"
     run = [data, "--seeds", 0, "--out", out, "--threads", 1, "--no-tools"]
-    quality(*run, "--methods", "rna_pca")
+    script("quality", *run, "--methods", "rna_pca")
     before = out.read_text(encoding="utf-8").splitlines()
-    quality(*run, "--methods", "rna_pca", "rna_pca@unseen")
+    script("quality", *run, "--methods", "rna_pca", "rna_pca@unseen")
     rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
     assert out.read_text(encoding="utf-8").splitlines()[:3] == before
     assert [(r["method"], r["metric"], r["cells"]) for r in rows] == [
@@ -47,7 +72,7 @@ def test_rows_are_computed_once_and_become_a_table_on_the_page(tmp_path: Path) -
     page.write_text(
         "Above.\n<!-- table: tiny -->\nold\n<!-- end of table: tiny -->\nBelow.\n", encoding="utf-8"
     )
-    table = quality("--table", out, "--into", page)
+    table = script("quality", "--table", out, "--into", page)
     assert table.count("\n") == 4
     assert table in page.read_text(encoding="utf-8")
     assert "old" not in page.read_text(encoding="utf-8")
@@ -70,40 +95,24 @@ def test_vote_of_listed_neighbors_matches_a_classifier_on_the_embedding() -> Non
 
 
 def test_training_from_a_file_is_measured(tmp_path: Path) -> None:
-    out, backed = tmp_path / "backed.csv", [sys.executable, str(ROOT / "benchmarks" / "backed.py")]
-    options = [
-        "--sizes",
-        "600x900",
-        "--density",
-        0.05,
-        "--work",
-        tmp_path / "work",
-        "--out",
-        out,
-        "--threads",
-        1,
-    ]
-    answer = subprocess.run([*backed, *map(str, options)], capture_output=True, text=True, timeout=900)
-    assert answer.returncode == 0, answer.stderr
+    """Reading and training are started as they are outside of tests, each in a process of its own."""
+    out, work = tmp_path / "backed.csv", tmp_path / "work"
+    sizes = ["--sizes", "600x900", "--density", 0.05, "--work", work]
+    script("backed", *sizes, "--out", out, "--threads", 1)
     with open(out, encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert (row["cells"], row["peaks"]) == ("600", "900")
     assert 0.8 < float(row["open_peaks"]) / (0.05 * 600 * 900) < 1
     assert float(row["reading_cells_per_second"]) > float(row["training_cells_per_second"]) > 0
-    table = subprocess.run([*backed, "--table", str(out)], capture_output=True, text=True, check=True).stdout
-    assert "| 600 | 900 |" in table
+    assert "| 600 | 900 |" in script("backed", "--table", out)
 
 
-def test_script_for_a_gpu_runs_on_a_cpu_too(tmp_path: Path) -> None:
+def test_script_for_a_gpu_runs_on_a_cpu_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "bandwidth", functools.partial(gpu.bandwidth, n_bytes=2**24))
     out, data = tmp_path / "gpu.csv", write(paired(n_cells=60), tmp_path / "tiny.h5mu")
-    gpu = [sys.executable, str(ROOT / "benchmarks" / "gpu.py")]
     options = ["--sizes", "50x300", "--files", data, "--seeds", 0, "--work", tmp_path / "work", "--out", out]
-    limits = ["--device", "cpu", "--epochs", 2, "--profile"]
-    answer = subprocess.run(
-        [*gpu, *map(str, [*options, *limits])], capture_output=True, text=True, timeout=900
-    )
-    assert answer.returncode == 0, answer.stderr
-    assert "Self CPU" in answer.stdout
+    printed = script("gpu", *options, "--device", "cpu", "--epochs", 2, "--profile")
+    assert "Self CPU" in printed
     with open(out, encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(r["data"], r["preset"]) for r in rows] == [
@@ -114,26 +123,20 @@ def test_script_for_a_gpu_runs_on_a_cpu_too(tmp_path: Path) -> None:
     assert [int(r["epochs"]) for r in rows] == [2, 12, 2]
     assert 0 < float(rows[0]["share_of_limit"]) < 1
     assert 0 <= float(rows[2]["nmi"]) <= 1
-    table = subprocess.run([*gpu, "--table", str(out)], capture_output=True, text=True, check=True).stdout
-    assert "| tiny | cpu | default |" in table
+    assert "| tiny | cpu | default |" in script("gpu", "--table", out)
 
 
-def test_speed_of_both_presets_becomes_a_table(tmp_path: Path) -> None:
+def test_speed_of_both_presets_becomes_a_table(tmp_path: Path, in_process: None) -> None:
     out, data = tmp_path / "speed.csv", write(paired(n_cells=60), tmp_path / "tiny.h5mu")
-    speed = [sys.executable, str(ROOT / "benchmarks" / "speed.py")]
     sizes = ["--sizes", "50x300", "--files", data, "--work", tmp_path / "work"]
-    limits = ["--rounds", 1, "--epochs", 2, "--threads", 1, "--out", out]
-    answer = subprocess.run(
-        [*speed, *map(str, [*sizes, *limits])], capture_output=True, text=True, timeout=900
-    )
-    assert answer.returncode == 0, answer.stderr
+    script("speed", *sizes, "--rounds", 1, "--epochs", 2, "--threads", 1, "--out", out)
     with open(out, encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(r["data"], r["method"]) for r in rows] == [
         (name, method) for name in ("50 × 300, 5 %", "tiny") for method in ("paper", "default")
     ]
     assert all(float(r["seconds_per_epoch"]) > 0 and float(r["peak_mb"]) > 100 for r in rows)
-    table = subprocess.run([*speed, "--table", str(out)], capture_output=True, text=True, check=True).stdout
+    table = script("speed", "--table", out)
     assert "| tiny | cpu | 1 | **sailerx, default preset** |" in table
     assert "reference" not in table  # nor any other empty column
 

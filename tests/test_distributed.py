@@ -239,7 +239,7 @@ def test_command_tells_what_the_first_process_refuses_once(file: Path) -> None:
 
 @pytest.mark.parametrize("lost", [1, pytest.param(0, marks=pytest.mark.full)])
 def test_killed_rank_ends_the_run_and_one_process_goes_on(file: Path, lost: int) -> None:
-    command = fit_command(file.parent, "--max-epochs", "300", "--progress", "none")
+    command = fit_command(file.parent, "--max-epochs", "150", "--progress", "none")
     launcher = python(*command, "--devices", "2")
     while not file.with_name("state").exists() and launcher.poll() is None:
         time.sleep(0.1)
@@ -253,7 +253,7 @@ def test_killed_rank_ends_the_run_and_one_process_goes_on(file: Path, lost: int)
     assert not file.with_name("run").exists()
     said_by(python(*command))
     history = sailerx.load(file.with_name("run")).history
-    assert history["epoch"].tolist() == list(range(300))
+    assert history["epoch"].tolist() == list(range(150))
 
 
 def process_of(parent: int, rank: int) -> int:

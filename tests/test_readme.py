@@ -1,7 +1,8 @@
 """The code blocks of README.md run as they stand there.
 
 Each block is run alone, in the order of the page, and all in one folder that holds what the page takes for
-given: ``multiome.h5mu``, ``atac_only.h5ad`` and, for R, ``obj.rds``. A block that cannot run here stands under a comment that says
+given: ``multiome.h5mu``, ``atac_only.h5ad`` and, for R, ``obj.rds``. Python's run in the process of the tests, which has
+loaded torch and compiled UMAP. A block that cannot run here stands under a comment that says
 why, and counts as a skip:
 
     <!-- not run: needs a file of your own -->
@@ -13,8 +14,10 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,11 +35,10 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 COMMANDS = {
-    "python": [sys.executable, "block.py"],
     "r": ["Rscript", "block.r"],
     "sh": ["bash", "-euo", "pipefail", "block.sh"],
 }
-SUFFIXES = {"python": "py", "r": "r", "sh": "sh"}
+SUFFIXES = {"r": "r", "sh": "sh"}
 
 
 class Block(NamedTuple):
@@ -81,17 +83,33 @@ def seurat_folder(folder: Path) -> Path:
     return folder
 
 
-def needs(block: Block) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.r] if block.language == "r" else []
+def marks(block: Block) -> list[pytest.MarkDecorator]:
+    """What a block needs, and with which other tests it shares a process."""
+    of_language = {"r": [pytest.mark.r], "python": [pytest.mark.xdist_group("UMAP")]}
+    return of_language.get(block.language, [])
+
+
+def run_here(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `python block.py` does, in names of its own; warnings are no errors there."""
+    (folder / "block.py").write_text(code, encoding="utf-8")
+    monkeypatch.chdir(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        runpy.run_path("block.py", run_name="__main__")
 
 
 @pytest.mark.parametrize(
-    "block", [pytest.param(b, marks=needs(b), id=f"line {b.line} ({b.language})") for b in BLOCKS]
+    "block", [pytest.param(b, marks=marks(b), id=f"line {b.line} ({b.language})") for b in BLOCKS]
 )
-def test_readme_block_runs_as_written(block: Block, request: pytest.FixtureRequest) -> None:
+def test_readme_block_runs_as_written(
+    block: Block, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if block.reason:
         pytest.skip(f"README.md, line {block.line}: {block.reason}")
     scratch = request.getfixturevalue("seurat_folder" if block.language == "r" else "folder")
+    if block.language == "python":
+        run_here(block.code, scratch, monkeypatch)
+        return
     (scratch / f"block.{SUFFIXES[block.language]}").write_text(block.code, encoding="utf-8")
     # `sailerx` and `python` are the environment's own, as after activating it.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

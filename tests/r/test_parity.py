@@ -13,6 +13,7 @@ import mudata
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import sailerx
 from data import write
@@ -50,18 +51,23 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(mdata, path)
 
 
-def by_python(file: Path, case: dict, folder: Path) -> pd.DataFrame:
-    script = (
-        "import sys, json, mudata, torch, pandas, sailerx\n"
-        "torch.set_num_threads(1)\n"
-        "mudata.set_options(pull_on_update=False)\n"
-        "mdata = mudata.read(sys.argv[1])\n"
-        "model = sailerx.fit(mdata, progress='none', **json.loads(sys.argv[2]))\n"
-        "pandas.DataFrame(model.embed(mdata), mdata['atac'].obs_names).to_pickle(sys.argv[3])\n"
-    )
-    out = folder / "python.pkl"
-    run([sys.executable, "-c", script, file, json.dumps(OPTIONS | case), out])
-    return pd.read_pickle(out)
+#: the cases, and one with another seed that Python alone runs
+RUNS = {name: OPTIONS | case for name, case in CASES.items()} | {"another seed": OPTIONS | {"seed": 0}}
+Embeddings = dict[str, pd.DataFrame]
+
+
+@pytest.fixture(scope="module")
+def by_python(file: Path) -> Embeddings:
+    """On one thread, as the others."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with mudata.set_options(pull_on_update=False):
+        mdata = mudata.read(file)
+        models = {name: sailerx.fit(mdata, progress="none", **options) for name, options in RUNS.items()}
+        cells = mdata["atac"].obs_names
+        found = {name: pd.DataFrame(model.embed(mdata), cells) for name, model in models.items()}
+    torch.set_num_threads(threads)
+    return found
 
 
 def by_command_line(file: Path, case: dict, folder: Path) -> pd.DataFrame:
@@ -70,73 +76,67 @@ def by_command_line(file: Path, case: dict, folder: Path) -> pd.DataFrame:
         for name, value in (OPTIONS | case).items()
         for part in ("--" + name.replace("_", "-"), *map(str, value if isinstance(value, list) else [value]))
     ]
-    out = folder / "command.h5ad"
-    run(
-        [
-            sys.executable,
-            "-m",
-            "sailerx",
-            "fit",
-            file,
-            "-o",
-            folder / "run",
-            "--embed",
-            out,
-            "--threads",
-            "1",
-            *flags,
-        ]
-    )
-    result = anndata.read_h5ad(out)
+    command = [sys.executable, "-m", "sailerx", "fit", file, "-o", "run", "--embed", "command.h5ad"]
+    run([*command, "--threads", "1", *flags], folder)
+    result = anndata.read_h5ad(folder / "command.h5ad")
     return pd.DataFrame(result.obsm["X_sailerx"], result.obs_names)
 
 
-def by_r(backend: str, file: Path, case: dict, run_r: Callable[..., str], folder: Path) -> pd.DataFrame:
-    """Through a Seurat object that ReadH5MU() made from the file."""
-    arguments = {
-        "backend": f"'{backend}'",
-        "python": f"'{sys.executable}'",
-    }
-    if case:
-        arguments |= {"reference": "'pca'", "batch": "'batch'", "covariates": "'mito'"}
+def r_call(case: dict) -> str:
+    """RunSAILERX() with the options as they are typed in R."""
+    own = {"reference": "'pca'", "batch": "'batch'", "covariates": "'mito'"} if case else {}
     options = {name: repr(value) for name, value in OPTIONS.items()} | {"threads": "1", "verbose": "FALSE"}
-    call = ", ".join(f"{name} = {value}" for name, value in (arguments | options).items())
-    run_r(
-        f"""
+    arguments = {"backend": "backend", "python": f"'{sys.executable}'"} | own | options
+    return f"RunSAILERX(object, {', '.join(f'{name} = {value}' for name, value in arguments.items())})"
+
+
+@pytest.fixture(scope="module")
+def by_r(
+    file: Path, run_r_in: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Embeddings]:
+    """By back-end, through a Seurat object that ReadH5MU() made from the file; one session for all."""
+    folder = tmp_path_factory.mktemp("r")
+    calls = ", ".join(
+        f"{json.dumps(name)} = function(backend) {r_call(case)}" for name, case in CASES.items()
+    )
+    code = f"""
         library(sailerx)
         object <- ReadH5MU(args[1])
-        object <- RunSAILERX(object, {call})
-        embedding <- SeuratObject::Embeddings(object, "sailerx")
-        writeLines(rownames(embedding), args[3])
-        writeBin(as.vector(t(embedding)), args[2])
-        """,
-        file,
-        folder / "values",
-        folder / "cells",
-    )
-    cells = (folder / "cells").read_text().split()
-    return pd.DataFrame(np.fromfile(folder / "values").reshape(len(cells), -1), cells)
+        calls <- list({calls})
+        for (backend in c("subprocess", "reticulate")) for (case in names(calls)) {{
+          embedding <- SeuratObject::Embeddings(calls[[case]](backend), "sailerx")
+          writeLines(rownames(embedding), paste(backend, case, "cells"))
+          writeBin(as.vector(t(embedding)), paste(backend, case, "values"))
+        }}
+        """
+    run_r_in(folder, code, file)
+
+    def embedding(backend: str, case: str) -> pd.DataFrame:
+        cells = (folder / f"{backend} {case} cells").read_text().split()
+        return pd.DataFrame(np.fromfile(folder / f"{backend} {case} values").reshape(len(cells), -1), cells)
+
+    backends = ("subprocess", "reticulate")
+    return {backend: {case: embedding(backend, case) for case in CASES} for backend in backends}
 
 
-def run(command: list[str | Path]) -> None:
-    answer = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+def run(command: list[str | Path], folder: Path) -> None:
+    answer = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("case", CASES)
 def test_python_command_line_and_both_backends_of_r_agree_bit_for_bit(
-    file: Path, case: dict, run_r: Callable[..., str], tmp_path: Path
+    file: Path, case: str, by_python: Embeddings, by_r: dict[str, Embeddings], tmp_path: Path
 ) -> None:
-    expected = by_python(file, case, tmp_path)
+    expected = by_python[case]
     assert expected.shape == (300, OPTIONS["n_latent"])
-    assert by_command_line(file, case, tmp_path).equals(expected)
-    for backend in ("subprocess", "reticulate"):
-        found = by_r(backend, file, case, run_r, tmp_path)
+    assert by_command_line(file, CASES[case], tmp_path).equals(expected)
+    for backend, found in by_r.items():
         np.testing.assert_array_equal(
-            found.loc[expected.index].to_numpy(), expected.to_numpy(), err_msg=backend
+            found[case].loc[expected.index].to_numpy(), expected.to_numpy(), err_msg=backend
         )
 
 
-def test_another_seed_gives_another_embedding(file: Path, tmp_path: Path) -> None:
-    one, other = (by_python(file, {"seed": seed}, tmp_path) for seed in (0, 1))
+def test_another_seed_gives_another_embedding(by_python: Embeddings) -> None:
+    one, other = by_python["reference by PCA"], by_python["another seed"]
     assert np.abs(one - other).to_numpy().max() > 0.01

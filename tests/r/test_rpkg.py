@@ -28,9 +28,17 @@ for (package in c("testthat", "withr")) {
     quit()
   }
 }
-results <- testthat::test_dir(
-  args[1], package = "sailerx", load_package = "installed", reporter = "silent", stop_on_failure = FALSE
-)
+names <- gsub("^test-|[.]R$", "", list.files(args[1], "^test-"))
+names <- names[grepl(args[2], names) == (args[3] == "verbs")]
+text <- function(name) readLines(file.path(args[1], paste0("test-", name, ".R")), encoding = "UTF-8")
+# hdf5r collects garbage whenever a file is closed, which takes twice as long once Signac is loaded: what loads it comes last
+loads_signac <- vapply(names, function(name) any(grepl("Signac|GenomicRanges", text(name))), logical(1))
+results <- unlist(recursive = FALSE, use.names = FALSE, lapply(split(names, loads_signac), function(names) {
+  testthat::test_dir(
+    args[1], package = "sailerx", load_package = "installed", reporter = "silent", stop_on_failure = FALSE,
+    filter = paste0("^(", paste(names, collapse = "|"), ")$")
+  )
+}))
 rows <- lapply(results, function(test) lapply(test$results, function(result) list(
   where = paste0(test$file, ": ", test$test),
   kind = sub("expectation_", "", class(result)[1]),
@@ -40,9 +48,18 @@ cat(jsonlite::toJSON(list(results = unlist(rows, recursive = FALSE)), auto_unbox
 """
 
 
-def test_unit_tests_pass(run_r: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+#: files about what Python does for R; the others are about objects and files, and take as long
+VERBS = "^(backend|hybrid|impute|interrupt|map|markers|match|plot|progress|result|run|sitrep)$"
+
+
+@pytest.mark.parametrize(
+    "half", [pytest.param(half, marks=pytest.mark.xdist_group(f"R: {half}")) for half in ("verbs", "others")]
+)
+def test_unit_tests_pass(half: str, run_r: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOT_CRAN", "true")
-    answer = json.loads(run_r(UNIT_TESTS, RPKG / "tests" / "testthat", timeout=1800).splitlines()[-1])
+    answer = json.loads(
+        run_r(UNIT_TESTS, RPKG / "tests" / "testthat", VERBS, half, timeout=1800).splitlines()[-1]
+    )
     if "lacking" in answer:
         pytest.skip(f"the R package {answer['lacking']} is not installed")
     results = answer["results"]
@@ -50,7 +67,7 @@ def test_unit_tests_pass(run_r: Callable[..., str], monkeypatch: pytest.MonkeyPa
     print(f"testthat: {dict(kinds)}")
     bad = [f"{r['where']}: {r['text']}" for r in results if r["kind"] in ("failure", "error", "warning")]
     assert not bad, "\n".join(bad)
-    assert kinds["success"] > 200
+    assert kinds["success"] > 150
     skips = [f"{r['where']}: {r['text']}" for r in results if r["kind"] == "skip"]
     if skips:
         pytest.skip(f"{len(skips)} of R's unit tests: " + "; ".join(skips))
@@ -126,6 +143,7 @@ cat("\\n", jsonlite::toJSON(list(
 
 
 @pytest.mark.full
+@pytest.mark.xdist_group("R: coverage")
 def test_unit_tests_reach_nine_tenths_of_the_code(
     run_r: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +178,7 @@ NOTES = {
 
 
 @pytest.mark.full
+@pytest.mark.xdist_group("R: check")
 def test_r_cmd_check_finds_nothing(tmp_path: Path) -> None:
     """As on CRAN's machines, where no Python has sailerx: there, what needs it is passed over."""
     if shutil.which("R") is None:

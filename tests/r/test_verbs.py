@@ -20,19 +20,23 @@ OPTIONS = {"max_epochs": 2, "n_latent": 5, "seed": 3, "device": "cpu"}
 R = """
 library(sailerx)
 threads <- as.integer(args[2])
+backend <- "reticulate" # test_both_ways.py does the same by subprocesses
 read <- function(file) ReadH5MU(file.path(args[1], file), verbose = FALSE)
 save <- function(table, name) write.csv(as.data.frame(table), file.path(args[1], paste0(name, ".csv")))
 
 result <- suppressWarnings(RunSAILERX(
   read("both.h5mu"), unpaired = list(alone = read("alone.h5mu")), batch = "batch", keep = file.path(args[1], "kept"),
-  max_epochs = 2, n_latent = 5, seed = 3, device = "cpu", threads = threads, verbose = FALSE
+  max_epochs = 2, n_latent = 5, seed = 3, device = "cpu", threads = threads, backend = backend, verbose = FALSE
 ))
 save(SeuratObject::Embeddings(result$object, "sailerx"), "paired")
 save(SeuratObject::Embeddings(result$unpaired$alone, "sailerx"), "alone")
 
-object <- ImputeSAILERX(result$object, regions = "chr2", threads = threads, verbose = FALSE)
+object <- ImputeSAILERX(result$object, regions = "chr2", threads = threads, backend = backend, verbose = FALSE)
 save(as.matrix(SeuratObject::LayerData(object, assay = "imputed", layer = "data")), "imputed")
-save(FindMarkersSAILERX(object, "A1", "A2", group.by = "cell_type", threads = threads, verbose = FALSE), "markers")
+markers <- FindMarkersSAILERX(
+  object, "A1", "A2", group.by = "cell_type", threads = threads, backend = backend, verbose = FALSE
+)
+save(markers, "markers")
 """
 
 

@@ -33,11 +33,17 @@ toy_reduction <- function(cells, assay = "RNA", key = "PC_") {
   SeuratObject::CreateDimReducObject(values, key = key, assay = assay)
 }
 
+# Python inside this R, where it loads torch once; a process of its own takes seconds for that at every run.
+# test-backend.R, test-interrupt.R, test-progress.R and the project's parity tests start such processes.
+toy_backend <- function() {
+  if (rlang::is_installed("reticulate")) "reticulate" else "subprocess"
+}
+
 # Fast and the same at every run.
-toy_run <- function(object, ..., atac.assay = "peaks", verbose = FALSE) {
+toy_run <- function(object, ..., atac.assay = "peaks", backend = toy_backend(), verbose = FALSE) {
   RunSAILERX(
     object, ...,
-    atac.assay = atac.assay, verbose = verbose, n_latent = 3, max_epochs = 2, device = "cpu", threads = 1
+    atac.assay = atac.assay, backend = backend, verbose = verbose, n_latent = 3, max_epochs = 2, device = "cpu", threads = 1
   )
 }
 
@@ -61,7 +67,7 @@ toy_kept <- local({
 
 # Another name for the verbs that use a model: quiet, and on one thread.
 toy_verb <- function(verb, ...) {
-  verb(..., verbose = FALSE, threads = 1)
+  verb(..., backend = toy_backend(), verbose = FALSE, threads = 1)
 }
 
 # The peak counts of some cells in an object of their own.

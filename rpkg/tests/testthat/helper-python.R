@@ -1,6 +1,11 @@
-skip_if_no_sailerx <- function() {
-  skip_if_not(sailerx_available(), "no Python with sailerx: see sailerx_sitrep()")
-}
+# Asked once: each answer starts a Python.
+skip_if_no_sailerx <- local({
+  available <- NULL
+  function() {
+    available <<- available %||% sailerx_available()
+    skip_if_not(available, "no Python with sailerx: see sailerx_sitrep()")
+  }
+})
 
 # No place where Python might be found, but those set by the test.
 local_no_python <- function(env = parent.frame()) {

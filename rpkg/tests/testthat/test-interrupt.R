@@ -67,5 +67,5 @@ test_that("the same call goes on from the checkpoint of a run that was killed", 
   messages <- capture_messages(resumed <- run(checkpoint = state, checkpoint_epochs = 5))
   expect_match(messages, "epoch", all = FALSE)
   expect_false(file.exists(state))
-  expect_identical(toy_embedding(resumed), toy_embedding(run(verbose = FALSE)))
+  expect_identical(toy_embedding(resumed), toy_embedding(run(backend = toy_backend(), verbose = FALSE)))
 })

@@ -2,7 +2,7 @@ test_that("counts move to the peaks that they overlap, in the reference's order 
   skip_if_no_sailerx()
   object <- toy_object()
   reference <- toy_atac(toy_cells()[1:5], moved_peaks(50))[c(90:1), ]
-  expect_silent(matched <- MatchPeaksSAILERX(object, reference, verbose = FALSE))
+  expect_silent(matched <- MatchPeaksSAILERX(object, reference, backend = toy_backend(), verbose = FALSE))
   counts <- SeuratObject::LayerData(matched[["matched"]], layer = "counts")
   expected <- SeuratObject::LayerData(object[["peaks"]], layer = "counts")
   expect_equal(rownames(counts), rownames(reference[["peaks"]]))
@@ -18,7 +18,7 @@ test_that("what does not overlap is lost, and the report says so", {
   skip_if_no_sailerx()
   object <- toy_object()
   reference <- toy_atac(toy_cells()[1:5])[1:30, ]
-  expect_warning(matched <- MatchPeaksSAILERX(object, reference, assay.name = "few", verbose = FALSE), "counts")
+  expect_warning(matched <- MatchPeaksSAILERX(object, reference, assay.name = "few", backend = toy_backend(), verbose = FALSE), "counts")
   expect_equal(SeuratObject::Misc(matched[["few"]], slot = "matched.peaks")$peaks_kept, 30, ignore_attr = TRUE)
   expect_equal(nrow(matched[["few"]]), 30)
 })
@@ -27,7 +27,7 @@ test_that("a ChromatinAssay's peaks make a ChromatinAssay", {
   skip_if_no_sailerx()
   skip_if_not_installed("Signac")
   reference <- suppressWarnings(as_signac(toy_object()))
-  matched <- MatchPeaksSAILERX(toy_object(), reference, verbose = FALSE)
+  matched <- MatchPeaksSAILERX(toy_object(), reference, backend = toy_backend(), verbose = FALSE)
   expect_s4_class(matched[["matched"]], "ChromatinAssay")
   expect_equal(GenomicRanges::granges(matched[["matched"]]), GenomicRanges::granges(reference[["peaks"]]))
 })

@@ -97,32 +97,12 @@ test_that("split v5 layers are joined for the run and stay split in the object",
   expect_equal(SeuratObject::Layers(result[["peaks"]]), c("counts.a", "counts.b"))
 })
 
-test_that("a ChromatinAssay is found without being named and gives the same embedding", {
-  skip_if_not_installed("Signac")
-  skip_if_no_sailerx()
-  object <- toy_object()
-  counts <- SeuratObject::LayerData(object[["peaks"]], layer = "counts")
-  object[["peaks"]] <- NULL
-  object[["open"]] <- Signac::CreateChromatinAssay(counts, sep = c("-", "-"))
-  result <- toy_run(object, atac.assay = NULL, reference = "pca")
-  expect_equal(SeuratObject::DefaultAssay(result[["sailerx"]]), "open")
-  expect_identical(toy_embedding(result), toy_embedding(toy_result()))
-})
-
-test_that("Signac's example object can be embedded", {
-  skip_if_not_installed("Signac")
-  skip_if_no_sailerx()
-  object <- Signac::atac_small
-  result <- toy_run(object)
-  expect_equal(SeuratObject::Cells(result[["sailerx"]]), colnames(object))
-})
-
 test_that("assays alone give the same reduction as the object that holds them", {
   skip_if_no_sailerx()
   object <- toy_object()
   expect_no_warning(reduction <- RunSAILERX(
     object[["peaks"]], rna = object[["RNA"]], reference = object[["pca"]],
-    n_latent = 3, max_epochs = 2, device = "cpu", threads = 1, verbose = FALSE
+    backend = toy_backend(), n_latent = 3, max_epochs = 2, device = "cpu", threads = 1, verbose = FALSE
   ))
   expect_identical(SeuratObject::Embeddings(reduction), toy_embedding(toy_result()))
 })

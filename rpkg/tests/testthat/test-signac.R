@@ -41,6 +41,26 @@ linked <- function(object) {
   Signac::Links(object[["peaks"]])
 }
 
+test_that("a ChromatinAssay is found without being named and gives the same embedding", {
+  skip_if_not_installed("Signac")
+  skip_if_no_sailerx()
+  object <- toy_object()
+  counts <- SeuratObject::LayerData(object[["peaks"]], layer = "counts")
+  object[["peaks"]] <- NULL
+  object[["open"]] <- Signac::CreateChromatinAssay(counts, sep = c("-", "-"))
+  result <- toy_run(object, atac.assay = NULL, reference = "pca")
+  expect_equal(SeuratObject::DefaultAssay(result[["sailerx"]]), "open")
+  expect_identical(toy_embedding(result), toy_embedding(toy_result()))
+})
+
+test_that("Signac's example object can be embedded", {
+  skip_if_not_installed("Signac")
+  skip_if_no_sailerx()
+  object <- Signac::atac_small
+  result <- toy_run(object)
+  expect_equal(SeuratObject::Cells(result[["sailerx"]]), colnames(object))
+})
+
 test_that("CoveragePlot, GeneActivity and FindMotifs give what they gave before", {
   skip_if_no_sailerx()
   skip_if_not_installed("Signac")
