@@ -28,8 +28,8 @@ __version__ = "0.1.0"
 # step, which in small pages costs a sixth of the step. PyTorch looks at this once, when it first needs memory.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-# OpenMP's threads then sleep while they wait for each other. By default they spin, and where other programs use the cores too, two threads
-# took 0.5 to 1.3 seconds for an epoch that one thread computes in 0.12. Read once, when PyTorch is loaded.
+# OpenMP's threads then sleep while they wait for each other. By default they spin, and where other programs use the cores too, two
+# threads took 0.5 to 1.3 seconds for an epoch that one thread computes in 0.12. Read once, when PyTorch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = [
