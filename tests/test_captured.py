@@ -23,6 +23,7 @@ from sailerx.training import cuda_graph
 from sailerx.training.cuda_graph import CapturedEpochs, GraphStream, captured_epochs
 from sailerx.training.distributed.ranks import ALONE
 from sailerx.training.loop import sampler_of, train
+from sailerx.training.progress import Progress
 from sailerx.training.state import TrainingState
 
 CPU = torch.device("cpu")
@@ -132,7 +133,7 @@ def test_captured_run_is_resumed_from_its_checkpoint(
             raise StoppedError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Silent, "update", lambda _, epoch, record: stop(epoch, record))
+        patch.setattr(Progress, "update", lambda _, epoch, record: stop(epoch, record))
         with pytest.raises(StoppedError):
             sailerx.fit(
                 paired(),
