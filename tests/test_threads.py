@@ -59,6 +59,9 @@ def test_error_in_a_thread_is_raised_after_all_have_ended(n_threads: int) -> Non
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*JAX is multithreaded:RuntimeWarning"
+)  # loaded by scib-metrics in other tests
 def test_a_forked_process_has_threads_of_its_own(n_threads: int) -> None:
     share_out(range(10), list)
     process = multiprocessing.get_context("fork").Process(target=share_out, args=(range(10), list))
