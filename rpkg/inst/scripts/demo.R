@@ -107,12 +107,14 @@ save_plot <- function(plot, path, width, height) {
 
 main <- function(folder = "demo", data = NA, labels = NA, batch = NA, drop = NA) {
   found <- step("Looking for Python", find_ready_python())
-  object <- step(if (is.na(data) || data == "") "Simulating cells" else paste("Reading", data), load_data(data, found))
+  simulated <- is.na(data) || data == ""
+  object <- step(if (simulated) "Simulating cells" else paste("Reading", data), load_data(data, found))
   labels <- column(object, labels, "cell_type")
   batch <- column(object, batch, "batch")
   object <- step("Seurat's PCA of RNA, the reference", add_rna_pca(object))
   object <- step("RunSAILERX()", RunSAILERX(
-    object, atac.assay = "peaks", reference = "pca", batch = if (length(batch)) batch, seed = 0
+    object, atac.assay = "peaks", reference = "pca", batch = if (length(batch)) batch, seed = 0,
+    max_epochs = if (simulated) 100 # in less than half the time of 250 epochs, with equal scores
   ))
   object <- step("Clusters and UMAP of its embedding", cluster(object))
 
