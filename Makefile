@@ -11,7 +11,7 @@ export SAILERX_PYTHON := $(CURDIR)/.venv/bin/python
 PYTHON_IN_VENV := .venv/bin/python
 PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PYTHON_IN_VENV) -m pytest
 # Two groups of tests at a time, a file each or as tests/conftest.py says, by two processes with one thread.
-PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder --durations=40
+PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder --durations=40
 DEMO_SCRIPT ?= rpkg/inst/scripts/demo.R
 DEMO_FOLDER ?= demo
 # For `make demo` and `make bench-gpu`: a file, and the columns of its metadata; cells with the label DROP are not scored.

@@ -109,19 +109,36 @@ LONGEST = [
     "test_verbs.py",
     "test_cli.py",
 ]
+#: parts of the names of tests that need not wait for the others of their file
+ALONE = ["test_unit_tests_", "test_r_cmd_check", "test_demo_in_r", "test_vignette_knits"]
 #: share a process, in which numba compiles UMAP once; that takes 20 seconds
-DRAW_UMAP = ["test_demo.py", "test_report.py", "test_plot.py"]
+DRAW_UMAP = ["test_demo.py", "test_report.py", "test_plot.py", "(python)]"]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Longest files first; each is done by one process, with `xdist_group` in other company or in parts."""
+    """Longest files first."""
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            name = "UMAP" if item.path.name in DRAW_UMAP else item.path.name
-            item.add_marker(pytest.mark.xdist_group(name))
+
+
+def group_of(nodeid: str) -> str:
+    """Tests of one group are done by one process, one after the other."""
+    if any(part in nodeid for part in ALONE):
+        return nodeid
+    if any(part in nodeid for part in DRAW_UMAP):
+        return "UMAP"
+    return nodeid.split("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return ByGroup(config, log)
 
 
 NEEDS = {"r": _why_no_r, "signac": _why_no_signac, "data": _why_no_data}

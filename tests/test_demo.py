@@ -96,7 +96,6 @@ def test_scoring_a_file_without_embedding_is_refused(tmp_path: Path, capsys):
 
 
 @pytest.mark.r
-@pytest.mark.xdist_group("demo in R")
 def test_demo_in_r_writes_object_figures_and_scores(run_r, tmp_path: Path):
     sailerx.simulate_to_file(tmp_path / "in.h5mu", 150, 300, 400, 3)
     printed = run_r(

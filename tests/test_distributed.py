@@ -249,7 +249,7 @@ def test_killed_rank_ends_the_run_and_one_process_goes_on(file: Path, lost: int)
     assert time.monotonic() - began < 60
     assert f"the process of rank {1 - lost} has lost another one" in said
     assert f"the process of rank {lost} was killed (SIGKILL), and the run has ended with it." in said
-    assert said.count("A run with a checkpoint goes on from it when it is started again.") == 2
+    assert said.count("A run with a checkpoint resumes from it when it is started again.") == 2
     assert not file.with_name("run").exists()
     said_by(python(*command))
     history = sailerx.load(file.with_name("run")).history

@@ -83,10 +83,8 @@ def seurat_folder(folder: Path) -> Path:
     return folder
 
 
-def marks(block: Block) -> list[pytest.MarkDecorator]:
-    """What a block needs, and with which other tests it shares a process."""
-    of_language = {"r": [pytest.mark.r], "python": [pytest.mark.xdist_group("UMAP")]}
-    return of_language.get(block.language, [])
+def needs(block: Block) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.r] if block.language == "r" else []
 
 
 def run_here(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +97,7 @@ def run_here(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "block", [pytest.param(b, marks=marks(b), id=f"line {b.line} ({b.language})") for b in BLOCKS]
+    "block", [pytest.param(b, marks=needs(b), id=f"line {b.line} ({b.language})") for b in BLOCKS]
 )
 def test_readme_block_runs_as_written(
     block: Block, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch

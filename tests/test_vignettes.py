@@ -20,13 +20,10 @@ VIGNETTES = sorted(path.stem for path in FOLDER.glob("*.Rmd"))
 QUICK = {"method"}  # the others train a model each
 
 
-def marks(name: str) -> list[pytest.MarkDecorator]:
-    """One that trains a model waits for `make test-full`, where the others run beside it."""
-    return [] if name in QUICK else [pytest.mark.full, pytest.mark.xdist_group(f"vignette {name}")]
-
-
 @pytest.mark.r
-@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in VIGNETTES])
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in VIGNETTES]
+)
 def test_vignette_knits(name: str, run_r: Callable[..., str], tmp_path: Path) -> None:
     run_r(
         "rmarkdown::render(args[1], output_dir = args[2], intermediates_dir = args[2], quiet = TRUE)",

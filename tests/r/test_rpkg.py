@@ -52,9 +52,7 @@ cat(jsonlite::toJSON(list(results = unlist(rows, recursive = FALSE)), auto_unbox
 VERBS = "^(backend|hybrid|impute|interrupt|map|markers|match|plot|progress|result|run|sitrep)$"
 
 
-@pytest.mark.parametrize(
-    "half", [pytest.param(half, marks=pytest.mark.xdist_group(f"R: {half}")) for half in ("verbs", "others")]
-)
+@pytest.mark.parametrize("half", ["verbs", "others"])
 def test_unit_tests_pass(half: str, run_r: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOT_CRAN", "true")
     answer = json.loads(
@@ -143,7 +141,6 @@ cat("\\n", jsonlite::toJSON(list(
 
 
 @pytest.mark.full
-@pytest.mark.xdist_group("R: coverage")
 def test_unit_tests_reach_nine_tenths_of_the_code(
     run_r: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +175,6 @@ NOTES = {
 
 
 @pytest.mark.full
-@pytest.mark.xdist_group("R: check")
 def test_r_cmd_check_finds_nothing(tmp_path: Path) -> None:
     """As on CRAN's machines, where no Python has sailerx: there, what needs it is passed over."""
     if shutil.which("R") is None:
