@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import random
-import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,6 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
 from sailerx.errors import InputError
-from sailerx.kernels.threads import torch_threads_kept
 
 N_NEIGHBORS = 15
 RESOLUTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5)
@@ -39,40 +36,29 @@ def neighbor_graph(
 
     Returns
     -------
-    Symmetric weights between 0 and 1, cells × cells, computed by umap-learn.
-
-    Raises
-    ------
-    InputError
-        If umap-learn is missing.
-
+    Symmetric weights between 0 and 1, cells × cells: a + b − ab for the weights a and b of the two directions. They are those of
+    umap-learn (a test compares them entry by entry), whose import and compilation would take some ten seconds in each process.
     Source: McInnes et al. 2018, arXiv 1802.03426.
     """
-    fuzzy_simplicial_set = _umap_graph()
     k = min(n_neighbors, len(z)) - 1
     distance, near = NearestNeighbors(n_neighbors=k, metric=metric).fit(z).kneighbors()
-    itself = np.arange(len(z))[:, None]
-    with warnings.catch_warnings(), torch_threads_kept():
-        warnings.simplefilter("ignore")
-        graph = fuzzy_simplicial_set(
-            sp.coo_matrix((len(z), 1)),  # of which only the number of rows is used
-            k + 1,
-            random_state=None,
-            metric=None,
-            knn_indices=np.hstack([itself, near]),
-            knn_dists=np.hstack([np.zeros_like(distance[:, :1]), distance]),
-        )[0]
-    return sp.csr_matrix(graph)
+    weight = _fuzzy_weights(distance, np.log2(k + 1))
+    graph = sp.csr_matrix((weight.ravel(), near.ravel(), np.arange(len(z) + 1) * k), shape=(len(z), len(z)))
+    both = graph.multiply(graph.T)
+    return sp.csr_matrix(graph + graph.T - both)
 
 
-def _umap_graph() -> Callable[..., Any]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # umap tells at import that optional TensorFlow is missing
-            from umap.umap_ import fuzzy_simplicial_set
-    except ImportError as error:
-        raise InputError("Clustering needs umap-learn: pip install 'sailerx[metrics]'.") from error
-    return fuzzy_simplicial_set
+def _fuzzy_weights(distance: np.ndarray, target: float) -> np.ndarray:
+    """exp(−(d − nearest) / scale), with the scale of each cell such that its weights sum to `target`."""
+    positive = np.where(distance > 0, distance, np.inf).min(axis=1, keepdims=True)
+    beyond = np.maximum(distance - np.where(np.isfinite(positive), positive, 0.0), 0.0)
+    low, high = np.zeros((len(distance), 1)), np.full((len(distance), 1), 1e3 * (distance.max() + 1e-12))
+    for _ in range(64):
+        middle = (low + high) / 2
+        too_wide = np.exp(-beyond / np.maximum(middle, 1e-300)).sum(axis=1, keepdims=True) > target
+        low, high = np.where(too_wide, low, middle), np.where(too_wide, middle, high)
+    scale = np.maximum((low + high) / 2, 1e-3 * np.maximum(distance.mean(axis=1, keepdims=True), 1e-12))
+    return np.exp(-beyond / scale)
 
 
 def leiden(graph: sp.csr_matrix, resolution: float = 1.0, *, seed: int = 0) -> np.ndarray:
@@ -96,16 +82,27 @@ def leiden(graph: sp.csr_matrix, resolution: float = 1.0, *, seed: int = 0) -> n
     InputError
         If igraph is missing.
     """
+    return _leiden(_network(graph), resolution, seed)
+
+
+def _network(graph: sp.csr_matrix) -> Any:
+    """The graph as igraph has it; to build it takes longer than to cluster it once."""
     try:
         import igraph
     except ImportError as error:
         raise InputError("Clustering needs the package igraph: pip install 'sailerx[metrics]'.") from error
     upper = sp.triu(graph, k=1, format="coo")
-    network = igraph.Graph(n=graph.shape[0], edges=np.column_stack([upper.row, upper.col]))
+    edges = np.column_stack([upper.row, upper.col])
+    return igraph.Graph(n=graph.shape[0], edges=edges, edge_attrs={"weight": upper.data})
+
+
+def _leiden(network: Any, resolution: float, seed: int) -> np.ndarray:
+    import igraph
+
     igraph.set_random_number_generator(random.Random(seed))
     try:
         found = network.community_leiden(
-            objective_function="modularity", weights=upper.data, resolution=resolution, n_iterations=2
+            objective_function="modularity", weights="weight", resolution=resolution, n_iterations=2
         )
     finally:
         igraph.set_random_number_generator(random)
@@ -144,10 +141,10 @@ def best_clustering(
     metric, seed
         As in `score`.
     """
-    graph = neighbor_graph(z, metric=metric)
+    network = _network(neighbor_graph(z, metric=metric))
     best = {"nmi": -1.0}
     for resolution in RESOLUTIONS:
-        clusters = leiden(graph, resolution, seed=seed)
+        clusters = _leiden(network, resolution, seed)
         nmi = float(normalized_mutual_info_score(labels, clusters))
         if nmi > best["nmi"]:
             ari = float(adjusted_rand_score(labels, clusters))
