@@ -106,7 +106,7 @@ main <- function(folder = "demo", data = NA, labels = NA, batch = NA, drop = NA)
   object <- step("Seurat's PCA of RNA, the reference", add_rna_pca(object))
   object <- step("RunSAILERX()", RunSAILERX(
     object, atac.assay = "peaks", reference = "pca", batch = if (length(batch)) batch, seed = 0,
-    max_epochs = if (simulated) 50 # in a fifth of the usual time, with equal scores
+    max_epochs = if (simulated) 50 # in a fifth of the usual steps, with scores close to those of 250
   ))
   object <- step("Clusters and UMAP of its embedding", cluster(object))
 
