@@ -132,6 +132,7 @@ if (!requireNamespace("covr", quietly = TRUE)) {
   cat("{}")
   quit()
 }
+options(covr.rstudio_source_markers = FALSE) # else it needs the package rstudioapi
 coverage <- covr::package_coverage(args[1], type = "tests", quiet = TRUE)
 missed <- covr::zero_coverage(coverage)
 cat("\\n", jsonlite::toJSON(list(
