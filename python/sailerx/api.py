@@ -25,6 +25,7 @@ from sailerx.data.reading import Cells, is_path, opened
 from sailerx.device import pick_device
 from sailerx.errors import InputError
 from sailerx.files.atomic import new_folder
+from sailerx.joint.embedding import JointEmbedding
 from sailerx.results import embed
 from sailerx.results.differential import differential_accessibility
 from sailerx.results.impute import impute
@@ -42,35 +43,37 @@ class Model(TrainedModel):
     """A trained model, as returned by `fit` and `load`."""
 
     def embed(self, mdata: Cells) -> np.ndarray:
-        """Embed cells from their ATAC alone.
+        """Embed cells: by RNA and ATAC where the data hold both of a cell, else by its ATAC alone.
 
         Parameters
         ----------
         mdata
-            A MuData object with an ATAC modality of the training data's name, or that modality as AnnData, or the path of
-            an .h5mu or .h5ad file. Peaks are matched to the model's by coordinates, in any order. A file is read in chunks
-            of cells if its counts are stored by cell (CSR), otherwise as a whole.
+            A MuData object with modalities of the training data's names, or its ATAC modality alone as AnnData, or the path of
+            an .h5mu or .h5ad file. Peaks are matched to the model's by coordinates, genes by name, in any order. ATAC in a file
+            is read in chunks of cells if its counts are stored by cell (CSR), otherwise as a whole.
 
         Returns
         -------
-        Cells × latent dimensions, float32, in the order of the ATAC modality's ``obs_names``. Rows have unit length,
-        so cosine and Euclidean neighbours agree.
+        Cells × dimensions, float32, in the order of the ATAC modality's ``obs_names``; for Euclidean neighbours. A row is the
+        RNA reference, scaled to unit length, beside the weighted ATAC scores (`sailerx.joint`); without RNA the reference of the
+        most similar training cells takes its place. With the paper's preset, z given ATAC alone, scaled to unit length.
 
         Raises
         ------
         InputError
-            If the ATAC modality is missing, does not hold counts, or shares no peak with the model.
+            If the ATAC modality is missing, does not hold counts, or shares no peak with the model; or an RNA modality lacks the
+            embedding that was the reference in training, or shares no gene with the model.
 
         Examples
         --------
         >>> import sailerx
         >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
         >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
-        >>> model.embed(mdata["atac"][:20]).shape
-        (20, 50)
+        >>> model.embed(mdata).shape == model.embed(mdata["atac"]).shape
+        True
         """
         with opened(mdata) as data:
-            return embed.embed(self.vae, self.accessibility(data))
+            return embed.embed(self, data).rows
 
     def posterior(self, mdata: Cells) -> tuple[np.ndarray, np.ndarray]:
         """Compute the posterior q(z|x) of each cell: mean, and standard deviation as the embedding's uncertainty.
@@ -82,8 +85,8 @@ class Model(TrainedModel):
 
         Returns
         -------
-        Mean and standard deviation, each cells × latent dimensions, float32. The mean scaled to unit length is the
-        embedding. Standard deviations near 1, as in the prior, mean that the cell's ATAC carries little information.
+        Mean and standard deviation, each cells × latent dimensions, float32; the last ``n_private`` are those of the ATAC scores.
+        Standard deviations near 1, as in the prior, mean that the cell's ATAC carries little information.
 
         Raises
         ------
@@ -335,7 +338,8 @@ class Model(TrainedModel):
     def to_anndata(self, mdata: Cells, *, posterior: bool = False) -> AnnData:
         """Embed cells into a small AnnData to write as a results file: obsm ``X_sailerx``, run record in ``uns['sailerx']``.
 
-        With ``posterior``, obsm also holds ``X_sailerx_mean`` and ``X_sailerx_std`` (see `Model.posterior`).
+        obs says of each cell whether its RNA was used (``sailerx_has_rna``), and ATAC's share of its row's squared length
+        (``sailerx_atac_weight``, 0 to 1). With ``posterior``, obsm also holds ``X_sailerx_mean`` and ``X_sailerx_std`` (see `Model.posterior`).
 
         Examples
         --------
@@ -348,7 +352,9 @@ class Model(TrainedModel):
         with opened(mdata) as data:
             atac = atac_of(data, self.record["atac"])
             result = AnnData(obs=pd.DataFrame(index=atac.obs_names.astype(str)))
-            result.obsm["X_sailerx"] = self.embed(atac)
+            found = embed.embed(self, data)
+            result.obsm["X_sailerx"] = found.rows
+            result.obs["sailerx_has_rna"], result.obs["sailerx_atac_weight"] = found.has_rna, found.atac_weight
             if posterior:
                 result.obsm["X_sailerx_mean"], result.obsm["X_sailerx_std"] = self.posterior(atac)
         run = {key: value for key, value in self.record.items() if key != "versions"}
@@ -361,7 +367,7 @@ class Model(TrainedModel):
 
 
 def fit(
-    mdata: MuData | str | os.PathLike[str],
+    mdata: Cells,
     *,
     rna_embedding: str | None = None,
     batch_key: str | Sequence[str] | None = None,
@@ -477,7 +483,7 @@ def fit(
             lambda: Multiome.from_mudata(found, settings, **about, in_memory=is_path(mdata) and not backed)
         )
         n_steps = sampler_of(data, settings, seed).n_steps
-        settings = settings.for_data(n_steps, hybrid=not data.has_rna.all())
+        settings = settings.for_data(n_steps, hybrid=bool(data.has_rna.any() and not data.has_rna.all()))
         shown = Progress(progress if ranks.is_first else "none", settings.n_epochs)
         shown.start(_headline(data, settings, ranks))
 
@@ -488,6 +494,9 @@ def fit(
             return Checkpoints(Path(checkpoint), run, checkpoint_epochs, checkpoint_minutes, resume)
 
         checkpoints = ranks.from_first(checkpoints_of_run)
+        joint = ranks.from_first(
+            lambda: JointEmbedding.learn(data, settings, seed) if settings.n_private else None
+        )
         vae, history = train(
             data,
             settings,
@@ -496,9 +505,10 @@ def fit(
             progress=shown,
             checkpoints=checkpoints,
             ranks=ranks,
+            scores=None if joint is None else joint.scores,
         )
     record = about | {"preset": preset} | _circumstances(data, ranks)
-    return Model(vae, settings, data.peaks, data.confounders, history, record)
+    return Model(vae, settings, data.peaks, data.confounders, history, record, joint, data.reference)
 
 
 def _headline(data: Multiome, settings: Settings, ranks: Ranks) -> str:
@@ -516,11 +526,15 @@ def _circumstances(data: Multiome, ranks: Ranks) -> dict[str, Any]:
         "device": ranks.device.type,
         "threads": torch.get_num_threads(),
         "processes": ranks.world_size,
-        "reference": data.reference,
+        "reference": _source(data),
         "n_cells": data.n_cells,
         "n_peaks": data.n_peaks,
         "versions": versions(),
     }
+
+
+def _source(data: Multiome) -> str:
+    return "none, ATAC alone" if data.reference is None else data.reference.source
 
 
 def _refuse_in_memory(mdata: object, backed: bool, n_processes: int = 1) -> None:
@@ -610,7 +624,7 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
             f"cells: {data.n_cells:,}, of which {int(data.has_rna.sum()):,} have RNA",
             f"peaks: {data.n_peaks:,} in {chroms} block{'s' if chroms > 1 else ''} by chromosome",
             f"open peaks per cell: median {np.median(depth):,.0f}, from {depth.min():,} to {depth.max():,}",
-            f"RNA reference: {data.reference}, {data.g.shape[1]} dimensions",
+            f"RNA reference: {_source(data)}" + (f", {data.g.shape[1]} dimensions" if data.reference else ""),
             f"confounders: {', '.join(data.confounders.names)}",
             *(f"warning: {text}" for text in quality_warnings(data, batches)),
         ]

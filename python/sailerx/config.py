@@ -29,6 +29,13 @@ class Settings:
 
     #: number of latent dimensions of z
     n_latent: int = 50
+    #: how many of them, the last, are private to ATAC: outside the alignment term, with a posterior that follows from the ATAC
+    #: scores (`sailerx.data.atac_scores`). A departure: aligned as a whole, z is a copy of the RNA reference; what only ATAC tells is
+    #: lost. 0 = none, and the embedding is z, as in the paper
+    n_private: int = 20
+    #: alpha, length of the ATAC part of the embedding's rows beside an RNA part of length 1; None = by held-out molecules. Not in the
+    #: paper
+    atac_weight: float | None = None
     #: width of the layer next to the peaks, per chromosome
     n_hidden: int = 64
     #: width of the layer next to the latent heads, per chromosome
@@ -79,12 +86,14 @@ class Settings:
     #: weight of the reconstruction term, per cell (1 + lambda in the paper); None = 1, hybrid 5:
     #: without RNA, the KL terms would outweigh the information of sparse ATAC in z
     reconstruction: float | None = None
-    #: lambda, weight of the invariance term KL[q(z|x) || q(z)]
-    lambda_: float = 1.0
+    #: lambda, weight of the invariance term KL[q(z|x) || q(z)]. A departure: 0, because its mean over pairs of cells is unbounded and
+    #: can outgrow all other terms. ATAC scores are made blind to confounders, and the decoder is told the confounders
+    lambda_: float = 0.0
     #: gamma, weight of the alignment term, per pair of cells; None = 2e4, hybrid 1e5 (5-fold, as ``reconstruction``)
     gamma: float | None = None
     #: length of one KL annealing cycle in epochs: the factor a rises from 0 to 1 over the first half, then stays 1; 0 = a is always 1
-    kl_cycle_epochs: float = 0.0
+    #: None = the length of the run: a departure, from a start without KL terms the network learns more of sparse ATAC
+    kl_cycle_epochs: float | None = None
     #: warm-up: weight of the reconstruction term, per cell *and peak*
     warmup_reconstruction: float = 1.0
     #: warm-up: weight of open peaks in the reconstruction term
@@ -116,6 +125,10 @@ class Settings:
             raise InputError(f"`paired_share` must be between 0 and 1, got {self.paired_share!r}.")
         if self.thinned_cells is not None and not 0 <= self.thinned_cells <= 1:
             raise InputError(f"`thinned_cells` must be between 0 and 1, got {self.thinned_cells!r}.")
+        if self.n_private >= self.n_latent:
+            raise InputError(
+                f"`n_private` must be below `n_latent`, {self.n_latent}, got {self.n_private}."
+            )
         if not 0 < self.thinned_kept <= 1:
             raise InputError(f"`thinned_kept` must be above 0 and at most 1, got {self.thinned_kept!r}.")
         if not 0 <= self.weight_clip < 0.5:
@@ -135,6 +148,7 @@ class Settings:
         """
         defaults: dict[str, Any] = {name: values[hybrid] for name, values in _DEFAULTS.items()}
         defaults["max_epochs"] = min(250, max(20, math.ceil(_STEPS / n_steps)))
+        defaults["kl_cycle_epochs"] = float(self.max_epochs or defaults["max_epochs"])
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **missing)
 
@@ -170,6 +184,8 @@ _STEPS = 2000
 #: field → smallest valid value
 _LOWEST = {
     "n_latent": 1,
+    "n_private": 0,
+    "atac_weight": 0,
     "n_hidden": 1,
     "n_chrom": 1,
     "min_peaks_per_chrom": 0,
@@ -194,6 +210,7 @@ _LOWEST = {
 #: The reference implementation's loss of one mini-batch divided by M = 200. Its gradient is 1/200 of the original; with weight
 #: decay and epsilon divided by 200 too, Adam's steps are equal.
 PAPER = Settings(
+    n_private=0,
     input_share=False,
     start_from_frequency=False,
     start_from_lsi=False,

@@ -107,7 +107,11 @@ def lsi(counts: sp.csr_matrix, n_components: int = N_COMPONENTS, seed: int = 0) 
 
 
 def _svd(n_components: int, seed: int) -> Any:
-    """Make a solver for one more component than asked, because component 1 (depth) is dropped."""
+    """Make a solver for one more component than asked, because component 1 (depth) is dropped.
+
+    ARPACK iterates to machine precision. The randomised solver, with its five iterations, misses weak components, and with them
+    what they tell apart.
+    """
     from sklearn.decomposition import TruncatedSVD  # takes a second to import, and few runs need it
 
-    return TruncatedSVD(n_components + 1, random_state=seed)
+    return TruncatedSVD(n_components + 1, algorithm="arpack", random_state=seed)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from anndata import AnnData
@@ -17,15 +18,31 @@ from sailerx.config import Settings
 from sailerx.data.accessibility import Accessibility, PeaksOnDisk
 from sailerx.data.alignment_weights import alignment_weights, rna_depth_of
 from sailerx.data.confounders import Confounders
-from sailerx.data.counts import binary_accessibility, refuse_duplicates
+from sailerx.data.counts import (
+    binary_accessibility,
+    pick_counts,
+    refuse_duplicates,
+    to_csr,
+    why_not_counts,
+)
 from sailerx.data.match_peaks import REPORT
 from sailerx.data.obs_columns import obs_columns
 from sailerx.data.peaks import FORMS, Blocks, blocks_by_chromosome, peak_table
-from sailerx.data.rna_reference import reference_of
+from sailerx.data.rna_reference import RnaReference
 from sailerx.errors import InputError
 
 #: name of the confounder column that tells paired from ATAC-only cells in hybrid training
 MEMBERSHIP = "sailerx_set"
+#: cells of `RnaSample`, at most
+MAX_SAMPLED = 10_000
+
+
+@dataclass(frozen=True)
+class RnaSample:
+    """Cells with RNA, drawn at random if there are many: positions among all cells, and RNA counts or None."""
+
+    cells: np.ndarray
+    counts: sp.csr_matrix | None
 
 
 @dataclass(frozen=True)
@@ -52,13 +69,15 @@ class Multiome:
     c: np.ndarray
     #: the encoding of c
     confounders: Confounders
-    #: source of g in words, stored with the model
-    reference: str
+    #: what made g
+    reference: RnaReference | None
+    #: a sample of the cells with RNA, and their RNA counts if these are at hand
+    rna_sample: RnaSample
 
     @classmethod
     def from_mudata(
         cls,
-        mdata: MuData,
+        mdata: MuData | AnnData,
         settings: Settings,
         *,
         rna_embedding: str | None = None,
@@ -76,7 +95,7 @@ class Multiome:
         Parameters
         ----------
         mdata
-            Holds the modalities ``rna`` and ``atac``; their cells are matched by barcode.
+            Holds the modalities ``rna`` and ``atac``; their cells are matched by barcode. Or the ATAC modality alone, as AnnData.
         settings
             ``single_block``, ``min_peaks_per_chrom``, ``weight_clip``, ``weight_floor``, ``denoise_reference`` and
             ``reference_rank`` are used.
@@ -100,16 +119,21 @@ class Multiome:
             cell has no open peak or no RNA count, peaks lack coordinates, or an embedding or obs column is missing or has
             missing values.
         """
-        a, r = _modality(mdata, atac), _modality(mdata, rna)
+        a, r = (mdata, None) if isinstance(mdata, AnnData) else (_modality(mdata, atac), _modality(mdata, rna))
         x = binary_accessibility(a, atac, atac_layer, in_memory=in_memory)
-        has_rna, rows = _match_barcodes(a, r, atac, rna)
+        has_rna, rows = (np.zeros(a.n_obs, bool), np.empty(0, int)) if r is None else _match_barcodes(a, r, atac, rna)
         order, peaks, blocks = _order_peaks(a, settings)
         x = x.with_peaks(order)
         if in_memory and isinstance(x, PeaksOnDisk):
             x = replace(x, to_memory=True)
-        embedding, reference = reference_of(r, rna, rna_embedding, rna_layer, rows, seed, settings)
         depth = x.depth.astype(float)
-        w, rna_depth = _weights(rna_depth_of(mdata, rna, rna_layer, rows), depth[has_rna], settings)
+        if r is None:
+            reference, embedding = None, np.zeros((0, 1), np.float32)
+            w, rna_depth = np.empty(0), np.empty(0)
+        else:
+            reference = RnaReference.learn(r, rna, rna_embedding, rna_layer, rows, seed, settings)
+            embedding = reference.of(r, rna, rows).astype(np.float32)
+            w, rna_depth = _weights(rna_depth_of(mdata, rna, rna_layer, rows), depth[has_rna], settings)
         obs = obs_columns(mdata, atac, [*batch_key, *continuous_key])
         batch_key, obs = _with_membership(batch_key, has_rna, obs)
         confounders = Confounders.learn(depth, obs, batch_key, continuous_key)
@@ -125,6 +149,7 @@ class Multiome:
             c=confounders.apply(depth, obs),
             confounders=confounders,
             reference=reference,
+            rna_sample=_rna_sample(r, rna, rna_layer, has_rna, rows, seed),
         )
 
     @property
@@ -156,6 +181,21 @@ class Multiome:
     def n_peaks(self) -> int:
         """Number of peaks."""
         return self.x.shape[1]
+
+
+def _rna_sample(
+    r: AnnData | None, rna: str, layer: str | None, has_rna: np.ndarray, rows: np.ndarray, seed: int
+) -> RnaSample:
+    """Draw at most `MAX_SAMPLED` cells with RNA."""
+    drawn = np.arange(len(rows))
+    if len(rows) > MAX_SAMPLED:
+        drawn = np.sort(np.random.default_rng([seed, 5]).choice(len(rows), MAX_SAMPLED, replace=False))
+    cells = np.flatnonzero(has_rna)[drawn]
+    picked = None if r is None else pick_counts(r, rna, layer)
+    if picked is None:
+        return RnaSample(cells, None)
+    counts = to_csr(picked[1])
+    return RnaSample(cells, None if why_not_counts(counts) else counts[rows[drawn]])
 
 
 def _modality(mdata: MuData, name: str) -> AnnData:
@@ -232,6 +272,6 @@ def _with_membership(
     batch_key: Sequence[str], has_rna: np.ndarray, obs: pd.DataFrame
 ) -> tuple[list[str], pd.DataFrame]:
     """Add a batch column that tells paired from ATAC-only cells, if some cells lack RNA."""
-    if has_rna.all():
+    if has_rna.all() or not has_rna.any():
         return list(batch_key), obs
     return [*batch_key, MEMBERSHIP], obs.assign(**{MEMBERSHIP: np.where(has_rna, "paired", "atac_only")})

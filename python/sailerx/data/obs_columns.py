@@ -11,8 +11,10 @@ from mudata import MuData
 from sailerx.errors import InputError
 
 
-def obs_columns(mdata: MuData, atac: str, names: Sequence[str]) -> pd.DataFrame:
+def obs_columns(mdata: MuData | AnnData, atac: str, names: Sequence[str]) -> pd.DataFrame:
     """Look up obs columns for the ATAC cells: in the ATAC modality's obs, else the global obs, else another modality's.
+
+    Of the ATAC modality alone, given as AnnData, in its obs.
 
     Returns
     -------
@@ -23,8 +25,11 @@ def obs_columns(mdata: MuData, atac: str, names: Sequence[str]) -> pd.DataFrame:
     InputError
         If a column is in no obs.
     """
-    cells = mdata.mod[atac].obs_names
-    sources = [mdata.mod[atac].obs, mdata.obs, *(m.obs for name, m in mdata.mod.items() if name != atac)]
+    if isinstance(mdata, MuData):
+        cells, others = mdata.mod[atac].obs_names, [m.obs for name, m in mdata.mod.items() if name != atac]
+        sources = [mdata.mod[atac].obs, mdata.obs, *others]
+    else:
+        cells, sources = mdata.obs_names, [mdata.obs]
     columns = {}
     for name in names:
         found = next((obs[name] for obs in sources if name in obs), None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,6 +13,46 @@ from sailerx.errors import InputError
 
 N_COMPONENTS = 50
 N_HIGHLY_VARIABLE = 2000
+
+
+@dataclass(frozen=True)
+class RnaProjection:
+    """What `rna_pca` has learned: projects RNA counts of other cells to the same components."""
+
+    #: names of all genes, in the order of the counts' columns
+    genes: np.ndarray
+    #: positions of the genes that are used
+    chosen: np.ndarray
+    #: median RNA depth of the training cells
+    depth: float
+    #: standard deviation of log(1 + scaled count) of each chosen gene
+    std: np.ndarray
+    #: its mean after scaling and clipping
+    mean: np.ndarray
+    #: chosen genes × components, each column times its shrinkage
+    loadings: np.ndarray
+
+    @classmethod
+    def learn(
+        cls, counts: sp.csr_matrix, genes: Sequence[str] | None = None, seed: int = 0, *, denoise: bool = True
+    ) -> RnaProjection:
+        """Learn the components of RNA counts; arguments and errors as of `rna_pca`, and the names of the genes."""
+        total = np.asarray(counts.sum(axis=1)).ravel()
+        depth = float(np.median(total))
+        logged = _log_scaled(counts, depth)
+        chosen = highly_variable(logged, N_HIGHLY_VARIABLE)
+        std = np.sqrt(_mean_var(logged[:, chosen])[1])
+        chosen, std = chosen[std > 0], std[std > 0]
+        expression = _standardised(logged, chosen, std)
+        loadings, mean = _pca(expression, seed, denoise)
+        names = np.arange(counts.shape[1]).astype(str) if genes is None else np.asarray(genes, dtype=object)
+        return cls(names, chosen, depth, std, mean, loadings)
+
+    def of(self, counts: sp.csr_matrix) -> np.ndarray:
+        """Project counts (cells × ``genes``, every cell with a count) to the components, cells × components, float32."""
+        expression = _standardised(_log_scaled(counts, self.depth), self.chosen, self.std)
+        g: np.ndarray = expression @ self.loadings - self.mean @ self.loadings
+        return g.astype(np.float32)
 
 
 def rna_pca(counts: sp.csr_matrix, seed: int = 0, *, denoise: bool = True) -> np.ndarray:
@@ -39,7 +81,11 @@ def rna_pca(counts: sp.csr_matrix, seed: int = 0, *, denoise: bool = True) -> np
     InputError
         With fewer than two cells or two genes that vary.
     """
-    expression = _scaled_expression(counts)
+    return RnaProjection.learn(counts, seed=seed, denoise=denoise).of(counts)
+
+
+def _pca(expression: sp.csr_matrix, seed: int, denoise: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Compute loadings (genes × components, shrunk with ``denoise``) and the mean of each gene."""
     n_components = min(N_COMPONENTS, min(expression.shape) - 1)
     if n_components < 1:
         raise InputError(
@@ -48,25 +94,27 @@ def rna_pca(counts: sp.csr_matrix, seed: int = 0, *, denoise: bool = True) -> np
         )
     from sklearn.decomposition import PCA  # takes a second to import, and many runs name an embedding
 
-    pca = PCA(n_components, svd_solver="arpack", random_state=seed)
-    g: np.ndarray = pca.fit_transform(expression)
+    pca = PCA(n_components, svd_solver="arpack", random_state=seed).fit(expression)
+    loadings, mean = pca.components_.T.astype(np.float64), np.asarray(pca.mean_, dtype=np.float64).ravel()
     if not denoise:
-        return g.astype(np.float32)
+        return loadings, mean
     singular = pca.singular_values_
     total = float(expression.shape[0] * _mean_var(expression)[1].sum())
     # square root of the shrinkage factor: the full factor would almost erase the small components, which hold rare types
-    return (g * np.sqrt(shrunk(singular, expression.shape, total) / singular)).astype(np.float32)
+    return loadings * np.sqrt(shrunk(singular, expression.shape, total) / singular), mean
 
 
-def _scaled_expression(counts: sp.csr_matrix) -> sp.csr_matrix:
-    """Log-normalise counts, keep highly variable genes, scale them to unit variance and clip at 10."""
-    depth = np.asarray(counts.sum(axis=1)).ravel()
-    expression = sp.csr_matrix(sp.diags(np.median(depth) / depth) @ counts, dtype=np.float32)
+def _log_scaled(counts: sp.csr_matrix, to_depth: float) -> sp.csr_matrix:
+    """Scale the counts of each cell to one depth, then log(1 + count)."""
+    depth = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
+    expression = sp.csr_matrix(sp.diags(to_depth / depth) @ counts, dtype=np.float32)
     expression.data = np.log1p(expression.data)
-    expression = expression[:, highly_variable(expression, N_HIGHLY_VARIABLE)]
-    std = np.sqrt(_mean_var(expression)[1])
-    expression = expression[:, std > 0] @ sp.diags(1 / std[std > 0])
-    expression = sp.csr_matrix(expression, dtype=np.float32)
+    return expression
+
+
+def _standardised(logged: sp.csr_matrix, chosen: np.ndarray, std: np.ndarray) -> sp.csr_matrix:
+    """Keep the chosen genes, scale them to unit variance and clip at 10."""
+    expression = sp.csr_matrix(logged[:, chosen] @ sp.diags(1 / std), dtype=np.float32)
     expression.data = np.minimum(expression.data, 10)
     return expression
 

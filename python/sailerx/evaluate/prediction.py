@@ -7,11 +7,9 @@ import scipy.sparse as sp
 from sklearn.neighbors import NearestNeighbors
 
 from sailerx.errors import InputError
+from sailerx.joint.prediction import nats_of_neighbors
 
 N_PREDICTING = 100
-#: candidate weights of the overall share p_j, relative to the neighbours' total count; the best score is used
-SHRINKAGE = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-_CELLS_AT_ONCE = 500
 
 
 def split_counts(counts: sp.spmatrix, seed: int = 0) -> tuple[sp.csr_matrix, sp.csr_matrix]:
@@ -48,7 +46,8 @@ def predictive_gain(
     """Measure how well nearest neighbours predict held-out molecules: mean log-likelihood ratio, in nats per molecule.
 
     Mean over molecules of ``held`` (feature j in cell i) of log(p_ij / p_j): p_j is the share of feature j in all ``train`` counts,
-    p_ij its share in the ``train`` counts of i's nearest neighbours, i excluded, shrunk towards p_j by the best of `SHRINKAGE`.
+    p_ij its share in the ``train`` counts of i's nearest neighbours, i excluded, shrunk towards p_j by the best of
+    seven strengths (`sailerx.joint.prediction`).
 
     Parameters
     ----------
@@ -83,20 +82,5 @@ def predictive_gain(
 
 def gain_of_neighbors(near: np.ndarray, train: sp.spmatrix, held: sp.spmatrix) -> float:
     """Compute `predictive_gain` for given neighbours: ``near`` is cells × neighbours, positions of cells or -1 for none."""
-    train, held = (sp.csr_matrix(half, dtype=np.float64) for half in (train, held))
-    p = np.asarray(train.sum(axis=0)).ravel() / train.sum()
-    weight, p_j, p_near = [], [], []
-    for first in range(0, len(near), _CELLS_AT_ONCE):
-        chunk = near[first : first + _CELLS_AT_ONCE]
-        rows, columns = (chunk >= 0).nonzero()[0], chunk[chunk >= 0]
-        graph = sp.csr_matrix((np.ones(rows.size), (rows, columns)), (len(chunk), train.shape[0]))
-        around = graph @ train
-        total = np.maximum(np.asarray(around.sum(axis=1)).ravel(), 1)
-        molecules = held[first : first + len(chunk)].tocoo()
-        known = p[molecules.col] > 0
-        i, j = molecules.row[known], molecules.col[known]
-        weight.append(molecules.data[known])
-        p_j.append(p[j])
-        p_near.append(np.asarray(around[i, j]).ravel() / total[i])
-    w, overall, local = (np.concatenate(part) for part in (weight, p_j, p_near))
-    return float(max(w @ np.log((local + s * overall) / (1 + s) / overall) for s in SHRINKAGE) / w.sum())
+    nats, n_molecules = nats_of_neighbors(near, train, held)
+    return float(nats.sum() / n_molecules.sum())

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sailerx.data.atac_scores import AtacScores
 from sailerx.data.peaks import Blocks
 from sailerx.kernels import peak_layers
 from sailerx.kernels.open_peaks import OpenPeaks
@@ -101,6 +102,44 @@ class ChromosomesToPeaks(nn.Module):
         if peaks is None:
             return self.weight, self.bias, self.chrom_of
         return distinct_rows(self.weight, peaks), distinct_rows(self.bias, peaks), self.chrom_of[peaks]
+
+
+class PrivatePosterior(nn.Module):
+    """The posterior of the private dimensions of z: linear in x / depth, fixed before training.
+
+    A score of variance 1 of which a share r is signal says of the signal f ~ N(0, 1) that q(f | score) = N(sqrt(r) · score, 1 - r).
+    Where r = 0 that is the prior.
+    """
+
+    loadings: Tensor
+    centre: Tensor
+    reliability: Tensor
+    one_block: Tensor
+
+    def __init__(self, n_peaks: int, n_private: int) -> None:
+        super().__init__()
+        self.register_buffer("loadings", torch.zeros(n_peaks, n_private))
+        self.register_buffer("centre", torch.zeros(n_private))
+        self.register_buffer("reliability", torch.zeros(n_private))
+        self.register_buffer("one_block", torch.zeros(n_peaks, dtype=torch.int64), persistent=False)
+
+    @torch.no_grad()
+    def start_from(self, scores: AtacScores) -> None:
+        """Take loadings and reliability of the first dimensions from the scores; the others keep the prior."""
+        k = len(scores.strength)
+        for buffer, values in (
+            (self.loadings[:, :k], scores.loadings),
+            (self.centre[:k], scores.centre),
+            (self.reliability[:k], scores.reliability),
+        ):
+            buffer.copy_(torch.from_numpy(values))
+
+    def forward(self, x: OpenPeaks) -> tuple[Float[Tensor, "cells private"], Float[Tensor, "cells private"]]:
+        """Compute mean and standard deviation of each cell."""
+        summed = peak_layers.sum_of_open(self.loadings, x, self.one_block, 1)[:, 0]
+        score = summed / x.depth.clamp(min=1)[:, None] - self.centre
+        std = (1 - self.reliability).sqrt()
+        return self.reliability.sqrt() * score, std.expand_as(score)
 
 
 class WithinChromosomes(nn.Module):

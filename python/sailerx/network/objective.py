@@ -54,7 +54,8 @@ def minibatch_loss(
     reconstruction = nll / part.n_cells * (x.n_peaks / shown.n_peaks)
     kl_prior = losses.kl_to_prior(mean, std).mean()
     kl_marginal = losses.kl_to_marginal(mean, std)
-    alignment = losses.local_loss(minibatch.g, mean, _pair_weights(minibatch, weights.weighted_cells))
+    shared = mean[:, : vae.n_shared]
+    alignment = losses.local_loss(minibatch.g, shared, _pair_weights(minibatch, weights.weighted_cells))
     loss = (
         weights.reconstruction * reconstruction
         + weights.prior * kl_prior

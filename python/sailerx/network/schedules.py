@@ -32,9 +32,8 @@ def kl_annealing(epoch: float, settings: Settings) -> float:
     t = epoch - settings.warmup_epochs
     if t < 0:
         return 0.0
-    if settings.kl_cycle_epochs == 0:
-        return 1.0
-    return min(1.0, 2 * (t % settings.kl_cycle_epochs) / settings.kl_cycle_epochs)
+    cycle = known(settings.kl_cycle_epochs)
+    return min(1.0, 2 * (t % cycle) / cycle) if cycle else 1.0
 
 
 def loss_weights(epoch: float, settings: Settings, n_peaks: int) -> LossWeights:

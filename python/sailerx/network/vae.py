@@ -16,6 +16,7 @@ from sailerx.network.layers import (
     ChromosomesToPeaks,
     NormActivation,
     PeaksToChromosomes,
+    PrivatePosterior,
     WithinChromosomes,
     linear,
 )
@@ -41,6 +42,8 @@ class VAE(nn.Module):
         Draws the initial weights.
     input_share
         Whether the encoder sees x / depth instead of x.
+    n_private
+        Number of private dimensions, the last of z, whose posterior is fixed (`PrivatePosterior`).
     """
 
     def __init__(
@@ -53,10 +56,11 @@ class VAE(nn.Module):
         generator: torch.Generator,
         *,
         input_share: bool = False,
+        n_private: int = 0,
     ) -> None:
         super().__init__()
-        K = len(blocks)
-        self.n_chroms, self.n_chrom = K, n_chrom
+        K, n_shared = len(blocks), n_latent - n_private
+        self.n_chroms, self.n_chrom, self.n_shared = K, n_chrom, n_shared
         self.encoder = nn.Sequential(
             PeaksToChromosomes(blocks, n_hidden, generator, share=input_share),
             NormActivation(K, n_hidden, K),
@@ -64,8 +68,9 @@ class VAE(nn.Module):
             NormActivation(K, n_chrom, K),
             nn.Flatten(),
         )
-        self.mean_head = linear(K * n_chrom, n_latent, generator, xavier=True)
-        self.logvar_head = linear(K * n_chrom, n_latent, generator, xavier=True)
+        self.mean_head = linear(K * n_chrom, n_shared, generator, xavier=True)
+        self.logvar_head = linear(K * n_chrom, n_shared, generator, xavier=True)
+        self.private = PrivatePosterior(blocks[-1][1], n_private) if n_private else None
         self.decoder_in = linear(n_latent + n_confounders, K * n_chrom, generator, xavier=False)
         self.decoder = nn.Sequential(
             NormActivation(K, n_chrom, 1),
@@ -87,14 +92,19 @@ class VAE(nn.Module):
     ) -> VAE:
         """Make the network with the widths given by the settings."""
         widths = settings.n_latent, settings.n_hidden, settings.n_chrom
-        return cls(blocks, n_confounders, *widths, generator, input_share=settings.input_share)
+        options = {"input_share": settings.input_share, "n_private": settings.n_private}
+        return cls(blocks, n_confounders, *widths, generator, **options)
 
     def encode(self, x: OpenPeaks) -> Normal:
         """Compute the posterior q(z|x) = N(mean, diag std²) of each cell."""
         h = self.encoder(x)
         logvar = self.logvar_head(h).clamp(-_LARGEST_LOGVAR, _LARGEST_LOGVAR)
         # departure from the reference implementation, which samples with std = exp(logvar) but takes KL at exp(logvar / 2)
-        return Normal(self.mean_head(h), (0.5 * logvar).exp(), validate_args=False)
+        mean, std = self.mean_head(h), (0.5 * logvar).exp()
+        if self.private is not None:
+            private_mean, private_std = self.private(x)
+            mean, std = torch.cat([mean, private_mean], dim=1), torch.cat([std, private_std], dim=1)
+        return Normal(mean, std, validate_args=False)
 
     def decode(
         self,

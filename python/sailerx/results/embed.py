@@ -1,14 +1,20 @@
-"""Embedding of cells: the posterior of z given their ATAC."""
+"""Embedding of cells, and the posterior of z given their ATAC."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from anndata import AnnData
+from mudata import MuData
 
 from sailerx.data.accessibility import Accessibility
+from sailerx.data.counts import refuse_duplicates
 from sailerx.minibatches.loader import rows_of
 from sailerx.network.vae import VAE
+from sailerx.results.trained import TrainedModel, atac_of
 
 _CELLS_AT_ONCE = 1024
 
@@ -23,10 +29,40 @@ def posterior(vae: VAE, x: Accessibility) -> tuple[np.ndarray, np.ndarray]:
     return mean, torch.cat([part.stddev for part in parts]).cpu().numpy()
 
 
-def embed(vae: VAE, x: Accessibility) -> np.ndarray:
-    """Embed cells: posterior means scaled to unit length, cells × latent, float32.
+def embed(model: TrainedModel, data: MuData | AnnData) -> Embedded:
+    """Embed the ATAC cells of the data: by RNA and ATAC where a cell has both, else by ATAC alone.
 
-    L_Local trains cosine similarities. Between rows of unit length, Euclidean and cosine neighbours are equal, so any
-    distance a downstream tool uses fits the training.
+    Without a joint embedding (the paper's preset), rows are posterior means of z given ATAC, scaled to unit length: L_Local trains
+    cosine similarities, and between rows of unit length Euclidean and cosine neighbours are equal.
     """
-    return F.normalize(torch.from_numpy(posterior(vae, x)[0])).numpy()
+    x = model.accessibility(data)
+    if model.joint is None:
+        mean = F.normalize(torch.from_numpy(posterior(model.vae, x)[0])).numpy()
+        return Embedded(mean, np.zeros(len(mean), bool), np.ones(len(mean), np.float32))
+    g, has_rna = _rna_of(model, data)
+    rows = model.joint.rows(x, g, has_rna)
+    return Embedded(rows, has_rna, model.joint.atac_weight(rows).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Rows of the embedding, cells × dimensions, float32; which cells' RNA was used; ATAC's share of each row's squared length."""
+
+    rows: np.ndarray
+    has_rna: np.ndarray
+    atac_weight: np.ndarray
+
+
+def _rna_of(model: TrainedModel, data: MuData | AnnData) -> tuple[np.ndarray | None, np.ndarray]:
+    """Make the RNA reference of those of the data's ATAC cells that have RNA; also which these are."""
+    cells, name = atac_of(data, model.record["atac"]).obs_names, model.record["rna"]
+    none = None, np.zeros(len(cells), bool)
+    if isinstance(data, AnnData) or name not in data.mod or model.reference is None:
+        return none
+    r = data.mod[name]
+    refuse_duplicates(r.obs_names, "barcodes", name)
+    row_of = r.obs_names.get_indexer(cells)
+    has_rna = row_of >= 0
+    if not has_rna.any() or model.joint is None or not len(model.joint.anchors):
+        return none
+    return model.reference.of(r, name, row_of[has_rna]), has_rna

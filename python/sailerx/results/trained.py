@@ -12,12 +12,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
 from anndata.abc import CSCDataset
 from mudata import MuData
 from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from sailerx.config import Settings
@@ -25,14 +28,20 @@ from sailerx.data.accessibility import Accessibility
 from sailerx.data.confounders import Confounders
 from sailerx.data.counts import binary_accessibility
 from sailerx.data.peaks import columns_in_order, peak_table
+from sailerx.data.rna_reference import RnaReference
 from sailerx.errors import InputError
 from sailerx.files.atomic import MODEL_FILE
+from sailerx.joint.embedding import JointEmbedding
 from sailerx.network.vae import VAE
 
 #: version of the model folder's layout; folders of a newer version are refused
-MODEL_VERSION = 1
+MODEL_VERSION = 2
 
 _WEIGHTS, _PEAKS, _HISTORY = "weights.safetensors", "peaks.csv", "history.csv"
+#: arrays of `JointEmbedding` and `RnaReference`, by name with these prefixes
+_JOINT, _PREFIXES = "joint.safetensors", ("joint.", "reference.")
+#: what settings were before version 2 where a folder does not say
+_BEFORE = {"n_private": 0, "atac_weight": None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +58,10 @@ class TrainedModel:
     history: pd.DataFrame = field(repr=False)
     #: the data arguments of `sailerx.fit`, and seed, device and versions of the run
     record: dict[str, Any]
+    #: embeds cells by RNA and ATAC scores; None = the embedding is z, as in the paper
+    joint: JointEmbedding | None = field(default=None, repr=False)
+    #: makes the RNA reference of cells; None = none, or a model of an older version
+    reference: RnaReference | None = field(default=None, repr=False)
 
     def accessibility(self, mdata: MuData | AnnData) -> Accessibility:
         """Read x of the cells with columns in the model's order; a peak missing from the data is closed, with a warning."""
@@ -74,8 +87,16 @@ class TrainedModel:
     def write_into(self, folder: Path) -> None:
         """Write the model's files into an existing empty folder."""
         weights = {name: tensor.cpu().contiguous() for name, tensor in self.vae.state_dict().items()}
+        parts = {"joint.": self.joint, "reference.": self.reference}
+        arrays = {
+            prefix + name: np.ascontiguousarray(array)
+            for prefix, part in parts.items()
+            if part is not None
+            for name, array in part.arrays().items()
+        }
         try:
             save_file(weights, folder / _WEIGHTS)
+            save_arrays(arrays, folder / _JOINT)
         except SafetensorError as error:  # a full disk, most often
             raise OSError(f"the model's weights could not be written: {error}") from error
         model = {
@@ -84,6 +105,8 @@ class TrainedModel:
             "blocks": list(self.vae.from_peaks.blocks),
             "confounders": self.confounders.to_dict(),
             "record": self.record,
+            "joint": None if self.joint is None else self.joint.described(),
+            "reference": None if self.reference is None else self.reference.described(),
         }
         text = json.dumps(model, indent=1, ensure_ascii=False)
         (folder / MODEL_FILE).write_text(text, encoding="utf-8")
@@ -104,13 +127,14 @@ class TrainedModel:
         try:
             model = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
             _refuse_newer(folder, model["sailerx_model"])
-            settings = Settings(**model["settings"])
+            settings = Settings(**_BEFORE | model["settings"])
             confounders = Confounders.from_dict(model["confounders"])
             peaks = _read_peaks(folder)
             history = pd.read_csv(folder / _HISTORY, float_precision="round_trip")
             blocks = tuple((int(a), int(b)) for a, b in model["blocks"])
             vae = VAE.from_settings(blocks, len(confounders.names), settings, torch.Generator())
             vae.load_state_dict(load_file(folder / _WEIGHTS))
+            joint, reference = _read_joint(folder, model)
             if len(peaks) != blocks[-1][1]:
                 raise ValueError(f"{len(peaks)} peaks are listed, the network has {blocks[-1][1]}")
         except InputError:
@@ -118,7 +142,22 @@ class TrainedModel:
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             found = " ".join(str(error).split())
             raise InputError(f"{folder} is damaged or not a sailerx model: {found}. Fit it again.") from error
-        return cls(vae.eval(), settings, peaks, confounders, history, model["record"])
+        return cls(vae.eval(), settings, peaks, confounders, history, model["record"], joint, reference)
+
+
+def _read_joint(folder: Path, model: dict[str, Any]) -> tuple[JointEmbedding | None, RnaReference | None]:
+    if model["sailerx_model"] < 2:
+        return None, None
+    arrays = load_arrays(folder / _JOINT)
+    of_joint, of_reference = (
+        {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        for prefix in _PREFIXES
+    )
+    joint, reference = model["joint"], model["reference"]
+    return (
+        None if joint is None else JointEmbedding.restored(of_joint, joint),
+        None if reference is None else RnaReference.restored(of_reference, reference),
+    )
 
 
 def _refuse_incomplete(folder: Path) -> None:

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sailerx.config import Settings
+from sailerx.data.atac_scores import AtacScores
 from sailerx.data.multiome import Multiome
 from sailerx.device import out_of_memory
 from sailerx.kernels.open_peaks import PaddedRows, SparseRows
@@ -41,6 +42,7 @@ def train(
     progress: Progress,
     checkpoints: Checkpoints | None = None,
     ranks: Ranks = ALONE,
+    scores: AtacScores | None = None,
 ) -> tuple[VAE, pd.DataFrame]:
     """Train a network on one data set.
 
@@ -61,6 +63,8 @@ def train(
     ranks
         The processes that train this network together; each calls this function. Mini-batches and result equal those of
         a single process, up to rounding. Only the first process writes checkpoints and shows progress.
+    scores
+        ATAC scores for the private dimensions; without them these keep their prior.
 
     Returns
     -------
@@ -77,7 +81,7 @@ def train(
     ProcessLostError
         If another process of the run has ended.
     """
-    state = TrainingState(data, settings, seed, device, ranks)
+    state = TrainingState(data, settings, seed, device, ranks, scores)
     _share_first_state(state, checkpoints, ranks)
     on_device = OnDevice.from_multiome(data, device, ranks.read(data.x), ranks.shard(data.depth, device))
     sampler = sampler_of(data, settings, seed, ranks.world_size)

