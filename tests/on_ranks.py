@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from data import TINY, Silent, minibatch_of, multiome, paired, tiny_settings, wi
 from sailerx.data import accessibility, csr_on_disk
 from sailerx.data.accessibility import PeaksOnDisk
 from sailerx.data.multiome import Multiome
+from sailerx.joint.embedding import JointEmbedding
 from sailerx.minibatches.loader import OnDevice
 from sailerx.minibatches.sampler import random_peaks
 from sailerx.network.objective import minibatch_loss
@@ -108,15 +110,23 @@ def fitted(path: str, **options: Any) -> dict[str, Any]:
     read: set[int] = set()
     original = PeaksOnDisk.read
 
-    def noted(x: PeaksOnDisk, start: int, end: int) -> Any:
-        read.update(range(start, end))
+    def noted(x: PeaksOnDisk, start: int = 0, end: int | None = None) -> Any:
+        read.update(range(start, x.shape[0] if end is None else end))
         return original(x, start, end)
 
+    def learned(*arguments: Any) -> JointEmbedding:
+        """The first process alone reads whole samples of cells, before training."""
+        joint = JointEmbedding.learn(*arguments)
+        read.clear()
+        return joint
+
     PeaksOnDisk.read = noted  # type: ignore[method-assign]
+    sailerx.api.JointEmbedding = SimpleNamespace(learn=learned)  # type: ignore[misc,assignment]
     try:
         model = sailerx.fit(path, progress="none", devices=2, **(OPTIONS | options))
     finally:
         PeaksOnDisk.read = original  # type: ignore[method-assign]
+        sailerx.api.JointEmbedding = JointEmbedding  # type: ignore[misc]
     about = {"history": model.history, "record": model.record, "read": read}
     return about | {"embedding": model.embed(path), "weights": model.vae.state_dict()}
 

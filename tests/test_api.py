@@ -34,11 +34,13 @@ def model() -> sailerx.Model:
 # Fit and embed
 
 
-def test_embedding_has_one_unit_row_per_atac_cell(model: sailerx.Model) -> None:
+def test_embedding_has_a_row_per_atac_cell_whose_rna_part_has_unit_length(model: sailerx.Model) -> None:
     z = model.embed(MDATA)
-    assert z.shape == (60, 5)
+    assert model.joint is not None
+    n_rna = model.joint.anchor_g.shape[1]
+    assert z.shape == (60, n_rna + (8 if model.joint.choice.alpha else 0))
     assert z.dtype == np.float32
-    assert unit_rows(z)
+    assert unit_rows(z[:, :n_rna])
 
 
 def test_two_fits_are_bit_identical_and_seeds_differ(model: sailerx.Model) -> None:
@@ -57,25 +59,35 @@ def test_fit_leaves_the_data_as_they_are() -> None:
         assert [list(a.obs), list(a.obsm), list(a.uns)] == rest
 
 
-def test_posterior_is_the_embedding_before_scaling_and_its_uncertainty(model: sailerx.Model) -> None:
-    mean, std = model.posterior(MDATA)
-    z = model.embed(MDATA)
+def test_papers_embedding_is_the_posterior_mean_at_unit_length() -> None:
+    model = fit(preset="paper", warmup_epochs=1, max_epochs=1)
+    mean, z = model.posterior(MDATA)[0], model.embed(MDATA)
     np.testing.assert_allclose(mean / np.linalg.norm(mean, axis=1, keepdims=True), z, atol=1e-6)
-    assert mean.shape == std.shape == z.shape
+    np.testing.assert_array_equal(model.embed(MDATA["atac"]), z)
+
+
+def test_posterior_has_a_mean_and_an_uncertainty(model: sailerx.Model) -> None:
+    mean, std = model.posterior(MDATA)
+    assert mean.shape == std.shape == (60, 5)
     assert (std > 0).all()
     written = model.to_anndata(MDATA, posterior=True)
     np.testing.assert_array_equal(written.obsm["X_sailerx_std"], std)
 
 
-def test_embedding_does_not_need_the_rna(model: sailerx.Model) -> None:
-    np.testing.assert_array_equal(model.embed(MDATA["atac"]), model.embed(MDATA))
+def test_embedding_does_not_need_the_rna_but_uses_it(model: sailerx.Model) -> None:
+    by_both, by_atac = model.to_anndata(MDATA), model.to_anndata(MDATA["atac"])
+    assert by_both.obs["sailerx_has_rna"].all()
+    assert not by_atac.obs["sailerx_has_rna"].any()
+    assert by_both.obsm["X_sailerx"].shape == by_atac.obsm["X_sailerx"].shape
+    assert not np.array_equal(by_both.obsm["X_sailerx"], by_atac.obsm["X_sailerx"])
+    assert by_both.obs["sailerx_atac_weight"].between(0, 1).all()
 
 
 def test_embedding_follows_the_order_of_cells_and_not_of_peaks(model: sailerx.Model) -> None:
     rng = np.random.default_rng(0)
     cells, peaks = rng.permutation(60), rng.permutation(90)
     shuffled = MDATA["atac"][cells, peaks].copy()
-    np.testing.assert_allclose(model.embed(shuffled), model.embed(MDATA)[cells], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(model.embed(shuffled), model.embed(MDATA["atac"])[cells], rtol=1e-4, atol=1e-5)
 
 
 def test_peaks_the_model_does_not_have_change_nothing(model: sailerx.Model) -> None:

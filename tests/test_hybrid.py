@@ -101,9 +101,10 @@ def test_combined_sets_train_and_every_cell_is_embedded() -> None:
     both = combine({"a": first(mdata, 40)}, {"b": mdata["atac"][40:].copy()})
     model = sailerx.fit(both, batch_key="set", progress="none", **TINY)
     z = model.embed(both)
-    assert z.shape == (60, 5)
+    assert len(z) == 60
     assert {"set=a", "set=b"} <= set(model.confounders.names)
-    np.testing.assert_allclose(model.embed(mdata), z, atol=1e-6)
+    np.testing.assert_allclose(model.embed(mdata)[:40], z[:40], atol=1e-5)
+    np.testing.assert_allclose(model.embed(mdata["atac"])[40:], z[40:], atol=1e-5)
 
 
 @pytest.mark.parametrize(

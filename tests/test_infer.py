@@ -21,10 +21,10 @@ def vae() -> VAE:
     return VAE(data.blocks, 1, 5, 8, 4, torch.Generator().manual_seed(0)).eval()
 
 
-def test_embedding_is_the_posterior_mean_at_unit_length(vae: VAE) -> None:
+def test_embedding_by_z_is_the_posterior_mean_at_unit_length(vae: VAE) -> None:
     x = multiome().x
     mean, std = embed.posterior(vae, x)
-    z = embed.embed(vae, x)
+    z = embed.unit_mean(vae, x)
     np.testing.assert_allclose(z, mean / np.linalg.norm(mean, axis=1, keepdims=True), rtol=1e-6)
     assert unit_rows(z)
     assert z.dtype == np.float32
@@ -33,7 +33,7 @@ def test_embedding_is_the_posterior_mean_at_unit_length(vae: VAE) -> None:
 
 def test_euclidean_neighbours_of_the_embedding_are_cosine_neighbours_of_the_mean(vae: VAE) -> None:
     x = multiome().x
-    mean, z = embed.posterior(vae, x)[0], embed.embed(vae, x)
+    mean, z = embed.posterior(vae, x)[0], embed.unit_mean(vae, x)
     unit = mean / np.linalg.norm(mean, axis=1, keepdims=True)
     by_cosine = np.argsort(-(unit @ unit[0]), kind="stable")
     by_distance = np.argsort(((z - z[0]) ** 2).sum(axis=1), kind="stable")
@@ -42,12 +42,12 @@ def test_euclidean_neighbours_of_the_embedding_are_cosine_neighbours_of_the_mean
 
 def test_a_cells_embedding_hangs_on_no_other_cell(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
     x = multiome().x
-    whole = embed.embed(vae, x)
+    whole = embed.unit_mean(vae, x)
     np.testing.assert_allclose(
-        embed.embed(vae, PeaksInMemory.of(x[np.arange(5, 8)])), whole[5:8], rtol=1e-4, atol=1e-6
+        embed.unit_mean(vae, PeaksInMemory.of(x[np.arange(5, 8)])), whole[5:8], rtol=1e-4, atol=1e-6
     )
     monkeypatch.setattr(embed, "_CELLS_AT_ONCE", 7)
-    np.testing.assert_allclose(embed.embed(vae, x), whole, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(embed.unit_mean(vae, x), whole, rtol=1e-4, atol=1e-6)
 
 
 def peaks(*names: str) -> pd.DataFrame:

@@ -77,14 +77,14 @@ def test_named_embedding_is_the_reference_at_unit_length(mdata: mudata.MuData) -
     data = multiome(mdata, rna_embedding="X_given", settings=tiny_settings())
     given = mdata["rna"].obsm["X_given"]
     np.testing.assert_allclose(data.g, given / np.linalg.norm(given, axis=1, keepdims=True), rtol=1e-5)
-    assert data.reference == "obsm 'X_given'"
+    assert data.source == "obsm 'X_given'"
 
 
 def test_pca_of_counts_is_the_reference_where_none_is_named(mdata: mudata.MuData) -> None:
     data = multiome(mdata, settings=tiny_settings(reference_rank=0))
     assert data.g.shape == (60, 50)
     assert unit_rows(data.g)
-    assert data.reference == "PCA of X"
+    assert data.source == "PCA of X"
 
 
 def test_named_reference_is_reduced_to_its_leading_dimensions(mdata: mudata.MuData) -> None:
@@ -104,7 +104,7 @@ def test_rna_counts_come_from_the_named_layer(mdata: mudata.MuData) -> None:
     named = multiome(with_part(mdata, rna=rna), rna_layer="raw")
     np.testing.assert_array_equal(named.g, multiome(mdata).g)
     np.testing.assert_array_equal(named.w, multiome(mdata).w)
-    assert named.reference == "PCA of layer 'raw'"
+    assert named.source == "PCA of layer 'raw'"
 
 
 def test_confounders_come_from_any_obs_by_barcode(mdata: mudata.MuData) -> None:
@@ -232,8 +232,16 @@ def test_missing_modality_is_refused_listing_the_present_ones(mdata: mudata.MuDa
 
 
 def test_other_objects_are_refused(mdata: mudata.MuData) -> None:
-    with pytest.raises(InputError, match="must be a MuData object, got AnnData"):
-        multiome(mdata["atac"])
+    with pytest.raises(InputError, match="must be a MuData object, got ndarray"):
+        multiome(mdata["atac"].X.toarray())
+
+
+def test_atac_alone_has_no_reference(mdata: mudata.MuData) -> None:
+    data = multiome(mdata["atac"])
+    assert data.reference is None
+    assert data.source == "none, ATAC alone"
+    assert not data.has_rna.any()
+    np.testing.assert_array_equal(dense(data.x), dense(multiome(mdata).x))
 
 
 def test_missing_embedding_is_refused_listing_the_present_ones(mdata: mudata.MuData) -> None:

@@ -7,7 +7,8 @@ import pytest
 import scipy.sparse as sp
 
 import sailerx
-from sailerx.evaluate.prediction import SHRINKAGE, gain_of_neighbors
+from sailerx.evaluate.prediction import gain_of_neighbors
+from sailerx.joint.prediction import SHRINKAGE
 from sailerx.metrics import predictive_gain, split_counts
 
 RNG = np.random.default_rng(0)

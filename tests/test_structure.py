@@ -14,7 +14,18 @@ import sailerx
 PACKAGE = Path(sailerx.__file__).parent
 #: from the ground up; a module imports from its own room and from those before it
 ROOMS = (
-    *("errors", "config", "versions", "device", "files", "data", "simulation", "kernels", "minibatches"),
+    *(
+        "errors",
+        "config",
+        "versions",
+        "device",
+        "files",
+        "data",
+        "joint",
+        "simulation",
+        "kernels",
+        "minibatches",
+    ),
     *("network", "training", "results", "evaluate", "plot", "metrics", "api", "demo", "flags", "commands"),
     *("cli", "__main__"),
 )

@@ -338,8 +338,9 @@ class Model(TrainedModel):
     def to_anndata(self, mdata: Cells, *, posterior: bool = False) -> AnnData:
         """Embed cells into a small AnnData to write as a results file: obsm ``X_sailerx``, run record in ``uns['sailerx']``.
 
-        obs says of each cell whether its RNA was used (``sailerx_has_rna``), and ATAC's share of its row's squared length
-        (``sailerx_atac_weight``, 0 to 1). With ``posterior``, obsm also holds ``X_sailerx_mean`` and ``X_sailerx_std`` (see `Model.posterior`).
+        obs says of each cell whether its RNA was used (``sailerx_has_rna``) and ATAC's share of its row's squared length
+        (``sailerx_atac_weight``, 0 to 1). With ``posterior``, obsm also holds ``X_sailerx_mean`` and ``X_sailerx_std`` (see
+        `Model.posterior`).
 
         Examples
         --------
@@ -354,7 +355,10 @@ class Model(TrainedModel):
             result = AnnData(obs=pd.DataFrame(index=atac.obs_names.astype(str)))
             found = embed.embed(self, data)
             result.obsm["X_sailerx"] = found.rows
-            result.obs["sailerx_has_rna"], result.obs["sailerx_atac_weight"] = found.has_rna, found.atac_weight
+            result.obs["sailerx_has_rna"], result.obs["sailerx_atac_weight"] = (
+                found.has_rna,
+                found.atac_weight,
+            )
             if posterior:
                 result.obsm["X_sailerx_mean"], result.obsm["X_sailerx_std"] = self.posterior(atac)
         run = {key: value for key, value in self.record.items() if key != "versions"}
@@ -495,7 +499,7 @@ def fit(
 
         checkpoints = ranks.from_first(checkpoints_of_run)
         joint = ranks.from_first(
-            lambda: JointEmbedding.learn(data, settings, seed) if settings.n_private else None
+            lambda: JointEmbedding.learn(data, settings, seed) if settings.joint_embedding else None
         )
         vae, history = train(
             data,
@@ -526,15 +530,11 @@ def _circumstances(data: Multiome, ranks: Ranks) -> dict[str, Any]:
         "device": ranks.device.type,
         "threads": torch.get_num_threads(),
         "processes": ranks.world_size,
-        "reference": _source(data),
+        "reference": data.source,
         "n_cells": data.n_cells,
         "n_peaks": data.n_peaks,
         "versions": versions(),
     }
-
-
-def _source(data: Multiome) -> str:
-    return "none, ATAC alone" if data.reference is None else data.reference.source
 
 
 def _refuse_in_memory(mdata: object, backed: bool, n_processes: int = 1) -> None:
@@ -624,7 +624,7 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
             f"cells: {data.n_cells:,}, of which {int(data.has_rna.sum()):,} have RNA",
             f"peaks: {data.n_peaks:,} in {chroms} block{'s' if chroms > 1 else ''} by chromosome",
             f"open peaks per cell: median {np.median(depth):,.0f}, from {depth.min():,} to {depth.max():,}",
-            f"RNA reference: {_source(data)}" + (f", {data.g.shape[1]} dimensions" if data.reference else ""),
+            f"RNA reference: {data.source}" + (f", {data.g.shape[1]} dimensions" if data.reference else ""),
             f"confounders: {', '.join(data.confounders.names)}",
             *(f"warning: {text}" for text in quality_warnings(data, batches)),
         ]

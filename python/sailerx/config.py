@@ -30,11 +30,13 @@ class Settings:
     #: number of latent dimensions of z
     n_latent: int = 50
     #: how many of them, the last, are private to ATAC: outside the alignment term, with a posterior that follows from the ATAC
-    #: scores (`sailerx.data.atac_scores`). A departure: aligned as a whole, z is a copy of the RNA reference; what only ATAC tells is
-    #: lost. 0 = none, and the embedding is z, as in the paper
-    n_private: int = 20
-    #: alpha, length of the ATAC part of the embedding's rows beside an RNA part of length 1; None = by held-out molecules. Not in the
-    #: paper
+    #: scores (`sailerx.data.atac_scores`); None = two in five, at most 20. A departure: aligned as a whole, z is a copy of the RNA
+    #: reference, and what only ATAC tells is lost
+    n_private: int | None = None
+    #: the embedding is the RNA reference beside the ATAC scores (`sailerx.joint`), not z. A departure: z copies the RNA reference
+    #: with errors, and remembers the cells it was trained on
+    joint_embedding: bool = True
+    #: alpha, length of the ATAC part of the embedding's rows beside an RNA part of length 1; None = by held-out molecules
     atac_weight: float | None = None
     #: width of the layer next to the peaks, per chromosome
     n_hidden: int = 64
@@ -125,10 +127,8 @@ class Settings:
             raise InputError(f"`paired_share` must be between 0 and 1, got {self.paired_share!r}.")
         if self.thinned_cells is not None and not 0 <= self.thinned_cells <= 1:
             raise InputError(f"`thinned_cells` must be between 0 and 1, got {self.thinned_cells!r}.")
-        if self.n_private >= self.n_latent:
-            raise InputError(
-                f"`n_private` must be below `n_latent`, {self.n_latent}, got {self.n_private}."
-            )
+        if self.n_private is not None and self.n_private >= self.n_latent:
+            raise InputError(f"`n_private` must be below `n_latent`, {self.n_latent}, got {self.n_private}.")
         if not 0 < self.thinned_kept <= 1:
             raise InputError(f"`thinned_kept` must be above 0 and at most 1, got {self.thinned_kept!r}.")
         if not 0 <= self.weight_clip < 0.5:
@@ -148,9 +148,13 @@ class Settings:
         """
         defaults: dict[str, Any] = {name: values[hybrid] for name, values in _DEFAULTS.items()}
         defaults["max_epochs"] = min(250, max(20, math.ceil(_STEPS / n_steps)))
-        defaults["kl_cycle_epochs"] = float(self.max_epochs or defaults["max_epochs"])
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **missing)
+
+    @property
+    def private(self) -> int:
+        """Number of private dimensions of z."""
+        return min(20, 2 * self.n_latent // 5) if self.n_private is None else self.n_private
 
     @property
     def n_epochs(self) -> int:
@@ -211,6 +215,7 @@ _LOWEST = {
 #: decay and epsilon divided by 200 too, Adam's steps are equal.
 PAPER = Settings(
     n_private=0,
+    joint_embedding=False,
     input_share=False,
     start_from_frequency=False,
     start_from_lsi=False,

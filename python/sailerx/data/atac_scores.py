@@ -51,9 +51,7 @@ class AtacScores:
     prior: float = 1.0
 
     @classmethod
-    def learn(
-        cls, x: Accessibility, n_scores: int, seed: int = 0, prior: float | None = None
-    ) -> AtacScores:
+    def learn(cls, x: Accessibility, n_scores: int, seed: int = 0, prior: float | None = None) -> AtacScores:
         """Learn the components of x.
 
         Parameters
@@ -68,7 +66,9 @@ class AtacScores:
             c_0 over the mean of c; by default the one of 1, 3 and 10 whose components rise highest above the bulk.
         """
         counts = sample_of(x, _MAX_CELLS, seed, _MAX_ONES)[1]
-        loadings, strength, prior = _best_components(counts, seed) if prior is None else _components(counts, prior, seed)
+        loadings, strength, prior = (
+            _best_components(counts, seed) if prior is None else _components(counts, prior, seed)
+        )
         n_kept = min(n_scores, len(strength))
         scores = cls(loadings[:, :n_kept], np.zeros(n_kept, np.float32), strength[:n_kept], prior)
         raw = scores.of(counts)
@@ -78,7 +78,8 @@ class AtacScores:
     def of(self, x: Accessibility | sp.csr_matrix) -> np.ndarray:
         """Compute the scores of cells, cells × scores, float32."""
         parts = [
-            (chunk @ self.loadings) / np.maximum(_sums(chunk, 1), 1)[:, None] - self.centre for chunk in _chunks(x)
+            (chunk @ self.loadings) / np.maximum(_sums(chunk, 1), 1)[:, None] - self.centre
+            for chunk in _chunks(x)
         ]
         return np.concatenate(parts).astype(np.float32)
 
@@ -111,7 +112,9 @@ class AtacScores:
         removed = direction[:, value > max(_LEAST_EXPLAINED, 2 * by_chance)]
         keep = np.eye(k) - removed @ removed.T
         return replace(
-            self, loadings=(self.loadings @ keep).astype(np.float32), centre=(self.centre @ keep).astype(np.float32)
+            self,
+            loadings=(self.loadings @ keep).astype(np.float32),
+            centre=(self.centre @ keep).astype(np.float32),
         )
 
 
@@ -119,12 +122,10 @@ def sample_of(
     x: Accessibility | sp.csr_matrix, n: int, seed: int, n_ones: float = np.inf
 ) -> tuple[np.ndarray, sp.csr_matrix]:
     """Draw at most ``n`` cells with about ``n_ones`` open peaks at most: their positions, ascending, and their x."""
-    total = x.nnz if sp.issparse(x) else x.depth.sum()
+    total = x.nnz if isinstance(x, sp.csr_matrix) else int(x.depth.sum())
     n = int(min(n, max(n_ones * x.shape[0] / max(total, 1), 100)))
-    if x.shape[0] <= n and sp.issparse(x):
-        return np.arange(x.shape[0]), x
     if x.shape[0] <= n:
-        return np.arange(x.shape[0]), x.read()
+        return np.arange(x.shape[0]), x if isinstance(x, sp.csr_matrix) else x.read()
     rows = np.sort(np.random.default_rng(seed).choice(x.shape[0], n, replace=False))
     return rows, x[rows]
 
@@ -160,4 +161,4 @@ def _sums(x: sp.csr_matrix, axis: int) -> np.ndarray:
 
 
 def _chunks(x: Accessibility | sp.csr_matrix) -> Iterator[sp.csr_matrix]:
-    return iter([x]) if sp.issparse(x) else x.chunks()
+    return iter([x]) if isinstance(x, sp.csr_matrix) else x.chunks()

@@ -119,9 +119,13 @@ class Multiome:
             cell has no open peak or no RNA count, peaks lack coordinates, or an embedding or obs column is missing or has
             missing values.
         """
-        a, r = (mdata, None) if isinstance(mdata, AnnData) else (_modality(mdata, atac), _modality(mdata, rna))
+        a, r = (
+            (mdata, None) if isinstance(mdata, AnnData) else (_modality(mdata, atac), _modality(mdata, rna))
+        )
         x = binary_accessibility(a, atac, atac_layer, in_memory=in_memory)
-        has_rna, rows = (np.zeros(a.n_obs, bool), np.empty(0, int)) if r is None else _match_barcodes(a, r, atac, rna)
+        has_rna, rows = (
+            (np.zeros(a.n_obs, bool), np.empty(0, int)) if r is None else _match_barcodes(a, r, atac, rna)
+        )
         order, peaks, blocks = _order_peaks(a, settings)
         x = x.with_peaks(order)
         if in_memory and isinstance(x, PeaksOnDisk):
@@ -151,6 +155,11 @@ class Multiome:
             reference=reference,
             rna_sample=_rna_sample(r, rna, rna_layer, has_rna, rows, seed),
         )
+
+    @property
+    def source(self) -> str:
+        """Source of g in words."""
+        return "none, ATAC alone" if self.reference is None else self.reference.source
 
     @property
     def frequency(self) -> np.ndarray:

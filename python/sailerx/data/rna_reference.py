@@ -167,7 +167,9 @@ def _in_order(counts: sp.csr_matrix, here: pd.Index, genes: np.ndarray) -> sp.cs
             stacklevel=4,
         )
     chosen = counts[:, place[found].astype(int).to_numpy()]
-    to = sp.csr_matrix((np.ones(found.sum()), (np.arange(found.sum()), np.flatnonzero(found))), (found.sum(), len(genes)))
+    to = sp.csr_matrix(
+        (np.ones(found.sum()), (np.arange(found.sum()), np.flatnonzero(found))), (found.sum(), len(genes))
+    )
     return sp.csr_matrix(chosen @ to)
 
 

@@ -45,7 +45,7 @@ def write_report(
         content = ReportData.of(model, mdata, labels=labels, drop=drop)
         text = html.render(
             f"sailerx report: {title}" if title else "sailerx report",
-            f"{content.data.n_cells:,} cells, embedded from their ATAC; taught by {content.data.reference}",
+            f"{content.data.n_cells:,} cells, embedded from RNA and ATAC; RNA reference: {content.data.source}",
             [
                 _summary(model, content),
                 _warnings(content),
@@ -70,7 +70,10 @@ def _summary(model: TrainedModel, content: ReportData) -> html.Section:
         "of which have RNA": f"{int(data.has_rna.sum()):,}",
         "peaks": f"{data.n_peaks:,}",
         "open peaks per cell (median)": f"{np.median(data.depth):,.0f}",
-        "RNA reference": f"{data.reference}, {data.g.shape[1]} dimensions",
+        "RNA reference": f"{data.source}, {data.g.shape[1]} dimensions",
+        "what ATAC adds": "as in the paper, z is shown"
+        if model.joint is None
+        else model.joint.choice.in_words(),
         "hidden, beside ATAC depth": ", ".join(hidden) or "nothing",
         "trained for": f"{len(model.history):,} epochs, {_duration(seconds)}",
         "on": f"{record['device'].upper()}, {record['threads']} thread{'s' if record['threads'] > 1 else ''}",

@@ -87,7 +87,7 @@ class ReportData:
             warnings.simplefilter("always")
             data, batch_columns = _training_data(model, mdata)
             kinds, named = (None, None) if labels is None else _kinds(mdata, model, labels, drop)
-            z = embed(model.vae, model.accessibility(mdata))
+            z = embed(model, mdata).rows
         shown = _choose(data.n_cells, seed)
         paired = data.has_rna[shown]
         scored = shown[paired]
@@ -223,9 +223,9 @@ def _differences(model: TrainedModel, data: Multiome) -> list[str]:
         found.append(
             f"The model was trained on {record['n_cells']:,} cells, but these data have {data.n_cells:,}: other data, or a part."
         )
-    if data.reference != record["reference"]:
+    if data.source != record["reference"]:
         found.append(
-            f"The model was taught by {record['reference']}, but these data give {data.reference}; neighbours and scores of the "
+            f"The model was taught by {record['reference']}, but these data give {data.source}; neighbours and scores of the "
             "RNA reference in this report are of the latter."
         )
     return found

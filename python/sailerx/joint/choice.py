@@ -25,8 +25,9 @@ _MAX_GATHERED = 60_000_000
 _HELD_OUT = 0.1
 _NEIGHBORS = 50
 #: (number of scores, whether they are weighted by their signal alone, else by signal and noise; see `Weighting`), and candidates
-#: of α, the root mean square length of the ATAC part beside an RNA part of length 1
-_CANDIDATES = (((8, True), (0.25, 0.5, 0.75)), ((20, False), (0.5, 1.0)))
+#: of α, about the length of the ATAC part beside an RNA part of length 1
+_CANDIDATES = (((8, True), (0.15, 0.3, 0.6)), ((20, False), (0.5, 1.0)))
+RNA_ALONE, ATAC_ALONE = "RNA alone", "ATAC alone"
 #: a candidate must not predict either modality worse than RNA alone does, by more than this many standard errors
 _WORST = 1.0
 #: cells that are predicted, at least: of fewer, several tenths are held out, independently
@@ -65,6 +66,21 @@ class Choice:
     alpha: float
     gains: tuple[Gain, ...] = ()
 
+    def in_words(self) -> str:
+        """Say in one line how much ATAC counts, and what that is worth in held-out molecules."""
+        found = {(gain.name, gain.alpha): gain for gain in self.gains}
+        alone, chosen = found.get((RNA_ALONE, 0.0)), found.get((self.weighting.name, self.alpha))
+        atac = found.get((ATAC_ALONE, np.inf))
+        if alone is None or atac is None:
+            return f"{self.weighting.name}, weight {self.alpha:g}; not measured"
+        both = alone if chosen is None else chosen
+        verdict = f"weight {self.alpha:g} ({self.weighting.name})" if self.alpha else "nothing (weight 0)"
+        gains = (
+            f"{kind.rna:.4f} and {kind.atac:.4f} {name}"
+            for name, kind in (("by RNA alone", alone), ("by ATAC alone", atac), ("by both", both))
+        )
+        return f"{verdict}; neighbours predict held-out molecules of RNA and ATAC by {', '.join(gains)} (nats per molecule)"
+
 
 def choose(cells: Cells, scores: AtacScores, seed: int, denoise: bool = True) -> Choice:
     """Choose the weighting of the scores and α.
@@ -83,8 +99,8 @@ def choose(cells: Cells, scores: AtacScores, seed: int, denoise: bool = True) ->
     n_scores = len(scores.strength)
     candidates = [(Weighting(min(n, n_scores), by_signal), alphas) for (n, by_signal), alphas in _CANDIDATES]
     n_trials = min(_MOST_TRIALS, -(-_FEWEST // cells.x.shape[0]))
-    trials = [_Trial.of(cells, n_scores, scores.prior, [seed, i], denoise, n_trials) for i in range(n_trials)]
-    trials = [trial for trial in trials if trial is not None]
+    made = (_Trial.of(cells, n_scores, scores.prior, [seed, i], denoise, n_trials) for i in range(n_trials))
+    trials = [trial for trial in made if trial is not None]
     if not trials:
         return Choice(candidates[0][0], 0.0 if cells.g is not None else 1.0)
     if cells.g is None:
@@ -98,7 +114,7 @@ def choose(cells: Cells, scores: AtacScores, seed: int, denoise: bool = True) ->
         for alpha in alphas
     ]
     chosen = _best(found, teacher)
-    gains = [teacher.gain("RNA alone", 0.0), _nats(trials, chosen.weighting).gain("ATAC alone", np.inf)]
+    gains = [teacher.gain(RNA_ALONE, 0.0), _nats(trials, chosen.weighting).gain(ATAC_ALONE, np.inf)]
     gains += [of.gain(choice.weighting.name, choice.alpha) for choice, of in found]
     return Choice(chosen.weighting, chosen.alpha, tuple(gains))
 
@@ -164,17 +180,19 @@ class _Trial:
         rng = np.random.default_rng([*seed, 3])
         x, x_held = _split(cells.x, rng)
         rna, rna_held = (None, None) if cells.rna is None else _split(cells.rna, rng)
-        whole = np.ones(x.shape[0], bool)
-        for part in (x, rna):
-            whole &= True if part is None else np.asarray(part.sum(axis=1)).ravel() > 0
+        whole = np.asarray(x.sum(axis=1)).ravel() > 0
+        if rna is not None:
+            whole &= np.asarray(rna.sum(axis=1)).ravel() > 0
         if whole.sum() < 3 * n_scores or n_scores < 1:
             return None
-        x, x_held, rna, rna_held = (None if m is None else m[whole] for m in (x, x_held, rna, rna_held))
+        x, x_held = x[whole], x_held[whole]
         g = None if cells.g is None else unit_rows(cells.g[whole])
-        if rna is not None and g is not None:
+        if rna is not None and rna_held is not None:
+            rna, rna_held = rna[whole], rna_held[whole]
             g = unit_rows(rna_pca(rna, seed[0], denoise=denoise))
         scores = AtacScores.learn(PeaksInMemory.of(x), n_scores, seed[0], prior)
-        scores = scores.blind_to(scores.of(x), cells.c[whole], np.empty((len(x.indptr) - 1, 0)) if g is None else g)
+        given = np.empty((int(whole.sum()), 0)) if g is None else g
+        scores = scores.blind_to(scores.of(x), cells.c[whole], given)
         n = x.shape[0]
         molecules = sum(part.nnz for part in (x, rna) if part is not None) / n
         queries = np.sort(rng.permutation(n)[: int(_MAX_GATHERED / (_NEIGHBORS * molecules * n_trials))])

@@ -14,6 +14,8 @@ from sailerx.data.multiome import MAX_SAMPLED, Multiome
 from sailerx.joint.choice import Cells, Choice, Gain, choose
 from sailerx.joint.rows import Weighting, joined, unit_rows
 
+#: number of ATAC scores
+N_SCORES = 20
 #: a cell without RNA gets the mean RNA reference of so many cells with RNA that are nearest by ATAC. More would predict types no
 #: better, and pull cells without RNA together where no cell with RNA is
 _ANCHORS = 5
@@ -49,12 +51,12 @@ class JointEmbedding:
         data
             The training data.
         settings
-            ``n_private``, ``gamma``, ``atac_weight`` and ``denoise_reference`` are used.
+            ``gamma``, ``atac_weight`` and ``denoise_reference`` are used.
         seed
             Draws samples of cells and held-out molecules.
         """
         teaches = data.has_rna if known(settings.gamma) > 0 else np.zeros_like(data.has_rna)
-        scores = AtacScores.learn(data.x, settings.n_private, seed)
+        scores = AtacScores.learn(data.x, N_SCORES, seed)
         z = scores.of(data.x)
         for _ in range(_ROUNDS if teaches.any() and not teaches.all() else 1):
             g = _g_of_all(data.g, teaches, reliable(scores, z))
@@ -69,7 +71,9 @@ class JointEmbedding:
         anchors = reliable(scores, z[kept])
         return cls(scores, chosen, anchors, data.g[kept] if len(kept) else np.empty((0, 0), np.float32))
 
-    def rows(self, x: Accessibility, g: np.ndarray | None = None, has_rna: np.ndarray | None = None) -> np.ndarray:
+    def rows(
+        self, x: Accessibility, g: np.ndarray | None = None, has_rna: np.ndarray | None = None
+    ) -> np.ndarray:
         """Embed cells.
 
         Parameters
@@ -105,7 +109,11 @@ class JointEmbedding:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Collect the arrays, to store them."""
-        parts = {"loadings": self.scores.loadings, "centre": self.scores.centre, "strength": self.scores.strength}
+        parts = {
+            "loadings": self.scores.loadings,
+            "centre": self.scores.centre,
+            "strength": self.scores.strength,
+        }
         return parts | {"anchors": self.anchors, "anchor_g": self.anchor_g}
 
     def described(self) -> dict[str, Any]:

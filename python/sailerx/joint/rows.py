@@ -31,9 +31,15 @@ class Weighting:
         return weights / length if length > 0 else weights
 
     def apply(self, scores: AtacScores, z: np.ndarray) -> np.ndarray:
-        """Weigh scores z (cells × scores): cells × `n_scores`."""
-        weighted: np.ndarray = z[:, : self.n_scores] * self.weights(scores)
-        return weighted
+        """Weigh scores z (cells × scores): cells × `n_scores`.
+
+        A row is then divided by the square root of its length: the scores of shallow cells are long because they are noisy.
+        """
+        weighted = z[:, : self.n_scores] * self.weights(scores)
+        damped: np.ndarray = weighted / np.sqrt(
+            np.maximum(np.linalg.norm(weighted, axis=1, keepdims=True), 1e-12)
+        )
+        return damped
 
 
 def unit_rows(g: np.ndarray) -> np.ndarray:

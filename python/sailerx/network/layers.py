@@ -126,13 +126,10 @@ class PrivatePosterior(nn.Module):
     @torch.no_grad()
     def start_from(self, scores: AtacScores) -> None:
         """Take loadings and reliability of the first dimensions from the scores; the others keep the prior."""
-        k = len(scores.strength)
-        for buffer, values in (
-            (self.loadings[:, :k], scores.loadings),
-            (self.centre[:k], scores.centre),
-            (self.reliability[:k], scores.reliability),
-        ):
-            buffer.copy_(torch.from_numpy(values))
+        k = min(len(scores.strength), len(self.centre))
+        self.loadings[:, :k] = torch.from_numpy(scores.loadings[:, :k])
+        self.centre[:k] = torch.from_numpy(scores.centre[:k])
+        self.reliability[:k] = torch.from_numpy(scores.reliability[:k])
 
     def forward(self, x: OpenPeaks) -> tuple[Float[Tensor, "cells private"], Float[Tensor, "cells private"]]:
         """Compute mean and standard deviation of each cell."""

@@ -32,7 +32,7 @@ def kl_annealing(epoch: float, settings: Settings) -> float:
     t = epoch - settings.warmup_epochs
     if t < 0:
         return 0.0
-    cycle = known(settings.kl_cycle_epochs)
+    cycle = known(settings.max_epochs) if settings.kl_cycle_epochs is None else settings.kl_cycle_epochs
     return min(1.0, 2 * (t % cycle) / cycle) if cycle else 1.0
 
 

@@ -92,8 +92,14 @@ class VAE(nn.Module):
     ) -> VAE:
         """Make the network with the widths given by the settings."""
         widths = settings.n_latent, settings.n_hidden, settings.n_chrom
-        options = {"input_share": settings.input_share, "n_private": settings.n_private}
-        return cls(blocks, n_confounders, *widths, generator, **options)
+        return cls(
+            blocks,
+            n_confounders,
+            *widths,
+            generator,
+            input_share=settings.input_share,
+            n_private=settings.private,
+        )
 
     def encode(self, x: OpenPeaks) -> Normal:
         """Compute the posterior q(z|x) = N(mean, diag std²) of each cell."""

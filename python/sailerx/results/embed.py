@@ -29,16 +29,24 @@ def posterior(vae: VAE, x: Accessibility) -> tuple[np.ndarray, np.ndarray]:
     return mean, torch.cat([part.stddev for part in parts]).cpu().numpy()
 
 
+def unit_mean(vae: VAE, x: Accessibility) -> np.ndarray:
+    """Compute posterior means scaled to unit length, cells × latent, float32.
+
+    L_Local trains cosine similarities. Between rows of unit length, Euclidean and cosine neighbours are equal, so any
+    distance a downstream tool uses fits the training.
+    """
+    return F.normalize(torch.from_numpy(posterior(vae, x)[0])).numpy()
+
+
 def embed(model: TrainedModel, data: MuData | AnnData) -> Embedded:
     """Embed the ATAC cells of the data: by RNA and ATAC where a cell has both, else by ATAC alone.
 
-    Without a joint embedding (the paper's preset), rows are posterior means of z given ATAC, scaled to unit length: L_Local trains
-    cosine similarities, and between rows of unit length Euclidean and cosine neighbours are equal.
+    Without a joint embedding (the paper's preset), rows are those of `unit_mean`.
     """
     x = model.accessibility(data)
     if model.joint is None:
-        mean = F.normalize(torch.from_numpy(posterior(model.vae, x)[0])).numpy()
-        return Embedded(mean, np.zeros(len(mean), bool), np.ones(len(mean), np.float32))
+        z = unit_mean(model.vae, x)
+        return Embedded(z, np.zeros(len(z), bool), np.ones(len(z), np.float32))
     g, has_rna = _rna_of(model, data)
     rows = model.joint.rows(x, g, has_rna)
     return Embedded(rows, has_rna, model.joint.atac_weight(rows).astype(np.float32))

@@ -41,7 +41,7 @@ _WEIGHTS, _PEAKS, _HISTORY = "weights.safetensors", "peaks.csv", "history.csv"
 #: arrays of `JointEmbedding` and `RnaReference`, by name with these prefixes
 _JOINT, _PREFIXES = "joint.safetensors", ("joint.", "reference.")
 #: what settings were before version 2 where a folder does not say
-_BEFORE = {"n_private": 0, "atac_weight": None}
+_BEFORE = {"n_private": 0, "joint_embedding": False}
 
 
 @dataclass(frozen=True, eq=False)
