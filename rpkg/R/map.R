@@ -1,20 +1,26 @@
 #' Embed new cells with a trained model
 #'
 #' Embeds the cells of another object, on which the model was not trained, in the
-#' embedding of `object`. Only their accessibility is needed. Needs the model:
-#' train it with `RunSAILERX(object, keep = "folder")`.
+#' embedding of `object`. Their accessibility is enough; where they have RNA too,
+#' name its assay with `query.rna`, and both are used, as in training. Needs the
+#' model: train it with `RunSAILERX(object, keep = "folder")`.
 #'
 #' Peaks are matched by coordinates. If the query lacks peaks of the model, its
 #' counts are first moved to the model's peaks by overlap: the counts of each
 #' peak go to the peak that it shares most bases with; counts of peaks without
 #' overlap are lost, and Python reports how many. Counting the fragments again
-#' (`Signac::FeatureMatrix()` with the ranges of `object`) loses nothing.
+#' (`Signac::FeatureMatrix()` with the ranges of `object`) loses nothing. With
+#' `query.rna` counts are not moved: bring them onto the model's peaks by
+#' [MatchPeaksSAILERX()] first.
 #'
 #' @inheritParams ImputeSAILERX
 #' @param object The `Seurat` object that [RunSAILERX()] was run on.
 #' @param query A `Seurat` object with the new cells.
 #' @param query.assay Name of the query's peak assay. `NULL`: the only one that
 #'   is a `ChromatinAssay` or is called `peaks` or `ATAC`.
+#' @param query.rna Name of the query's RNA assay: its counts place the cells
+#'   too or, if a reduction taught the model, the query's reduction of the same
+#'   name. `NULL`: cells are placed by ATAC alone.
 #' @param reduction.name,reduction.key Name and key of the new reduction.
 #' @param ... Options of Python, by name: `threads`.
 #' @returns `query` with one more reduction and an entry in its command log. The
@@ -29,6 +35,7 @@ MapSAILERX <- function(
   query,
   reduction = "sailerx",
   query.assay = NULL,
+  query.rna = NULL,
   model = NULL,
   reduction.name = reduction,
   reduction.key = "SAILERX_",
@@ -49,11 +56,16 @@ MapSAILERX <- function(
   folder <- working_folder()
   on.exit(unlink(folder, recursive = TRUE), add = TRUE)
   run <- python_runner(backend, python, folder, verbose, c(atac = query.assay))
-  modality <- model_record(model)$atac
+  record <- model_record(model)
+  modality <- record$atac
   input <- file.path(folder, "query.h5mu")
-  write_peaks(input, query, query.assay, modality)
+  if (is.null(query.rna)) {
+    write_peaks(input, query, query.assay, modality)
+  } else {
+    write_both(input, query, c(query.rna, query.assay), record)
+  }
   matched <- NULL
-  if (lacks_peaks(query[[query.assay]], query.assay, model)) {
+  if (is.null(query.rna) && lacks_peaks(query[[query.assay]], query.assay, model)) {
     on_peaks <- file.path(folder, "matched.h5ad")
     run(c("match-peaks", input, model, "-o", on_peaks, "--atac", modality))
     input <- on_peaks
@@ -66,8 +78,26 @@ MapSAILERX <- function(
   result$run <- model
 
   params <- list(
-    reduction = reduction, query.assay = query.assay, model = model, reduction.name = reduction.name,
+    reduction = reduction, query.assay = query.assay, query.rna = query.rna, model = model, reduction.name = reduction.name,
     reduction.key = reduction.key, backend = backend, python = python, ...
   )
   add_result(query, result, query.assay, reduction.name, reduction.key, params, "MapSAILERX")
+}
+
+# Both assays of a query, with the reduction that taught the model, if one did.
+write_both <- function(path, query, assays, record) {
+  check_assay(query, assays[[1]], "query.rna")
+  reference <- if (!is.null(record$rna_embedding)) sub("^X_", "", record$rna_embedding)
+  if (!is.null(reference)) {
+    if (!reference %in% SeuratObject::Reductions(query)) {
+      cli::cli_abort(c(
+        "The model was taught by the reduction {.val {reference}}, which {.arg query} must have for its RNA to be used.",
+        i = "Add it, computed as in training, or leave {.arg query.rna} out to map by ATAC alone."
+      ))
+    }
+    query[[reference]] <- bare_reduction(query[[reference]], assays[[1]])
+  }
+  layer <- c(if (has_counts(query, assays[[1]])) "counts" else NA, "counts")
+  none <- list(global = query[[]][character()], own = list())
+  write_for_python(path, query, rlang::set_names(assays, c(record$rna, record$atac)), none, layer, reference)
 }

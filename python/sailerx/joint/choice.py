@@ -30,6 +30,8 @@ _CANDIDATES = (((8, True), (0.15, 0.3, 0.6)), ((20, False), (0.5, 1.0)))
 RNA_ALONE, ATAC_ALONE = "RNA alone", "ATAC alone"
 #: a candidate must not predict either modality worse than RNA alone does, by more than this many standard errors
 _WORST = 1.0
+#: and it must predict both better, together, by this many
+_SURE = 2.0
 #: cells that are predicted, at least: of fewer, several tenths are held out, independently
 _FEWEST, _MOST_TRIALS = 20_000, 5
 
@@ -142,15 +144,15 @@ def _nats(trials: list[_Trial], weighting: Weighting | None, alpha: float | None
 
 
 def _best(found: list[tuple[Choice, _Nats]], teacher: _Nats) -> Choice:
-    """Take the candidate with most nats of both modalities, if it is better than RNA alone by more than a standard error.
+    """Take the candidate with most nats of both modalities, if it is better than RNA alone by two standard errors.
 
-    Scores by strength, which bring noise with them, must be better than those by signal by as much.
+    Scores by strength, which bring noise with them, must be better than those by signal by one.
     """
     best, best_nats = Choice(found[0][0].weighting, 0.0), teacher.rna + teacher.atac
     for choice, of in found:
         difference = of.rna + of.atac - best_nats
         harm = min(_z(of.rna - teacher.rna), _z(of.atac - teacher.atac))
-        wanted = 1.0 if best.alpha == 0 or choice.weighting != best.weighting else 0.0
+        wanted = _SURE if best.alpha == 0 else 1.0 if choice.weighting != best.weighting else 0.0
         if harm >= -_WORST and _z(difference) > wanted:
             best, best_nats = choice, of.rna + of.atac
     return best

@@ -116,7 +116,7 @@ test_that("factors, text, numbers and logicals name the same batches", {
   for (kind in names(kinds)[-7]) {
     expect_equal(embeddings[[kind]], embeddings$factor, info = kind)
   }
-  expect_equal(dim(embeddings$other), c(60, 3))
+  expect_equal(nrow(embeddings$other), 60)
   object$kind <- as.Date("2022-01-01") + level
   expect_error(toy_run(object, batch = "kind"), "numbers, text, logicals or factors: \"kind\"")
 })

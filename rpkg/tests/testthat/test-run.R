@@ -23,8 +23,9 @@ test_that("the reduction has its key, assay and names", {
   expect_s4_class(reduction, "DimReduc")
   expect_equal(SeuratObject::Key(reduction), "SAILERX_", ignore_attr = TRUE)
   expect_equal(SeuratObject::DefaultAssay(reduction), "peaks")
-  expect_equal(dimnames(embedding), list(toy_cells(), paste0("SAILERX_", 1:3)))
-  expect_equal(unname(rowSums(embedding^2)), rep(1, 60), tolerance = 1e-6)
+  expect_equal(dimnames(embedding), list(toy_cells(), paste0("SAILERX_", seq_len(ncol(embedding)))))
+  # The RNA part has as many columns as the reference.
+  expect_equal(unname(rowSums(embedding[, 1:3]^2)), rep(1, 60), tolerance = 1e-6)
 })
 
 test_that("Seurat finds neighbours in it", {
@@ -66,10 +67,10 @@ test_that("another name gets its own key and leaves the first reduction alone", 
   skip_if_no_sailerx()
   expect_no_warning(result <- toy_run(toy_result(), reference = "pca", seed = 2, reduction.name = "sailerx.b"))
   expect_identical(result[["sailerx"]], toy_result()[["sailerx"]])
-  expect_equal(colnames(result[["sailerx.b"]]), paste0("SAILERXB_", 1:3))
+  expect_equal(colnames(result[["sailerx.b"]])[1:3], paste0("SAILERXB_", 1:3))
   expect_equal(SeuratObject::Command(result), c("RunSAILERX.peaks.sailerx", "RunSAILERX.peaks.sailerx.b"))
-  differ <- unname(toy_embedding(result)) - unname(toy_embedding(result, "sailerx.b"))
-  expect_gt(max(abs(differ)), 0.01)
+  losses <- lapply(c("sailerx", "sailerx.b"), function(name) sailerx_history(result, name)$loss)
+  expect_false(isTRUE(all.equal(losses[[1]], losses[[2]])))
 })
 
 test_that("running twice replaces the reduction without a warning", {
