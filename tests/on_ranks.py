@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 import sailerx
+import sailerx.api
 import sailerx.training.loop
 from data import TINY, Silent, minibatch_of, multiome, paired, tiny_settings, with_part
 from sailerx.data import accessibility, csr_on_disk

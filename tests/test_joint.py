@@ -134,7 +134,8 @@ def test_atac_that_is_noise_counts_nothing() -> None:
 
 def test_the_weight_can_be_given() -> None:
     model = sailerx.fit(paired(), progress="none", atac_weight=0.7, **TINY)
-    assert model.joint is not None and model.joint.choice.alpha == 0.7
+    assert model.joint is not None
+    assert model.joint.choice.alpha == 0.7
     z, n_rna = model.embed(paired()), model.joint.anchor_g.shape[1]
     assert unit_rows(z[:, :n_rna])
     assert z.shape[1] > n_rna
@@ -247,7 +248,8 @@ def test_model_of_the_version_before_is_read_and_embeds_by_z(tmp_path: Path) -> 
 def test_private_posterior_is_that_of_the_scores() -> None:
     data = Multiome.from_mudata(paired(), Settings())
     model = sailerx.fit(paired(), progress="none", **(TINY | {"n_latent": 10}))
-    assert model.joint is not None and model.vae.private is not None
+    assert model.joint is not None
+    assert model.vae.private is not None
     mean, std = model.posterior(paired())
     scores, r = model.joint.scores, model.joint.scores.reliability[:4]
     np.testing.assert_allclose(mean[:, 6:], np.sqrt(r) * scores.of(data.x)[:, :4], atol=1e-4)

@@ -14,9 +14,11 @@
 #' without a teacher (hybrid training). They may be in the object, if its RNA
 #' assay has fewer cells than its peak assay, or in other objects: see `unpaired`.
 #'
-#' Rows of the embedding have length one, so Euclidean neighbours (as
-#' `Seurat::FindNeighbors()` and `Seurat::RunUMAP()` find them) and cosine
-#' neighbours are the same.
+#' The first columns of the embedding are the RNA reference, scaled to length
+#' one; the last, if ATAC adds anything, are scores of the ATAC. How much they
+#' count is chosen by molecules held out of both assays. Use all columns,
+#' `dims = 1:ncol(object[["sailerx"]])`, and the Euclidean metric, the default
+#' of `Seurat::FindNeighbors()`.
 #'
 #' @section Which Python:
 #' The first of these is used:
@@ -54,7 +56,7 @@
 #'   entry in its command log; with `unpaired`, a list of `object` and `unpaired`,
 #'   the other object or list of objects, each with the reduction of its cells. For an
 #'   assay: the reduction alone. It is a `DimReduc`, by slot:
-#'   * `cell.embeddings`: cells × latent dimensions, columns `SAILERX_1`, ...;
+#'   * `cell.embeddings`: cells × dimensions, columns `SAILERX_1`, ...;
 #'     the cells of the peak assay,
 #'   * `assay.used`: the peak assay,
 #'   * `key`: `reduction.key`,

@@ -108,7 +108,7 @@ class TrainedModel:
             "joint": None if self.joint is None else self.joint.described(),
             "reference": None if self.reference is None else self.reference.described(),
         }
-        text = json.dumps(model, indent=1, ensure_ascii=False)
+        text = json.dumps(model, indent=1, ensure_ascii=False, allow_nan=False)
         (folder / MODEL_FILE).write_text(text, encoding="utf-8")
         self.peaks.to_csv(folder / _PEAKS, index_label="peak", encoding="utf-8")
         self.history.to_csv(folder / _HISTORY, index=False)
