@@ -224,3 +224,27 @@ def _depth_correlation(mdata) -> float:
 def _frequency_spread(adata) -> float:
     n_open = np.asarray((adata.X > 0).sum(axis=0)).ravel()
     return np.log(n_open[n_open > 0]).std()
+
+
+def test_halves_of_split_types_differ_in_one_modality_alone() -> None:
+    options = {"n_atac_splits": 1, "n_rna_splits": 1, "n_batches": 1}
+    mdata = sailerx.simulate(400, 200, 900, 4, seed=3, **options)
+    subtype = mdata.obs["subtype"].astype(str)
+    assert set(subtype) == {"A1a", "A1b", "A2a", "A2b", "B1", "B2"}
+    assert (subtype.str[:2] == mdata.obs["cell_type"].astype(str)).all()
+    for name, split in (("atac", "A1"), ("rna", "A2")):
+        truth = mdata[name].uns["truth"]
+        component, log_share = list(truth["component"]), truth["log_share"]
+        assert component[-2:] == ["A1b", "A2b"]
+        for kind in ("A1", "A2"):
+            change = np.abs(log_share[component.index(kind)] - log_share[component.index(f"{kind}b")])
+            n_apart = round(len(change) / 30) if kind == split else 0
+            assert (change > 1.0).sum() == n_apart
+            np.testing.assert_allclose(np.exp(log_share[component.index(f"{kind}b")]).sum(), 1, rtol=1e-5)
+        observed = mdata[name][(subtype == f"{split}b").to_numpy()].X.sum(axis=0)
+        expected = expected_share(mdata[name])[(subtype == f"{split}b").to_numpy()].sum(axis=0)
+        assert np.corrcoef(np.asarray(observed).ravel(), expected)[0, 1] > 0.9
+    again = sailerx.simulate(400, 200, 900, 4, seed=3, n_batches=1)
+    assert (again.obs["cell_type"] == mdata.obs["cell_type"]).all()
+    with pytest.raises(sailerx.InputError, match="together at most `n_types`, 4"):
+        sailerx.simulate(50, 60, 90, 4, n_atac_splits=3, n_rna_splits=2)

@@ -129,7 +129,7 @@ def test_python_command_line_and_both_backends_of_r_agree_bit_for_bit(
     file: Path, case: str, by_python: Embeddings, by_r: dict[str, Embeddings], tmp_path: Path
 ) -> None:
     expected = by_python[case]
-    assert expected.shape == (300, OPTIONS["n_latent"])
+    assert len(expected) == 300
     assert by_command_line(file, CASES[case], tmp_path).equals(expected)
     for backend, found in by_r.items():
         np.testing.assert_array_equal(

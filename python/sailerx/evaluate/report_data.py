@@ -22,6 +22,7 @@ from sailerx.evaluate.neighbors import chance_agreement, neighbor_agreement
 from sailerx.evaluate.scores import COLUMNS, best_score
 from sailerx.results.embed import embed
 from sailerx.results.trained import TrainedModel
+from sailerx.training.jumps import jumps
 
 #: largest number of cells in figures and scores; of more, a random subset is used
 MOST_CELLS = 20_000
@@ -112,7 +113,12 @@ class ReportData:
             weight=np.where(paired, data.w[shown], np.nan),
             scores=_scores(embeddings, kept, named, seed),
             leakage=_leakage(embeddings, named, data.depth[scored], batch_columns.iloc[scored], seed),
-            warnings=(*_texts(raised), *_differences(model, data), *quality_warnings(data, batch_columns)),
+            warnings=(
+                *_texts(raised),
+                *_differences(model, data),
+                *quality_warnings(data, batch_columns),
+                *jumps(model.history, model.settings),
+            ),
         )
 
 

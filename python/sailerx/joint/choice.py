@@ -21,17 +21,19 @@ from sailerx.joint.prediction import nats_of_neighbors
 from sailerx.joint.rows import Weighting, joined, unit_rows
 
 #: molecules that are gathered from neighbours for one candidate, at most: it bounds the number of cells that are predicted
-_MAX_GATHERED = 60_000_000
+_MAX_GATHERED = 400_000_000
 _HELD_OUT = 0.1
 _NEIGHBORS = 50
 #: (number of scores, whether they are weighted by their signal alone, else by signal and noise; see `Weighting`), and candidates
 #: of α, about the length of the ATAC part beside an RNA part of length 1; above 0.4, neighbours predict less and less of the RNA
 _CANDIDATES = (((8, True), (0.2, 0.4)), ((20, False), (0.5, 1.0)))
+#: if no score is stronger, ATAC is noise
+_LEAST_STRENGTH = 1.1
 RNA_ALONE, ATAC_ALONE = "RNA alone", "ATAC alone"
 #: a candidate must not predict either modality worse than RNA alone does, by more than this many standard errors
 _WORST = 1.0
 #: and it must predict both better, together, by this many
-_SURE = 2.0
+_SURE = 1.3
 #: cells that are predicted, at least: of fewer, several tenths are held out, independently
 _FEWEST, _MOST_TRIALS = 20_000, 5
 
@@ -105,16 +107,23 @@ def choose(cells: Cells, scores: AtacScores, seed: int, denoise: bool = True) ->
     """
     n_scores = len(scores.strength)
     candidates = [(Weighting(min(n, n_scores), by_signal), alphas) for (n, by_signal), alphas in _CANDIDATES]
-    n_trials = min(_MOST_TRIALS, -(-_FEWEST // cells.x.shape[0]))
+    gathered = _NEIGHBORS * (cells.x.nnz + (0 if cells.rna is None else cells.rna.nnz))
+    n_trials = max(1, min(_MOST_TRIALS, -(-_FEWEST // cells.x.shape[0]), _MAX_GATHERED // max(gathered, 1)))
     made = (_Trial.of(cells, n_scores, scores.prior, [seed, i], denoise, n_trials) for i in range(n_trials))
     trials = [trial for trial in made if trial is not None]
     if not trials:
         return Choice(candidates[0][0], 0.0 if cells.g is not None else 1.0)
     if cells.g is None:
         alone = [(weighting, _nats(trials, weighting)) for weighting, _ in candidates]
-        best = max(alone, key=lambda of: of[1].atac.sum())[0]
+        best = max(alone, key=lambda of: np.nansum(of[1].atac))[0]
         return Choice(best, 1.0, tuple(of.gain(w.name, 1.0) for w, of in alone))
     teacher = _nats(trials, None)
+    if scores.strength[0] < _LEAST_STRENGTH:
+        return Choice(
+            candidates[0][0],
+            0.0,
+            (teacher.gain(RNA_ALONE, 0.0), _nats(trials, candidates[0][0]).gain(ATAC_ALONE, None)),
+        )
     found = [
         (Choice(weighting, alpha), _nats(trials, weighting, alpha))
         for weighting, alphas in candidates
@@ -128,7 +137,7 @@ def choose(cells: Cells, scores: AtacScores, seed: int, denoise: bool = True) ->
 
 @dataclass(frozen=True)
 class _Nats:
-    """Nats per cell by which its neighbours predict its held-out molecules, and the number of these molecules."""
+    """Nats per cell by which its neighbours predict its held-out molecules, NaN if not predicted; number of these molecules."""
 
     rna: np.ndarray
     atac: np.ndarray
@@ -137,19 +146,20 @@ class _Nats:
 
     def gain(self, name: str, alpha: float | None) -> Gain:
         """Convert to nats per molecule."""
-        rna = float(self.rna.sum() / self.n_rna) if self.n_rna else None
-        return Gain(name, alpha, rna, float(self.atac.sum() / max(self.n_atac, 1)))
+        rna = float(np.nansum(self.rna) / self.n_rna) if self.n_rna else None
+        return Gain(name, alpha, rna, float(np.nansum(self.atac) / max(self.n_atac, 1)))
 
 
 def _nats(trials: list[_Trial], weighting: Weighting | None, alpha: float | None = None) -> _Nats:
-    """Predict by RNA alone (no weighting), by ATAC alone (no α), or by both; all trials together."""
-    rna, atac = zip(*(trial.nats(trial.rows(weighting, alpha)) for trial in trials), strict=True)
-    n_rna, n_atac = (sum(trial.n_held(i) for trial in trials) for i in (0, 1))
-    return _Nats(np.concatenate(rna), np.concatenate(atac), n_rna, n_atac)
+    """Predict by RNA alone (no weighting), by ATAC alone (no α), or by both; the mean over trials of each cell."""
+    found = [trial.nats(trial.rows(weighting, alpha)) for trial in trials]
+    n_rna, n_atac = (sum(trial.n_held(i) for trial in trials) / len(trials) for i in (0, 1))
+    rna, atac = (np.nanmean([of[i] for of in found], axis=0) for i in (0, 1))
+    return _Nats(rna, atac, n_rna, n_atac)
 
 
 def _best(found: list[tuple[Choice, _Nats]], teacher: _Nats) -> Choice:
-    """Take the candidate with most nats of both modalities, if it is better than RNA alone by two standard errors.
+    """Take the candidate with most nats of both modalities, if it is better than RNA alone by more than a standard error.
 
     Scores by strength, which bring noise with them, must be better than those by signal by one.
     """
@@ -164,6 +174,7 @@ def _best(found: list[tuple[Choice, _Nats]], teacher: _Nats) -> Choice:
 
 
 def _z(difference: np.ndarray) -> float:
+    difference = difference[np.isfinite(difference)]
     error = difference.std() / np.sqrt(len(difference))
     return float(difference.mean() / error) if error > 0 else 0.0
 
@@ -177,7 +188,10 @@ class _Trial:
     z: np.ndarray
     seen: tuple[sp.csr_matrix | None, sp.csr_matrix]
     held: tuple[sp.csr_matrix | None, sp.csr_matrix]
+    #: cells that are predicted, rows of z
     queries: np.ndarray
+    #: for each of all cells, its row of z; -1 = nothing of it was left
+    row_of: np.ndarray
 
     @classmethod
     def of(
@@ -203,7 +217,8 @@ class _Trial:
         n = x.shape[0]
         molecules = sum(part.nnz for part in (x, rna) if part is not None) / n
         queries = np.sort(rng.permutation(n)[: int(_MAX_GATHERED / (_NEIGHBORS * molecules * n_trials))])
-        return cls(g, scores, scores.of(x), (rna, x), (rna_held, x_held), queries)
+        row_of = np.where(whole, whole.cumsum() - 1, -1)
+        return cls(g, scores, scores.of(x), (rna, x), (rna_held, x_held), queries, row_of)
 
     def rows(self, weighting: Weighting | None, alpha: float | None) -> np.ndarray:
         """Make rows of RNA alone (no weighting), of ATAC alone (no α), or of both."""
@@ -219,7 +234,7 @@ class _Trial:
         return 0.0 if held is None else float(held[self.queries].sum())
 
     def nats(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Compute the nats per cell, (RNA, ATAC), that the neighbours of the queries predict; 0 for RNA that is not at hand."""
+        """Compute the nats, (RNA, ATAC), that each cell's neighbours predict: 0 for RNA not at hand, NaN for cells not predicted."""
         from sklearn.neighbors import NearestNeighbors  # takes a second to import
 
         k = min(_NEIGHBORS, max(5, len(rows) // 20), len(rows) - 1)
@@ -230,9 +245,11 @@ class _Trial:
         return rna, atac
 
     def _of(self, near: np.ndarray, seen: sp.csr_matrix | None, held: sp.csr_matrix | None) -> np.ndarray:
-        if seen is None or held is None:
-            return np.zeros(len(near))
-        return nats_of_neighbors(near, seen, held[self.queries])[0]
+        nats = np.full(len(self.z) + 1, np.nan)  # the last entry is of cells without a row
+        nats[self.queries] = (
+            0 if seen is None or held is None else nats_of_neighbors(near, seen, held[self.queries])[0]
+        )
+        return nats[self.row_of]
 
 
 def _without(near: np.ndarray, own: np.ndarray) -> np.ndarray:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
+from sailerx.kernels.numba_loops import compiled
+
 #: candidate weights of the overall share p_j, relative to the neighbours' total count; the best score is used
 SHRINKAGE = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-_CELLS_AT_ONCE = 500
 
 
 def nats_of_neighbors(
@@ -33,21 +34,41 @@ def nats_of_neighbors(
     """
     train, held = (sp.csr_matrix(part, dtype=np.float64) for part in (train, held))
     share = np.asarray(train.sum(axis=0)).ravel() / train.sum()
-    cell, weight, p_j, p_near = [], [], [], []
-    for first in range(0, len(near), _CELLS_AT_ONCE):
-        chunk = near[first : first + _CELLS_AT_ONCE]
-        rows, columns = (chunk >= 0).nonzero()[0], chunk[chunk >= 0]
-        graph = sp.csr_matrix((np.ones(rows.size), (rows, columns)), (len(chunk), train.shape[0]))
-        around = graph @ train
-        total = np.maximum(np.asarray(around.sum(axis=1)).ravel(), 1)
-        molecules = held[first : first + len(chunk)].tocoo()
-        known = share[molecules.col] > 0
-        i, j = molecules.row[known], molecules.col[known]
-        cell.append(i + first)
-        weight.append(molecules.data[known])
-        p_j.append(share[j])
-        p_near.append(np.asarray(around[i, j]).ravel() / total[i])
-    c, w, overall, local = (np.concatenate(part) for part in (cell, weight, p_j, p_near))
+    local, total = np.empty(held.nnz), np.empty(held.shape[0])
+    _gather(near, train.indptr, train.indices, train.data, held.indptr, held.indices, share, local, total)
+    cell = np.repeat(np.arange(held.shape[0]), np.diff(held.indptr))
+    known = share[held.indices] > 0
+    c, w, overall = cell[known], held.data[known], share[held.indices[known]]
+    local = local[known] / np.maximum(total, 1)[c]
     n_molecules = np.bincount(c, w, minlength=len(near))
     nats = (w * np.log((local + s * overall) / (1 + s) / overall) for s in SHRINKAGE)
     return np.bincount(c, max(nats, key=np.sum), minlength=len(near)), n_molecules
+
+
+@compiled
+def _gather(
+    near: np.ndarray,
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    held_indptr: np.ndarray,
+    held_indices: np.ndarray,
+    share: np.ndarray,
+    local: np.ndarray,
+    total: np.ndarray,
+) -> None:
+    """Sum the counts of each row's neighbours: at the features of its held-out molecules (local), and over all (total)."""
+    sums = np.zeros_like(share)
+    for i in range(len(near)):
+        total[i] = 0.0
+        for k in near[i]:
+            if k >= 0:
+                for e in range(indptr[k], indptr[k + 1]):
+                    sums[indices[e]] += data[e]
+                    total[i] += data[e]
+        for e in range(held_indptr[i], held_indptr[i + 1]):
+            local[e] = sums[held_indices[e]]
+        for k in near[i]:
+            if k >= 0:
+                for e in range(indptr[k], indptr[k + 1]):
+                    sums[indices[e]] = 0.0

@@ -21,7 +21,7 @@ _FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 _RUN = 64
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function by Numba; cache it on disk where a cache folder is writable."""
     options = {"nogil": True, "error_model": "numpy", "fastmath": _FASTMATH}
     try:
@@ -79,7 +79,7 @@ def _exp_of(x):
     return (lambda x: _exp_in_single_precision(x)) if x == numba.float32 else (lambda x: math.exp(x))
 
 
-@_compiled
+@compiled
 def _softplus_and_sigmoid(numbers: np.ndarray) -> float:
     """Sum softplus(l) = log(1 + exp(l)) over a row of logits, and replace each l by sigmoid(l)."""
     total = 0.0
@@ -97,7 +97,7 @@ def _softplus_and_sigmoid(numbers: np.ndarray) -> float:
     return total
 
 
-@_compiled
+@compiled
 def logits_nll(
     logits: np.ndarray,
     peak: np.ndarray,
@@ -142,7 +142,7 @@ def logits_nll(
     return total
 
 
-@_compiled
+@compiled
 def first_open(peak: np.ndarray, begin: np.ndarray, firsts: np.ndarray) -> np.ndarray:
     """Find for each peak in ``firsts`` and each cell the position in ``peak`` of the cell's first open peak from there on.
 
@@ -156,7 +156,7 @@ def first_open(peak: np.ndarray, begin: np.ndarray, firsts: np.ndarray) -> np.nd
     return found
 
 
-@_compiled
+@compiled
 def add_rows(
     rows: np.ndarray, peak: np.ndarray, begin: np.ndarray, end: np.ndarray, sums: np.ndarray, chrom: int
 ) -> None:
@@ -169,7 +169,7 @@ def add_rows(
                 total[i] += row[i]
 
 
-@_compiled
+@compiled
 def add_to_rows(
     rows: np.ndarray, peak: np.ndarray, begin: np.ndarray, end: np.ndarray, sums: np.ndarray, chrom: int
 ) -> None:
@@ -182,7 +182,7 @@ def add_to_rows(
                 row[i] += total[i]
 
 
-@_compiled
+@compiled
 def prelu_gradient(
     h: np.ndarray, slope: np.ndarray, grad: np.ndarray, grad_h: np.ndarray, grad_slope: np.ndarray
 ) -> None:

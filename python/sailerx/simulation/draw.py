@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from sailerx.simulation.recipe import CODES, Recipe
+from sailerx.simulation.recipe import CODES, FIRST_HALF, SECOND_HALF, Recipe
 
 #: each chunk has its own seed, so this number is part of the recipe: changing it changes the data
 CELLS_PER_CHUNK = 1000
@@ -97,6 +97,24 @@ def _profile(rng: np.random.Generator, recipe: Recipe, n: int, signal: float, ba
     return Profile(np.concatenate([types, ambient, programs]), tilt)
 
 
+def _split(profile: Profile, recipe: Recipe, modality: str) -> Profile:
+    """Append the profiles of second halves: those of the types, or, in the modality that splits them, moved apart from these."""
+    if not recipe.split_by:
+        return profile
+    rng = np.random.default_rng([recipe.seed, 6, modality == "atac"])
+    log_share = profile.log_share
+    n = log_share.shape[1]
+    first, second = log_share[: len(recipe.split_by)].copy(), log_share[: len(recipe.split_by)].copy()
+    for i, by in enumerate(recipe.split_by):
+        if by == modality:
+            markers = rng.choice(n, max(1, round(recipe.split_share * n)), replace=False)
+            change = recipe.split_change * rng.choice([-0.5, 0.5], len(markers))
+            first[i, markers] += change
+            second[i, markers] -= change
+    first, second = log_shares(first), log_shares(second)
+    return Profile(np.concatenate([first, log_share[len(first) :], second]), profile.tilt)
+
+
 def draw_truth(recipe: Recipe) -> Truth:
     """Draw the profiles, frequencies and depth effects shared by all cells.
 
@@ -115,8 +133,12 @@ def draw_truth(recipe: Recipe) -> Truth:
     type_share = share * np.exp(rng.normal(0.0, 0.3, (n_batches, n_types)))
     batch_share = np.geomspace(1.0, 0.4, n_batches)
     return Truth(
-        rna=_profile(rng, recipe, recipe.n_genes, recipe.signal("rna"), recipe.rna_batch),
-        atac=_profile(rng, recipe, recipe.n_peaks, recipe.signal("atac"), recipe.atac_batch),
+        rna=_split(
+            _profile(rng, recipe, recipe.n_genes, recipe.signal("rna"), recipe.rna_batch), recipe, "rna"
+        ),
+        atac=_split(
+            _profile(rng, recipe, recipe.n_peaks, recipe.signal("atac"), recipe.atac_batch), recipe, "atac"
+        ),
         type_share=type_share / type_share.sum(axis=1, keepdims=True),
         batch_share=batch_share / batch_share.sum(),
         sibling=np.concatenate([np.roll(types, -1) for types in recipe.lineages]),
@@ -134,7 +156,7 @@ def _draw_cells(rng: np.random.Generator, recipe: Recipe, truth: Truth, first: i
     log_depth = truth.type_depth[kind] + truth.batch_depth[batch] + noise
     log_depth += np.log([recipe.depth("rna"), recipe.depth("atac")])
     lineages = list(CODES[: len(recipe.lineages)])
-    obs = {
+    obs: dict[str, object] = {
         "cell_type": pd.Categorical.from_codes(kind, pd.Index(recipe.types)),
         "lineage": pd.Categorical.from_codes(recipe.lineage[kind], pd.Index(lineages)),
         "batch": pd.Categorical.from_codes(batch, pd.Index(recipe.batches)),
@@ -142,7 +164,19 @@ def _draw_cells(rng: np.random.Generator, recipe: Recipe, truth: Truth, first: i
         "true_atac_depth": np.exp(log_depth[:, 1]),
         **_draw_weights(rng, recipe, noise[:, 1]),
     }
+    if recipe.split_by:
+        obs["subtype"] = _draw_halves(recipe, kind, first)
     return pd.DataFrame(obs, index=pd.Index(_barcodes(first, n), dtype=object))
+
+
+def _draw_halves(recipe: Recipe, kind: np.ndarray, first: int) -> pd.Categorical[str]:
+    """Draw the half of each cell of a split type; other cells have their type as subtype."""
+    second = np.random.default_rng([recipe.seed, 7, first]).random(len(kind)) < 0.5
+    split = recipe.types[: len(recipe.split_by)]
+    names = [f"{name}{half}" for name in split for half in (FIRST_HALF, SECOND_HALF)]
+    names += recipe.types[len(split) :]
+    code = np.where(kind < len(split), 2 * kind + second, kind + len(split))
+    return pd.Categorical.from_codes(code, pd.Index(names))
 
 
 def _draw_depths(rng: np.random.Generator, std: float, n: int) -> np.ndarray:
@@ -186,9 +220,12 @@ def component_weights(obs: pd.DataFrame, recipe: Recipe, sibling: np.ndarray) ->
     """
     cell, kind = np.arange(len(obs)), obs["cell_type"].cat.codes.to_numpy()
     weights = np.zeros((len(obs), len(recipe.components)))
-    for name in recipe.components[recipe.n_types :]:
+    for name in recipe.components[recipe.n_types : recipe.n_types + 1 + recipe.n_programs]:
         weights[:, recipe.components.index(name)] = obs[name]
     weights[cell, sibling[kind]] = obs["transition"]
+    if recipe.split_by:
+        in_second = obs["subtype"].astype(str).str.endswith(SECOND_HALF).to_numpy()
+        kind = np.where(in_second, kind + 1 + recipe.n_types + recipe.n_programs, kind)
     weights[cell, kind] += 1.0 - weights.sum(axis=1)
     return weights
 

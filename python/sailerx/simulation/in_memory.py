@@ -36,8 +36,9 @@ def simulate(
     -------
     MuData with modalities ``rna`` (cells × genes) and ``atac`` (cells × peaks): raw counts (CSR, float32) of the same cells.
     The global obs and that of each modality hold ``cell_type``, ``lineage``, ``batch``, ``true_rna_depth`` and
-    ``true_atac_depth`` (expected molecules) and the weights of the components; ``atac.var`` holds ``chrom``, ``start``, ``end``;
-    ``uns["truth"]`` of each modality holds the profiles, from which `expected_share` computes expected counts.
+    ``true_atac_depth`` (expected molecules), the weights of the components and, if types are split, ``subtype``; ``atac.var``
+    holds ``chrom``, ``start``, ``end``; ``uns["truth"]`` of each modality holds the profiles, from which `expected_share` computes
+    expected counts.
 
     Raises
     ------
@@ -85,7 +86,9 @@ def expected_share(adata: ad.AnnData, batch: str | None = None) -> np.ndarray:
     truth = adata.uns["truth"]
     components = list(truth["component"])
     n_types = components.index("ambient")
-    recipe = Recipe(n_types=n_types, n_programs=len(components) - n_types - 1)
+    n_programs = sum(str(name).startswith("program") for name in components)
+    n_splits = len(components) - n_types - 1 - n_programs
+    recipe = Recipe(n_types=n_types, n_programs=n_programs, n_atac_splits=n_splits)
     log_share = truth["log_share"]
     if batch is not None:
         log_share = log_shares(log_share + truth["batch_tilt"][list(truth["batch"]).index(batch)])

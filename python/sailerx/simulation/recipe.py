@@ -10,6 +10,8 @@ import pandas as pd
 from sailerx.errors import InputError
 
 SMALL_CONTIGS = ("chr1_KI270706v1_random", "HLA-A*01:01", "GL000205.2", "chrUn-JTFH01")
+#: endings of the names of the two halves of a split type
+FIRST_HALF, SECOND_HALF = "a", "b"
 CODES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -38,6 +40,11 @@ class Recipe:
         Standard deviation of the log fold changes between cell types, over the features that differ. By default 0.7
         and 0.83 at the default depth, more for shallower cells (at most 2) and less for deeper ones, so that data of
         any size are about equally hard to cluster.
+    n_atac_splits, n_rna_splits
+        Number of cell types that fall into two halves which only ATAC, or only RNA, tells apart: the first types, and those
+        after them. The obs column ``subtype`` names them.
+    split_share, split_change
+        Share of the features that differ between two halves, and by how much: log fold changes of plus or minus this.
     rna_batch, atac_batch
         Standard deviation of a batch's addend to the log shares.
     """
@@ -55,6 +62,10 @@ class Recipe:
     atac_depth: float | None = None
     rna_signal: float | None = None
     atac_signal: float | None = None
+    n_atac_splits: int = 0
+    n_rna_splits: int = 0
+    split_share: float = 1 / 30
+    split_change: float = 1.2
     rna_batch: float = 0.1
     atac_batch: float = 0.25
 
@@ -65,6 +76,11 @@ class Recipe:
                 raise InputError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
         if self.n_types > 3 * len(CODES):
             raise InputError(f"`n_types` must be at most {3 * len(CODES)}, got {self.n_types}.")
+        if min(self.n_atac_splits, self.n_rna_splits) < 0 or len(self.split_by) > self.n_types:
+            raise InputError(
+                f"`n_atac_splits` and `n_rna_splits` must be at least 0 and together at most `n_types`, {self.n_types}, got "
+                f"{self.n_atac_splits} and {self.n_rna_splits}."
+            )
         if not 0 <= self.n_contigs <= len(SMALL_CONTIGS):
             raise InputError(f"`n_contigs` must be 0 to {len(SMALL_CONTIGS)}, got {self.n_contigs}.")
         if self.n_peaks < self.n_chroms + self.n_contigs:
@@ -101,14 +117,21 @@ class Recipe:
         return [f"{CODES[i]}{j + 1}" for i, types in enumerate(self.lineages) for j in range(len(types))]
 
     @property
+    def split_by(self) -> list[str]:
+        """Modality that tells the halves apart, of each cell type that has halves: the first types."""
+        return ["atac"] * self.n_atac_splits + ["rna"] * self.n_rna_splits
+
+    @property
     def batches(self) -> list[str]:
         """Names of the batches."""
         return [f"batch{i + 1}" for i in range(self.n_batches)]
 
     @property
     def components(self) -> list[str]:
-        """Names of the components, in order: cell types, ambient mixture, programs."""
-        return [*self.types, "ambient", *(f"program{i + 1}" for i in range(self.n_programs))]
+        """Names of the components, in order: cell types, ambient mixture, programs, second halves of the split types."""
+        programs = (f"program{i + 1}" for i in range(self.n_programs))
+        halves = (f"{kind}{SECOND_HALF}" for kind in self.types[: len(self.split_by)])
+        return [*self.types, "ambient", *programs, *halves]
 
 
 def gene_table(recipe: Recipe) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -26,6 +27,7 @@ from sailerx.training.checkpoint import Checkpoints
 from sailerx.training.cuda_graph import captured_epochs
 from sailerx.training.distributed.ranks import ALONE, Ranks
 from sailerx.training.early_stopping import Watch, held_out
+from sailerx.training.jumps import jumps
 from sailerx.training.progress import Progress
 from sailerx.training.state import TrainingState
 
@@ -108,6 +110,8 @@ def train(
             checkpoints.after_epoch(state, epoch + 1, settings.n_epochs)
         progress.update(epoch + 1, state.history[-1])
     progress.close()
+    for text in jumps(pd.DataFrame(state.history), settings) if ranks.is_first else []:
+        warnings.warn(text, stacklevel=2)
     ranks.restore_batch_norm(state.vae)
     state.optimizer.zero_grad()  # frees the gradients
     if watch is not None:
