@@ -77,7 +77,16 @@ def test_nats_are_those_of_a_loop_over_molecules() -> None:
 def split_by_atac(seed: int, hidden_from: str = "rna") -> tuple[mudata.MuData, np.ndarray]:
     """Two RNA types, of which one modality splits the first; its halves as 0 and 1, -1 elsewhere."""
     mdata = sailerx.simulate(
-        900, 400, 4000, 4, seed=seed, n_batches=1, n_programs=0, atac_depth=400, rna_depth=400
+        900,
+        400,
+        4000,
+        4,
+        seed=seed,
+        n_batches=1,
+        n_programs=0,
+        atac_depth=1200,
+        rna_depth=400,
+        atac_signal=0.8,
     )
     kind = mdata["atac"].obs["cell_type"].astype(str).to_numpy()
     first = np.isin(kind, ["A1", "A2"])

@@ -80,7 +80,7 @@ def test_r_uses_the_object_and_the_model_that_python_made(r: Any, tmp_path: Path
     np.testing.assert_array_equal(frame(r, 'Embeddings(mapped, "sailerx")'), model.embed(new["atac"]))
     r.run(f"mapped <- sailerx::MapSAILERX(known, elsewhere, {common})")
     np.testing.assert_array_equal(frame(r, 'Embeddings(mapped, "sailerx")'), model.embed(new["atac"]))
-    r.run(f'mapped <- sailerx::MapSAILERX(known, new, query.rna = "rna", {common})')
+    r.run(f'mapped <- sailerx::MapSAILERX(known, new, query.rna = "RNA", {common})')
     np.testing.assert_allclose(frame(r, 'Embeddings(mapped, "sailerx")'), model.embed(new), atol=1e-6)
 
     means = frame(r, f'sailerx::ImputeSAILERX(known, regions = "chr2", group.by = "cell_type", {common})')

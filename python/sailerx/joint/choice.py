@@ -9,6 +9,7 @@ Source: the split by molecules follows Batson et al. 2019, doi 10.1101/786269.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,15 +26,15 @@ _MAX_GATHERED = 400_000_000
 _HELD_OUT = 0.1
 _NEIGHBORS = 50
 #: (number of scores, whether they are weighted by their signal alone, else by signal and noise; see `Weighting`), and candidates
-#: of α, about the length of the ATAC part beside an RNA part of length 1; above 0.4, neighbours predict less and less of the RNA
-_CANDIDATES = (((8, True), (0.2, 0.4)), ((20, False), (0.5, 1.0)))
+#: of α, about the length of the ATAC part beside an RNA part of length 1. In this order
+_CANDIDATES = (((8, True), (0.3, 0.8)), ((20, False), (0.5, 1.0)))
 #: if no score is stronger, ATAC is noise
 _LEAST_STRENGTH = 1.1
 RNA_ALONE, ATAC_ALONE = "RNA alone", "ATAC alone"
 #: a candidate must not predict either modality worse than RNA alone does, by more than this many standard errors
 _WORST = 1.0
-#: and it must predict both better, together, by this many
-_SURE = 1.3
+#: and it must predict both together better than RNA alone, and than each candidate before it that did, by this many
+_SURE = 0.5
 #: cells that are predicted, at least: of fewer, several tenths are held out, independently
 _FEWEST, _MOST_TRIALS = 20_000, 5
 
@@ -154,21 +155,19 @@ def _nats(trials: list[_Trial], weighting: Weighting | None, alpha: float | None
     """Predict by RNA alone (no weighting), by ATAC alone (no α), or by both; the mean over trials of each cell."""
     found = [trial.nats(trial.rows(weighting, alpha)) for trial in trials]
     n_rna, n_atac = (sum(trial.n_held(i) for trial in trials) / len(trials) for i in (0, 1))
-    rna, atac = (np.nanmean([of[i] for of in found], axis=0) for i in (0, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # cells that no trial predicts stay NaN
+        rna, atac = (np.nanmean([of[i] for of in found], axis=0) for i in (0, 1))
     return _Nats(rna, atac, n_rna, n_atac)
 
 
 def _best(found: list[tuple[Choice, _Nats]], teacher: _Nats) -> Choice:
-    """Take the candidate with most nats of both modalities, if it is better than RNA alone by more than a standard error.
-
-    Scores by strength, which bring noise with them, must be better than those by signal by one.
-    """
+    """Take the candidate with most nats of both modalities; each brings more noise than those before, and must be clearly better."""
     best, best_nats = Choice(found[0][0].weighting, 0.0), teacher.rna + teacher.atac
     for choice, of in found:
         difference = of.rna + of.atac - best_nats
         harm = min(_z(of.rna - teacher.rna), _z(of.atac - teacher.atac))
-        wanted = _SURE if best.alpha == 0 else 1.0 if choice.weighting != best.weighting else 0.0
-        if harm >= -_WORST and _z(difference) > wanted:
+        if harm >= -_WORST and _z(difference) > _SURE:
             best, best_nats = choice, of.rna + of.atac
     return best
 
