@@ -329,8 +329,8 @@ class Model(TrainedModel):
         >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     model.save(f"{folder}/run")
-        ...     sailerx.load(f"{folder}/run").embed(mdata).shape
-        (60, 50)
+        ...     len(sailerx.load(f"{folder}/run").embed(mdata))
+        60
         """
         with new_folder(path, overwrite=overwrite) as folder:
             self.write_into(folder)
@@ -347,8 +347,8 @@ class Model(TrainedModel):
         >>> import sailerx
         >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
         >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
-        >>> model.to_anndata(mdata).obsm["X_sailerx"].shape
-        (60, 50)
+        >>> len(model.to_anndata(mdata).obsm["X_sailerx"])
+        60
         """
         with opened(mdata) as data:
             atac = atac_of(data, self.record["atac"])
@@ -466,8 +466,8 @@ def fit(
     >>> import sailerx
     >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
     >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
-    >>> model.embed(mdata).shape
-    (60, 50)
+    >>> len(model.embed(mdata))
+    60
     """
     settings = make_settings(preset, max_epochs=max_epochs, **options)
     ranks = processes_of_run(pick_device(device), devices, nodes)
