@@ -145,6 +145,8 @@ def test_the_weight_can_be_given() -> None:
     model = sailerx.fit(paired(), progress="none", atac_weight=0.7, **TINY)
     assert model.joint is not None
     assert model.joint.choice.alpha == 0.7
+    assert "weight 0.7" in model.joint.choice.in_words()
+    assert "by both" not in model.joint.choice.in_words()  # not measured at that weight
     z, n_rna = model.embed(paired()), model.joint.anchor_g.shape[1]
     assert unit_rows(z[:, :n_rna])
     assert z.shape[1] > n_rna
@@ -155,7 +157,7 @@ def test_few_cells_are_embedded_without_a_measurement() -> None:
     scores = AtacScores.learn(PeaksInMemory.of(x), 10)
     choice = choose(Cells(x, None, np.ones((20, 2)), np.zeros((20, 1))), scores, 0)
     assert (choice.alpha, choice.gains) == (0.0, ())
-    assert "not measured" in choice.in_words()
+    assert "too few cells to measure" in choice.in_words()
 
 
 # Cells without RNA
@@ -237,7 +239,7 @@ def test_peaks_alone_are_embedded_by_their_scores() -> None:
 def test_model_of_the_version_before_is_read_and_embeds_by_z(tmp_path: Path) -> None:
     import json
 
-    model = sailerx.fit(paired(), progress="none", n_private=0, joint_embedding=False, **TINY)
+    model = sailerx.fit(paired(), progress="none", joint_embedding=False, **TINY)
     model.save(tmp_path / "run")
     about = json.loads((tmp_path / "run" / "model.json").read_text(encoding="utf-8"))
     about["sailerx_model"] = 1

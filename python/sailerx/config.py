@@ -153,7 +153,9 @@ class Settings:
 
     @property
     def private(self) -> int:
-        """Number of private dimensions of z."""
+        """Number of private dimensions of z; none without the scores of the joint embedding, from which they follow."""
+        if not self.joint_embedding:
+            return 0
         return min(20, 2 * self.n_latent // 5) if self.n_private is None else self.n_private
 
     @property

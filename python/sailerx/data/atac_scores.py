@@ -4,8 +4,8 @@ Correspondence analysis is the singular value decomposition of the deviations of
 same shares": (x_ij - d_i c_j / N) / sqrt(d_i c_j), with d the depths, c the number of cells in which each peak is open, and N the
 sum of either. Dividing by the expected standard deviation gives noise equal variance everywhere, so that its singular values fill a
 narrow bulk, and components above the bulk are signal. The component that follows depth, the first of LSI, does not exist here.
-Rare peaks are noise only; c_j + c_0 in place of c_j holds them down. Regularised, it finds more in shallow data than LSI does:
-on SNARE-seq, 15 nearest neighbours in the leading 10 scores name the cell type with balanced accuracy 0.50, in those of LSI 0.41.
+Rare peaks are noise only; c_j + c_0 in place of c_j holds them down. Regularised, it finds more in shallow data than LSI does: on
+SNARE-seq, nearest neighbours in its scores name more cell types right.
 
 Source: Greenacre 2017, "Correspondence Analysis in Practice"; Hsu & Culhane 2023, doi 10.1038/s41598-022-26434-1 (for counts of
 single cells); the bulk of noise: Marchenko & Pastur 1967.

@@ -1,7 +1,7 @@
 """Leading singular vectors of a sparse matrix minus a matrix of rank one, by block Krylov iteration with restarts.
 
-A sparse matrix times 40 vectors at once takes hardly longer than times one, so a block method takes a tenth of the time that ARPACK
-takes with one vector after another; and where noise fills a narrow band of singular values, ARPACK needs hundreds of them.
+A sparse matrix times 40 vectors at once takes a few times as long as times one, and where noise fills a narrow band of singular
+values, ARPACK needs hundreds of products, one after another. Here that takes a third to a fifth of ARPACK's time.
 
 Source: Musco & Musco 2015, arXiv 1504.05477.
 """

@@ -76,16 +76,15 @@ class Choice:
     def in_words(self) -> str:
         """Say in one line how much ATAC counts, and what that is worth in held-out molecules."""
         found = {(gain.name, gain.alpha): gain for gain in self.gains}
-        alone, chosen = found.get((RNA_ALONE, 0.0)), found.get((self.weighting.name, self.alpha))
-        atac = found.get((ATAC_ALONE, None))
-        if alone is None or atac is None:
-            return f"{self.weighting.name}, weight {self.alpha:g}; not measured"
-        both = alone if chosen is None else chosen
         verdict = f"weight {self.alpha:g} ({self.weighting.name})" if self.alpha else "nothing (weight 0)"
-        kinds = ((alone, "by RNA alone"), (atac, "by ATAC alone"), (both, "by both"))
+        if (RNA_ALONE, 0.0) not in found:
+            return f"{verdict}; too few cells to measure it, or no RNA to compare with"
+        kinds = [(RNA_ALONE, 0.0, "RNA alone"), (ATAC_ALONE, None, "ATAC alone")]
+        kinds += [(self.weighting.name, self.alpha, "both")] if self.alpha else []
         gains = ", ".join(
-            f"{gain.atac:.4f}{'' if gain.rna is None else f' and {gain.rna:.4f}'} {name}"
-            for gain, name in kinds
+            f"{gain.atac:.4f}{'' if gain.rna is None else f' and {gain.rna:.4f}'} by {what}"
+            for name, alpha, what in kinds
+            if (gain := found.get((name, alpha))) is not None  # a weight set by hand is not measured
         )
         return (
             f"{verdict}; neighbours predict held-out molecules of ATAC and RNA by {gains} (nats per molecule)"

@@ -22,7 +22,7 @@ _ANCHORS = 5
 #: cells with RNA that are kept as anchors, at most
 _MAX_ANCHORS = 20_000
 #: distance below which a cell and an anchor are one
-_SAME = 1e-6
+_SAME = 1e-4
 #: rounds of predicting g of cells without RNA and removing what follows confounders, given g
 _ROUNDS = 2
 #: open peaks of the cells that the choice is made from, at most
@@ -145,7 +145,7 @@ def predicted(private: np.ndarray, anchors: np.ndarray, anchor_g: np.ndarray) ->
     finder = NearestNeighbors(n_neighbors=min(_ANCHORS + 1, len(anchors)), algorithm="brute").fit(anchors)
     distance, near = finder.kneighbors(private.astype(np.float32))
     counts = distance > _SAME  # a cell that is an anchor itself does not see its own RNA
-    counts[:, -1] &= ~counts[:, :-1].all(axis=1)
+    counts[:, _ANCHORS:] &= ~counts[:, :_ANCHORS].all(axis=1, keepdims=True)
     counts[~counts.any(axis=1)] = True
     return unit_rows(np.einsum("nk,nkd->nd", counts.astype(float), anchor_g[near]))
 
