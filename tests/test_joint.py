@@ -19,36 +19,13 @@ from sailerx.data.accessibility import PeaksInMemory
 from sailerx.data.atac_scores import AtacScores
 from sailerx.data.multiome import Multiome
 from sailerx.joint.choice import Cells, choose
-from sailerx.joint.embedding import JointEmbedding, predicted, reliable
+from sailerx.joint.coordinates import Coordinates
+from sailerx.joint.embedding import JointEmbedding, predicted
 from sailerx.joint.prediction import SHRINKAGE, nats_of_neighbors
-from sailerx.joint.rows import Weighting
-
-SCORES = AtacScores(np.zeros((4, 3), np.float32), np.zeros(3, np.float32), np.array([2.0, 1.25, 0.9]))
 
 
 def together(rna: ad.AnnData, atac: ad.AnnData) -> mudata.MuData:
     return named_together(rna=rna, atac=atac)
-
-
-# Rows
-
-
-def test_weights_are_those_of_signal_or_strength_at_unit_length() -> None:
-    by_signal = Weighting(3, True).weights(SCORES)
-    expected = np.sqrt([3, 0.5625, 0])
-    np.testing.assert_allclose(by_signal, expected / np.linalg.norm(expected))
-    by_strength = Weighting(2, False).weights(SCORES)
-    np.testing.assert_allclose(by_strength, np.array([2, 1.25]) / np.hypot(2, 1.25))
-    assert Weighting(20, True).weights(SCORES).shape == (3,)
-
-
-def test_rows_are_damped_by_the_square_root_of_their_length() -> None:
-    z = np.random.default_rng(0).normal(size=(5, 3))
-    rows = Weighting(3, False).apply(SCORES, z)
-    plain = z * Weighting(3, False).weights(SCORES)
-    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), np.sqrt(np.linalg.norm(plain, axis=1)))
-    np.testing.assert_allclose(rows / rows[:, :1], plain / plain[:, :1])
-    assert np.isfinite(Weighting(3, True).apply(SCORES, np.zeros((2, 3)))).all()
 
 
 # Held-out molecules
@@ -155,9 +132,9 @@ def test_the_weight_can_be_given() -> None:
 def test_few_cells_are_embedded_without_a_measurement() -> None:
     x = sp.csr_matrix((np.random.default_rng(0).random((20, 30)) < 0.3).astype(np.uint8))
     scores = AtacScores.learn(PeaksInMemory.of(x), 10)
-    choice = choose(Cells(x, None, np.ones((20, 2)), np.zeros((20, 1))), scores, 0)
+    choice = choose(Cells(x, None, np.ones((20, 2)), np.zeros((20, 1))), Coordinates(scores), 0)
     assert (choice.alpha, choice.gains) == (0.0, ())
-    assert "too few cells to measure" in choice.in_words()
+    assert "too few cells" in choice.in_words()
 
 
 # Cells without RNA
@@ -231,7 +208,8 @@ def test_peaks_alone_are_embedded_by_their_scores() -> None:
     assert model.record["reference"] == "none, ATAC alone"
     z = model.embed(mdata)
     np.testing.assert_array_equal(z, model.embed(mdata["atac"]))
-    assert z.shape == (60, 8)
+    assert model.joint is not None
+    assert z.shape == (60, model.joint.coordinates.whole.n_reliable or 8)
     without = sailerx.fit(mdata, progress="none", **(TINY | {"gamma": 0.0}))
     np.testing.assert_array_equal(without.embed(mdata), without.embed(mdata["atac"]))
 
@@ -262,9 +240,8 @@ def test_private_posterior_is_that_of_the_scores() -> None:
     assert model.joint is not None
     assert model.vae.private is not None
     mean, std = model.posterior(paired())
-    scores, r = model.joint.scores, model.joint.scores.reliability[:4]
+    scores, r = model.joint.coordinates.whole, model.joint.coordinates.whole.reliability[:4]
     np.testing.assert_allclose(mean[:, 6:], np.sqrt(r) * scores.of(data.x)[:, :4], atol=1e-4)
     np.testing.assert_allclose(std[:, 6:], np.broadcast_to(np.sqrt(1 - r), (60, 4)), rtol=1e-5)
     assert not any(p.requires_grad for p in model.vae.private.buffers())
-    assert reliable(scores, np.ones((1, len(scores.strength)))).dtype == np.float32
     assert torch.equal(model.vae.private.loadings[:, 0], torch.from_numpy(scores.loadings[:, 0]))

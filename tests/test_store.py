@@ -217,6 +217,12 @@ def test_damaged_and_tampered_models_are_refused(saved: Path, tamper: Any) -> No
         sailerx.load(saved)
 
 
+def test_models_written_between_releases_must_be_fitted_again(saved: Path) -> None:
+    change_json(saved, sailerx_model=2)
+    with pytest.raises(InputError, match=r"between releases \(model version 2\).*Fit it again"):
+        sailerx.load(saved)
+
+
 def test_copied_folder_is_the_same_model(model: sailerx.Model, saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved, tmp_path / "copy")
     np.testing.assert_array_equal(sailerx.load(tmp_path / "copy").embed(MDATA), model.embed(MDATA))

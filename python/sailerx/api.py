@@ -203,7 +203,7 @@ class Model(TrainedModel):
         """Write a self-contained HTML report of the model and its data.
 
         It shows UMAPs of the embedding, the share of RNA neighbours kept, alignment weights, scores, loss curves, warnings
-        about the data, settings and versions. Needs ``pip install 'sailerx[plot,metrics]'``.
+        about the data, settings and versions. Needs ``pip install 'sailerx[plot]'``.
 
         Parameters
         ----------
@@ -509,7 +509,7 @@ def fit(
             progress=shown,
             checkpoints=checkpoints,
             ranks=ranks,
-            scores=None if joint is None else joint.scores,
+            scores=None if joint is None else joint.coordinates.whole,
         )
     record = about | {"preset": preset} | _circumstances(data, ranks)
     return Model(vae, settings, data.peaks, data.confounders, history, record, joint, data.reference)

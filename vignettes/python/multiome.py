@@ -1,7 +1,7 @@
 """From a multiome object to clusters and the peaks that mark one: python multiome.py [multiome.h5mu].
 
 Without a file it runs on simulated data. Writes clusters.h5mu, umap.png, loss.png and peaks.csv into the current folder.
-Needs: pip install 'sailerx[plot,metrics]'
+Needs: pip install 'sailerx[plot]'
 """
 
 import sys

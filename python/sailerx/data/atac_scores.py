@@ -2,37 +2,40 @@
 
 Correspondence analysis is the singular value decomposition of the deviations of x from "every cell draws its open peaks from the
 same shares": (x_ij - d_i c_j / N) / sqrt(d_i c_j), with d the depths, c the number of cells in which each peak is open, and N the
-sum of either. Dividing by the expected standard deviation gives noise equal variance everywhere, so that its singular values fill a
-narrow bulk, and components above the bulk are signal. The component that follows depth, the first of LSI, does not exist here.
-Rare peaks are noise only; c_j + c_0 in place of c_j holds them down. Regularised, it finds more in shallow data than LSI does: on
-SNARE-seq, nearest neighbours in its scores name more cell types right.
+sum of either. Dividing by the expected standard deviation gives noise equal variance everywhere, so that its singular values fill an
+interval, and components above it are signal (`sailerx.data.spiked`). The component that follows depth, the first of LSI, does not
+exist here. Rare peaks are noise only; c_j + c_0 in place of c_j holds them down. Regularised, it finds more in shallow data than LSI
+does: on SNARE-seq, nearest neighbours in its scores name more cell types right.
 
 Source: Greenacre 2017, "Correspondence Analysis in Practice"; Hsu & Culhane 2023, doi 10.1038/s41598-022-26434-1 (for counts of
-single cells); the bulk of noise: Marchenko & Pastur 1967.
+single cells).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from sailerx.data.accessibility import Accessibility
+from sailerx.data.spiked import spiked
 from sailerx.data.svd import leading_singular
 
 #: cells and open peaks from which components are learned, at most
 _MAX_CELLS, _MAX_ONES = 20_000, 30_000_000
 #: open peaks from which c_0 is chosen, at most
 _MAX_ONES_TRIED = 2_000_000
-#: c_0 is one of these multiples of the mean of c: that whose components rise highest above the bulk
+#: c_0 is one of these multiples of the mean of c: that whose components rise highest above noise
 _REGULARISATION = (1.0, 3.0, 10.0)
-#: number of components computed; the upper part of them is signal or not, the rest is taken for the bulk of noise
+#: number of components computed; the first of them are signal or not, the rest is taken for noise
 _N_COMPUTED, _N_SIGNAL = 28, 20
 #: tolerance of the singular values, relative
 _TOLERANCE = 1e-3
+#: strength above which a component is taken for signal: by chance, noise rises a little above its expected end
+_LEAST_STRENGTH = 1.01
 #: share of the variance of a direction that confounders must explain, given RNA, for it to be removed
 _LEAST_EXPLAINED = 0.03
 
@@ -45,13 +48,19 @@ class AtacScores:
     loadings: np.ndarray
     #: mean of (x / depth) @ loadings over the training cells, float32
     centre: np.ndarray
-    #: singular value of each component over that of the bulk of noise; descending, about 1 or less where there is no signal
+    #: singular value of each component over that at which noise ends; descending, about 1 or less where there is no signal
     strength: np.ndarray
+    #: share of each score's variance, over the training cells, that is signal; 0 for what is not above noise
+    reliability: np.ndarray
+    #: standard deviation of each score that comes from a cell's open peaks being a sample, root mean square over training cells
+    noise: np.ndarray
     #: c_0 over the mean of c
     prior: float = 1.0
 
     @classmethod
-    def learn(cls, x: Accessibility, n_scores: int, seed: int = 0, prior: float | None = None) -> AtacScores:
+    def learn(
+        cls, x: Accessibility | sp.csr_matrix, n_scores: int, seed: int = 0, prior: float | None = None
+    ) -> AtacScores:
         """Learn the components of x.
 
         Parameters
@@ -66,14 +75,19 @@ class AtacScores:
             c_0 over the mean of c; by default the one of 1, 3 and 10 whose components rise highest above the bulk.
         """
         counts = sample_of(x, _MAX_CELLS, seed, _MAX_ONES)[1]
-        loadings, strength, prior = (
-            _best_components(counts, seed) if prior is None else _components(counts, prior, seed)
-        )
-        n_kept = min(n_scores, len(strength))
-        scores = cls(loadings[:, :n_kept], np.zeros(n_kept, np.float32), strength[:n_kept], prior)
-        raw = scores.of(counts)
+        found = _best_components(counts, seed) if prior is None else _components(counts, prior, seed)
+        n_kept = min(n_scores, len(found.strength))
+        raw = (counts @ found.loadings[:, :n_kept]) / np.maximum(_sums(counts, 1), 1)[:, None]
         std = np.maximum(raw.std(axis=0), 1e-12)
-        return replace(scores, loadings=scores.loadings / std, centre=raw.mean(axis=0) / std)
+        loadings = (found.loadings[:, :n_kept] / std).astype(np.float32)
+        return cls(
+            loadings,
+            (raw.mean(axis=0) / std).astype(np.float32),
+            found.strength[:n_kept],
+            found.reliability[:n_kept],
+            sampling_noise(loadings, counts),
+            found.prior,
+        )
 
     def of(self, x: Accessibility | sp.csr_matrix) -> np.ndarray:
         """Compute the scores of cells, cells × scores, float32."""
@@ -84,9 +98,20 @@ class AtacScores:
         return np.concatenate(parts).astype(np.float32)
 
     @property
-    def reliability(self) -> np.ndarray:
-        """Share of each score's variance that is signal: 1 - 1 / strength², at least 0."""
-        return np.maximum(1 - 1 / np.maximum(self.strength, 1) ** 2, 0)
+    def n_reliable(self) -> int:
+        """Number of scores that rise above noise: the first ones."""
+        return int(((self.reliability > 0) & (self.strength > _LEAST_STRENGTH)).sum())
+
+    def first(self, n: int) -> AtacScores:
+        """Keep the first ``n`` scores."""
+        parts = (
+            self.loadings[:, :n],
+            self.centre[:n],
+            self.strength[:n],
+            self.reliability[:n],
+            self.noise[:n],
+        )
+        return AtacScores(*parts, self.prior)
 
     def blind_to(self, scores: np.ndarray, c: np.ndarray, g: np.ndarray) -> AtacScores:
         """Remove the directions in which scores follow confounders among cells with equal RNA.
@@ -130,30 +155,50 @@ def sample_of(
     return rows, x[rows]
 
 
-Components: TypeAlias = tuple[np.ndarray, np.ndarray, float]
+class Components(NamedTuple):
+    """Loadings for x / depth, peaks × components, and how far the components rise above noise."""
+
+    loadings: np.ndarray
+    strength: np.ndarray
+    reliability: np.ndarray
+    prior: float
 
 
 def _best_components(x: sp.csr_matrix, seed: int) -> Components:
-    """Compute components with the c_0 whose components, in a sample of the cells, rise highest above the bulk."""
+    """Compute components with the c_0 whose components, in a sample of the cells, rise highest above noise."""
     some = sample_of(x, len(x.indptr) - 1, seed, _MAX_ONES_TRIED)[1]
     found = [_components(some, prior, seed) for prior in _REGULARISATION]
-    best = max(found, key=lambda of: np.maximum(of[1] ** 2 - 1, 0).sum())
-    return best if some is x else _components(x, best[2], seed)
+    best = max(found, key=lambda of: np.maximum(of.strength**2 - 1, 0).sum())
+    return best if some is x else _components(x, best.prior, seed)
 
 
 def _components(x: sp.csr_matrix, prior: float, seed: int) -> Components:
-    """Compute components with c_0 = ``prior`` × the mean of c: loadings for x / depth, strengths, and ``prior``."""
+    """Compute components with c_0 = ``prior`` × the mean of c."""
     depth, n_open = np.maximum(_sums(x, 1), 1), _sums(x, 0)
     column = np.where(n_open > 0, 1 / np.sqrt(n_open + prior * n_open.mean()), 0)
     k = min(_N_COMPUTED, min(x.shape) - 2)
     if k < 1:
-        return np.zeros((x.shape[1], 0), np.float32), np.zeros(0), prior
+        return Components(np.zeros((x.shape[1], 0), np.float32), np.zeros(0), np.zeros(0), prior)
     # A = (x - d c' / N) / sqrt(d), times `column` per peak
     scaled = sp.csr_matrix(sp.diags(1 / np.sqrt(depth)) @ x @ sp.diags(column), dtype=np.float32)
-    expected = np.sqrt(depth), n_open * column / n_open.sum()
-    singular, right = leading_singular(scaled, *expected, k, tolerance=_TOLERANCE, seed=seed)
-    bulk = float(np.median(singular[min(_N_SIGNAL, k * 5 // 7) :]))
-    return (right * column[:, None]).astype(np.float32), singular / max(bulk, 1e-12), prior
+    left, right = np.sqrt(depth), n_open * column / n_open.sum()
+    singular, vectors = leading_singular(scaled, left, right, k, tolerance=_TOLERANCE, seed=seed)
+    total = float((scaled.data.astype(np.float64) ** 2).sum() - 2 * left @ (scaled @ right))
+    total += float((left**2).sum() * (right**2).sum())
+    rises = spiked(singular.astype(np.float64) ** 2, total, len(depth), min(_N_SIGNAL, k * 5 // 7))
+    return Components((vectors * column[:, None]).astype(np.float32), *rises, prior)
+
+
+def sampling_noise(loadings: np.ndarray, x: sp.csr_matrix) -> np.ndarray:
+    """Compute the standard deviation of scores of cells that draw their open peaks from the same shares p.
+
+    That of one cell is sqrt((Σ_j p_j l_j² - (Σ_j p_j l_j)²) / depth); its root mean square over the cells x is returned.
+    """
+    depth, n_open = np.maximum(_sums(x, 1), 1), _sums(x, 0)
+    share = n_open / max(n_open.sum(), 1)
+    of_one_peak = share @ loadings.astype(np.float64) ** 2 - (share @ loadings) ** 2
+    noise: np.ndarray = np.sqrt(np.maximum(of_one_peak, 0) * (1 / depth).mean())
+    return noise
 
 
 def _sums(x: sp.csr_matrix, axis: int) -> np.ndarray:

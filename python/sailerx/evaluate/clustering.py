@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import random
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
-from sailerx.errors import InputError
+from sailerx.joint.groups import communities, network_of
 
 N_NEIGHBORS = 15
 RESOLUTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5)
@@ -76,39 +73,8 @@ def leiden(graph: sp.csr_matrix, resolution: float = 1.0, *, seed: int = 0) -> n
     Returns
     -------
     Cluster of each cell, counted from 0, the largest first.
-
-    Raises
-    ------
-    InputError
-        If igraph is missing.
     """
-    return _leiden(_network(graph), resolution, seed)
-
-
-def _network(graph: sp.csr_matrix) -> Any:
-    """The graph as igraph has it; to build it takes longer than to cluster it once."""
-    try:
-        import igraph
-    except ImportError as error:
-        raise InputError("Clustering needs the package igraph: pip install 'sailerx[metrics]'.") from error
-    upper = sp.triu(graph, k=1, format="coo")
-    edges = np.column_stack([upper.row, upper.col])
-    return igraph.Graph(n=graph.shape[0], edges=edges, edge_attrs={"weight": upper.data})
-
-
-def _leiden(network: Any, resolution: float, seed: int) -> np.ndarray:
-    import igraph
-
-    igraph.set_random_number_generator(random.Random(seed))
-    try:
-        found = network.community_leiden(
-            objective_function="modularity", weights="weight", resolution=resolution, n_iterations=2
-        )
-    finally:
-        igraph.set_random_number_generator(random)
-    membership = np.asarray(found.membership)
-    rank = np.argsort(np.argsort(-np.bincount(membership), kind="stable"))
-    return rank[membership]
+    return communities(network_of(graph), resolution, seed)
 
 
 def leiden_clusters(
@@ -141,10 +107,10 @@ def best_clustering(
     metric, seed
         As in `score`.
     """
-    network = _network(neighbor_graph(z, metric=metric))
+    network = network_of(neighbor_graph(z, metric=metric))
     best = {"nmi": -1.0}
     for resolution in RESOLUTIONS:
-        clusters = _leiden(network, resolution, seed)
+        clusters = communities(network, resolution, seed)
         nmi = float(normalized_mutual_info_score(labels, clusters))
         if nmi > best["nmi"]:
             ari = float(adjusted_rand_score(labels, clusters))

@@ -1,8 +1,8 @@
 """Choose how much the ATAC counts beside the RNA reference: by molecules held out of both, without labels.
 
-A tenth of the molecules of each modality is held out; reference and scores are computed anew from the rest. The candidate whose
-nearest neighbours predict the held-out molecules best, both modalities together, is chosen. Where ATAC has nothing to add, that is
-a weight of zero.
+A tenth of the molecules of each modality is held out; reference and coordinates are computed anew from the rest. Coordinates of
+ATAC are only those that rise above noise, so that they count (α = 0.09 per unit of noise) unless nearest neighbours then predict the
+held-out molecules worse, both modalities together. Where nothing rises above noise, α is 0.
 
 Source: the split by molecules follows Batson et al. 2019, doi 10.1101/786269.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,23 +19,19 @@ import scipy.sparse as sp
 from sailerx.data.accessibility import PeaksInMemory
 from sailerx.data.atac_scores import AtacScores
 from sailerx.data.rna_pca import rna_pca
+from sailerx.joint.coordinates import Coordinates, Sample, leading
 from sailerx.joint.prediction import nats_of_neighbors
-from sailerx.joint.rows import Weighting, joined, unit_rows
+from sailerx.joint.rows import joined, unit_rows
 
 #: molecules that are gathered from neighbours for one candidate, at most: it bounds the number of cells that are predicted
 _MAX_GATHERED = 400_000_000
 _HELD_OUT = 0.1
 _NEIGHBORS = 50
-#: (number of scores, whether they are weighted by their signal alone, else by signal and noise; see `Weighting`), and candidates
-#: of α, about the length of the ATAC part beside an RNA part of length 1. In this order
-_CANDIDATES = (((8, True), (0.3, 0.8)), ((20, False), (0.5, 1.0)))
-#: if no score is stronger, ATAC is noise
-_LEAST_STRENGTH = 1.1
+#: candidates of α, the length of one unit of noise of ATAC beside an RNA part of length 1
+_ALPHAS = (0.09, 0.045)
 RNA_ALONE, ATAC_ALONE = "RNA alone", "ATAC alone"
-#: a candidate must not predict either modality worse than RNA alone does, by more than this many standard errors
-_WORST = 1.0
-#: and it must predict both together better than RNA alone, and than each candidate before it that did, by this many
-_SURE = 0.5
+#: coordinates of groups, and each α, are kept unless they predict worse than without by so many standard errors
+_WORSE_LOCAL, _WORSE = 1.0, 2.0
 #: cells that are predicted, at least: of fewer, several tenths are held out, independently
 _FEWEST, _MOST_TRIALS = 20_000, 5
 
@@ -47,8 +44,8 @@ class Cells:
     x: sp.csr_matrix
     #: RNA counts, cells × genes; None = not at hand: RNA is then not held out, and only ATAC is predicted
     rna: sp.csr_matrix | None
-    #: RNA reference, cells × dimensions; None = no RNA teaches
-    g: np.ndarray | None
+    #: RNA reference, cells × dimensions
+    g: np.ndarray
     #: confounders
     c: np.ndarray
 
@@ -69,18 +66,19 @@ class Gain:
 class Choice:
     """What was chosen, and the gains of all candidates."""
 
-    weighting: Weighting
     alpha: float
+    #: whether scores learned within groups of cells alike in RNA are used
+    local: bool = True
     gains: tuple[Gain, ...] = ()
 
     def in_words(self) -> str:
         """Say in one line how much ATAC counts, and what that is worth in held-out molecules."""
         found = {(gain.name, gain.alpha): gain for gain in self.gains}
-        verdict = f"weight {self.alpha:g} ({self.weighting.name})" if self.alpha else "nothing (weight 0)"
+        verdict = f"weight {self.alpha:g} ({_name(self.local)})" if self.alpha else "nothing (weight 0)"
         if (RNA_ALONE, 0.0) not in found:
-            return f"{verdict}; too few cells to measure it, or no RNA to compare with"
+            return f"{verdict}; not measured: no coordinate of ATAC rises above noise, too few cells, or no RNA to compare with"
         kinds = [(RNA_ALONE, 0.0, "RNA alone"), (ATAC_ALONE, None, "ATAC alone")]
-        kinds += [(self.weighting.name, self.alpha, "both")] if self.alpha else []
+        kinds += [(_name(self.local), self.alpha, "both")] if self.alpha else []
         gains = ", ".join(
             f"{gain.atac:.4f}{'' if gain.rna is None else f' and {gain.rna:.4f}'} by {what}"
             for name, alpha, what in kinds
@@ -91,48 +89,56 @@ class Choice:
         )
 
 
-def choose(cells: Cells, scores: AtacScores, seed: int, denoise: bool = True) -> Choice:
-    """Choose the weighting of the scores and α.
+def _name(local: bool) -> str:
+    return "scores of all cells and of groups" if local else "scores of all cells"
+
+
+def choose(cells: Cells, coordinates: Coordinates, seed: int, denoise: bool = True) -> Choice:
+    """Choose α, and whether coordinates of groups are used.
 
     Parameters
     ----------
     cells
-        A random sample of the cells.
-    scores
-        The scores of the whole run: their number and regularisation are used.
+        A random sample of the cells with RNA.
+    coordinates
+        Those of the whole run.
     seed
         Draws the held-out molecules.
     denoise
         Of `rna_pca`.
     """
-    n_scores = len(scores.strength)
-    candidates = [(Weighting(min(n, n_scores), by_signal), alphas) for (n, by_signal), alphas in _CANDIDATES]
+    if not coordinates.n_signal:
+        return Choice(0.0)
     gathered = _NEIGHBORS * (cells.x.nnz + (0 if cells.rna is None else cells.rna.nnz))
     n_trials = max(1, min(_MOST_TRIALS, -(-_FEWEST // cells.x.shape[0]), _MAX_GATHERED // max(gathered, 1)))
-    made = (_Trial.of(cells, n_scores, scores.prior, [seed, i], denoise, n_trials) for i in range(n_trials))
+    made = (_Trial.of(cells, coordinates.whole, [seed, i], denoise, n_trials) for i in range(n_trials))
     trials = [trial for trial in made if trial is not None]
     if not trials:
-        return Choice(candidates[0][0], 0.0 if cells.g is not None else 1.0)
-    if cells.g is None:
-        alone = [(weighting, _nats(trials, weighting)) for weighting, _ in candidates]
-        best = max(alone, key=lambda of: np.nansum(of[1].atac))[0]
-        return Choice(best, 1.0, tuple(of.gain(w.name, 1.0) for w, of in alone))
-    teacher = _nats(trials, None)
-    if scores.strength[0] < _LEAST_STRENGTH:
-        return Choice(
-            candidates[0][0],
-            0.0,
-            (teacher.gain(RNA_ALONE, 0.0), _nats(trials, candidates[0][0]).gain(ATAC_ALONE, None)),
-        )
-    found = [
-        (Choice(weighting, alpha), _nats(trials, weighting, alpha))
-        for weighting, alphas in candidates
-        for alpha in alphas
-    ]
-    chosen = _best(found, teacher)
-    gains = [teacher.gain(RNA_ALONE, 0.0), _nats(trials, chosen.weighting).gain(ATAC_ALONE, None)]
-    gains += [of.gain(choice.weighting.name, choice.alpha) for choice, of in found]
-    return Choice(chosen.weighting, chosen.alpha, tuple(gains))
+        return Choice(0.0)
+    return _best({key: _nats(trials, *key) for key in _candidates(bool(coordinates.local))})
+
+
+#: whether ATAC coordinates of groups are used, and α; None = RNA alone or ATAC alone
+Candidate: TypeAlias = tuple[bool | None, float | None]
+
+
+def _candidates(local: bool) -> list[Candidate]:
+    kinds = (False, True) if local else (False,)
+    return [(None, 0.0), (kinds[-1], None), *((kind, alpha) for kind in kinds for alpha in _ALPHAS)]
+
+
+def _best(nats: dict[Candidate, _Nats]) -> Choice:
+    """Use groups, and the larger α, unless the held-out molecules speak against them."""
+    both = {key: of.rna + of.atac for key, of in nats.items()}
+    first = _ALPHAS[0]
+    local = (True, first) in both and _z(both[True, first] - both[False, first]) > -_WORSE_LOCAL
+    alpha = 0.0
+    for candidate in reversed(_ALPHAS):
+        if _z(both[local, candidate] - both[(local, alpha) if alpha else (None, 0.0)]) > -_WORSE:
+            alpha = candidate
+    names = {key: _name(bool(key[0])) for key in nats} | {(None, 0.0): RNA_ALONE}
+    names |= {key: ATAC_ALONE for key in nats if key[1] is None}
+    return Choice(alpha, local, tuple(of.gain(names[key], key[1]) for key, of in nats.items()))
 
 
 @dataclass(frozen=True)
@@ -150,25 +156,14 @@ class _Nats:
         return Gain(name, alpha, rna, float(np.nansum(self.atac) / max(self.n_atac, 1)))
 
 
-def _nats(trials: list[_Trial], weighting: Weighting | None, alpha: float | None = None) -> _Nats:
-    """Predict by RNA alone (no weighting), by ATAC alone (no α), or by both; the mean over trials of each cell."""
-    found = [trial.nats(trial.rows(weighting, alpha)) for trial in trials]
+def _nats(trials: list[_Trial], local: bool | None, alpha: float | None) -> _Nats:
+    """Predict by a candidate; the mean over trials of each cell."""
+    found = [trial.nats(trial.rows(local, alpha)) for trial in trials]
     n_rna, n_atac = (sum(trial.n_held(i) for trial in trials) / len(trials) for i in (0, 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # cells that no trial predicts stay NaN
         rna, atac = (np.nanmean([of[i] for of in found], axis=0) for i in (0, 1))
     return _Nats(rna, atac, n_rna, n_atac)
-
-
-def _best(found: list[tuple[Choice, _Nats]], teacher: _Nats) -> Choice:
-    """Take the candidate with most nats of both modalities; each brings more noise than those before, and must be clearly better."""
-    best, best_nats = Choice(found[0][0].weighting, 0.0), teacher.rna + teacher.atac
-    for choice, of in found:
-        difference = of.rna + of.atac - best_nats
-        harm = min(_z(of.rna - teacher.rna), _z(of.atac - teacher.atac))
-        if harm >= -_WORST and _z(difference) > _SURE:
-            best, best_nats = choice, of.rna + of.atac
-    return best
 
 
 def _z(difference: np.ndarray) -> float:
@@ -179,52 +174,51 @@ def _z(difference: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class _Trial:
-    """Reference and scores without the held-out molecules, and these."""
+    """Reference and coordinates without the held-out molecules, and these."""
 
-    g: np.ndarray | None
-    scores: AtacScores
-    z: np.ndarray
+    g: np.ndarray
+    #: coordinates of ATAC, with and without those of groups
+    atac: dict[bool, np.ndarray]
     seen: tuple[sp.csr_matrix | None, sp.csr_matrix]
     held: tuple[sp.csr_matrix | None, sp.csr_matrix]
-    #: cells that are predicted, rows of z
+    #: cells that are predicted, rows of g
     queries: np.ndarray
-    #: for each of all cells, its row of z; -1 = nothing of it was left
+    #: for each of all cells, its row of g; -1 = nothing of it was left
     row_of: np.ndarray
 
     @classmethod
     def of(
-        cls, cells: Cells, n_scores: int, prior: float, seed: list[int], denoise: bool, n_trials: int
+        cls, cells: Cells, whole: AtacScores, seed: list[int], denoise: bool, n_trials: int
     ) -> _Trial | None:
         """Hold out a tenth of the molecules; None if there are too few cells."""
         rng = np.random.default_rng([*seed, 3])
         x, x_held = _split(cells.x, rng)
         rna, rna_held = (None, None) if cells.rna is None else _split(cells.rna, rng)
-        whole = np.asarray(x.sum(axis=1)).ravel() > 0
+        left = np.asarray(x.sum(axis=1)).ravel() > 0
         if rna is not None:
-            whole &= np.asarray(rna.sum(axis=1)).ravel() > 0
-        if whole.sum() < 3 * n_scores or n_scores < 1:
+            left &= np.asarray(rna.sum(axis=1)).ravel() > 0
+        if left.sum() < 3 * len(whole.strength):
             return None
-        x, x_held = x[whole], x_held[whole]
-        g = None if cells.g is None else unit_rows(cells.g[whole])
+        x, x_held, g = x[left], x_held[left], unit_rows(cells.g[left])
         if rna is not None and rna_held is not None:
-            rna, rna_held = rna[whole], rna_held[whole]
+            rna, rna_held = rna[left], rna_held[left]
             g = unit_rows(rna_pca(rna, seed[0], denoise=denoise))
-        scores = AtacScores.learn(PeaksInMemory.of(x), n_scores, seed[0], prior)
-        given = np.empty((int(whole.sum()), 0)) if g is None else g
-        scores = scores.blind_to(scores.of(x), cells.c[whole], given)
+        scores = AtacScores.learn(PeaksInMemory.of(x), len(whole.strength), seed[0], whole.prior)
+        sample = Sample(x, g, cells.c[left])
+        scores = scores.blind_to(scores.of(x), sample.c, leading(g))
+        both = Coordinates.learn(sample, scores, seed[0])
+        z = both.scores_of(x)
+        atac = {True: both.of(z, g), False: both.without_local(sample).of(z, g)}
         n = x.shape[0]
         molecules = sum(part.nnz for part in (x, rna) if part is not None) / n
         queries = np.sort(rng.permutation(n)[: int(_MAX_GATHERED / (_NEIGHBORS * molecules * n_trials))])
-        row_of = np.where(whole, whole.cumsum() - 1, -1)
-        return cls(g, scores, scores.of(x), (rna, x), (rna_held, x_held), queries, row_of)
+        return cls(g, atac, (rna, x), (rna_held, x_held), queries, np.where(left, left.cumsum() - 1, -1))
 
-    def rows(self, weighting: Weighting | None, alpha: float | None) -> np.ndarray:
-        """Make rows of RNA alone (no weighting), of ATAC alone (no α), or of both."""
-        if weighting is None:
-            assert self.g is not None
+    def rows(self, local: bool | None, alpha: float | None) -> np.ndarray:
+        """Make rows of RNA alone (``local`` None), of ATAC alone (``alpha`` None), or of both."""
+        if local is None:
             return self.g
-        private = weighting.apply(self.scores, self.z)
-        return private if alpha is None or self.g is None else joined(self.g, alpha * private)
+        return self.atac[local] if alpha is None else joined(self.g, alpha * self.atac[local])
 
     def n_held(self, i: int) -> float:
         """Count the held-out molecules of the queries: RNA (0) or ATAC (1)."""
@@ -243,7 +237,7 @@ class _Trial:
         return rna, atac
 
     def _of(self, near: np.ndarray, seen: sp.csr_matrix | None, held: sp.csr_matrix | None) -> np.ndarray:
-        nats = np.full(len(self.z) + 1, np.nan)  # the last entry is of cells without a row
+        nats = np.full(len(self.g) + 1, np.nan)  # the last entry is of cells without a row
         nats[self.queries] = (
             0 if seen is None or held is None else nats_of_neighbors(near, seen, held[self.queries])[0]
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from sailerx.data.accessibility import Accessibility
 from sailerx.data.atac_scores import AtacScores, sample_of
 from sailerx.data.multiome import MAX_SAMPLED, Multiome
 from sailerx.joint.choice import Cells, Choice, Gain, choose
-from sailerx.joint.rows import Weighting, joined, unit_rows
+from sailerx.joint.coordinates import Coordinates, Sample, leading
+from sailerx.joint.rows import joined, unit_rows
 
 #: number of ATAC scores
 N_SCORES = 20
@@ -27,24 +28,24 @@ _SAME = 1e-4
 _ROUNDS = 2
 #: open peaks of the cells that the choice is made from, at most
 _MAX_ONES = 8_000_000
-#: leading directions of g that confounders are adjusted for
-_MAX_ADJUSTED = 20
+#: open peaks of the cells that coordinates are learned from, at most
+_MAX_ONES_LEARNED = 30_000_000
 
 
 @dataclass(frozen=True)
 class JointEmbedding:
-    """Embeds cells: the RNA reference of a cell, its own or that of its nearest cells by ATAC, beside its weighted ATAC scores."""
+    """Embeds cells: the RNA reference of a cell, its own or that of its nearest cells by ATAC, beside its ATAC coordinates."""
 
-    scores: AtacScores
+    coordinates: Coordinates
     choice: Choice
-    #: ATAC scores of cells with RNA, weighted by reliability, anchors × scores; no rows if no RNA teaches
+    #: coordinates of cells with RNA by the scores of the whole data, anchors × scores; no rows if no RNA teaches
     anchors: np.ndarray
     #: their RNA reference, anchors × dimensions, rows of unit length
     anchor_g: np.ndarray
 
     @classmethod
     def learn(cls, data: Multiome, settings: Settings, seed: int) -> JointEmbedding:
-        """Learn the scores of ATAC, make them blind to confounders, and choose their weight beside RNA.
+        """Learn the coordinates of ATAC, blind to confounders, and choose their weight beside RNA.
 
         Parameters
         ----------
@@ -56,20 +57,18 @@ class JointEmbedding:
             Draws samples of cells and held-out molecules.
         """
         teaches = data.has_rna if known(settings.gamma) > 0 else np.zeros_like(data.has_rna)
-        scores = AtacScores.learn(data.x, N_SCORES, seed)
-        z = scores.of(data.x)
-        for _ in range(_ROUNDS if teaches.any() and not teaches.all() else 1):
-            g = _g_of_all(data.g, teaches, reliable(scores, z))
-            scores = scores.blind_to(z, data.c, _leading(g))
-            z = scores.of(data.x)
-        chosen = _choice(data, teaches, settings, seed, scores)
-        if settings.atac_weight is not None and teaches.any():
-            chosen = Choice(chosen.weighting, settings.atac_weight, chosen.gains)
+        scores, z = _blind_scores(data, teaches, seed)
         kept = np.flatnonzero(teaches)
         if len(kept) > _MAX_ANCHORS:
             kept = np.sort(np.random.default_rng([seed, 4]).choice(kept, _MAX_ANCHORS, replace=False))
-        anchors = reliable(scores, z[kept])
-        return cls(scores, chosen, anchors, data.g[kept] if len(kept) else np.empty((0, 0), np.float32))
+        coordinates, sample = _coordinates(data, kept, scores, seed)
+        chosen = _choice(data, settings, seed, coordinates) if len(kept) else Choice(1.0, local=False)
+        if settings.atac_weight is not None and len(kept):
+            chosen = replace(chosen, alpha=settings.atac_weight)
+        if not chosen.local:
+            coordinates = coordinates.without_local(sample)
+        anchor_g = data.g[kept] if len(kept) else np.empty((0, 0), np.float32)
+        return cls(coordinates, chosen, coordinates.of_whole(z[kept]), anchor_g)
 
     def rows(
         self, x: Accessibility, g: np.ndarray | None = None, has_rna: np.ndarray | None = None
@@ -89,16 +88,20 @@ class JointEmbedding:
         -------
         Cells × (dimensions of g + scores, if ATAC counts), float32. The RNA part of a row has unit length.
         """
-        z = self.scores.of(x)
-        private = self.choice.weighting.apply(self.scores, z)
+        z = self.coordinates.scores_of(x)
         if not len(self.anchors):
-            return private.astype(np.float32)
-        has_rna = np.zeros(x.shape[0], bool) if has_rna is None else has_rna
-        own = np.zeros((x.shape[0], self.anchor_g.shape[1]))
-        own[has_rna] = 0 if g is None else unit_rows(g)
-        own[~has_rna] = predicted(reliable(self.scores, z[~has_rna]), self.anchors, self.anchor_g)
+            return self.coordinates.of(z, np.empty((len(z), 0))).astype(np.float32)
+        g = self._g_of(z, g, np.zeros(len(z), bool) if has_rna is None else has_rna)
         alpha = self.choice.alpha
-        return joined(own, alpha * private) if alpha > 0 else own.astype(np.float32)
+        return joined(g, alpha * self.coordinates.of(z, g)) if alpha > 0 else g.astype(np.float32)
+
+    def _g_of(self, z: np.ndarray, g: np.ndarray | None, has_rna: np.ndarray) -> np.ndarray:
+        """Complete the RNA reference by predictions for cells without RNA."""
+        whole = np.zeros((len(z), self.anchor_g.shape[1]))
+        whole[has_rna] = 0 if g is None else unit_rows(g)
+        own = self.coordinates.of_whole(z[~has_rna])
+        whole[~has_rna] = predicted(own, self.anchors, self.anchor_g)
+        return whole
 
     def atac_weight(self, rows: np.ndarray) -> np.ndarray:
         """Compute the share of a row's squared length that is ATAC: 0 (RNA alone) to 1 (ATAC alone)."""
@@ -109,31 +112,70 @@ class JointEmbedding:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Collect the arrays, to store them."""
+        of = self.coordinates
         parts = {
-            "loadings": self.scores.loadings,
-            "centre": self.scores.centre,
-            "strength": self.scores.strength,
+            "anchors": self.anchors,
+            "anchor_g": self.anchor_g,
+            "group_g": of.anchor_g,
+            "group": of.anchor_group,
         }
-        return parts | {"anchors": self.anchors, "anchor_g": self.anchor_g}
+        for prefix, scores in zip(_prefixes(len(of.local)), (of.whole, *of.local), strict=True):
+            parts |= {prefix + name: getattr(scores, name) for name in _OF_SCORES}
+        return parts
 
     def described(self) -> dict[str, Any]:
         """Describe the choice by plain values, to store it."""
-        return asdict(self.choice) | {"prior": self.scores.prior}
+        of = self.coordinates
+        return asdict(self.choice) | {"prior": of.whole.prior, "group_of": of.group_of, "length": of.length}
 
     @classmethod
     def restored(cls, arrays: dict[str, np.ndarray], described: dict[str, Any]) -> JointEmbedding:
         """Restore from `arrays` and `described`."""
-        scores = AtacScores(arrays["loadings"], arrays["centre"], arrays["strength"], described["prior"])
+        group_of = tuple(described["group_of"])
+        whole, *local = (
+            AtacScores(**{name: arrays[prefix + name] for name in _OF_SCORES}, prior=described["prior"])
+            for prefix in _prefixes(len(group_of))
+        )
+        of_groups = tuple(local), group_of, arrays["group_g"], arrays["group"]
         gains = tuple(Gain(**gain) for gain in described["gains"])
-        choice = Choice(Weighting(**described["weighting"]), described["alpha"], gains)
-        return cls(scores, choice, arrays["anchors"], arrays["anchor_g"])
+        return cls(
+            Coordinates(whole, *of_groups, described["length"]),
+            Choice(described["alpha"], described["local"], gains),
+            arrays["anchors"],
+            arrays["anchor_g"],
+        )
 
 
-def reliable(scores: AtacScores, z: np.ndarray) -> np.ndarray:
-    """Weigh scores by the square root of their reliability, so that distances are those of their signal; float32."""
-    weights = np.sqrt(scores.reliability)
-    weighted: np.ndarray = z * (weights if weights.any() else 1)
-    return weighted.astype(np.float32)
+#: arrays of `AtacScores`
+_OF_SCORES = ("loadings", "centre", "strength", "reliability", "noise")
+
+
+def _prefixes(n_local: int) -> list[str]:
+    return ["", *(f"local{i}." for i in range(n_local))]
+
+
+def _blind_scores(data: Multiome, teaches: np.ndarray, seed: int) -> tuple[AtacScores, np.ndarray]:
+    """Learn scores of all cells, blind to confounders given g, its own or predicted; also compute them."""
+    scores = AtacScores.learn(data.x, N_SCORES, seed)
+    z = scores.of(data.x)
+    for _ in range(_ROUNDS if teaches.any() and not teaches.all() else 1):
+        g = _g_of_all(data.g, teaches, Coordinates(scores).of_whole(z))
+        scores = scores.blind_to(z, data.c, leading(g))
+        z = scores.of(data.x)
+    return scores, z
+
+
+def _coordinates(
+    data: Multiome, kept: np.ndarray, scores: AtacScores, seed: int
+) -> tuple[Coordinates, Sample]:
+    """Learn the coordinates from the anchors, or from all cells if there is none; also return the cells they were learned from."""
+    cells = kept if len(kept) else np.arange(data.x.shape[0])
+    n = int(min(_MAX_ANCHORS, max(_MAX_ONES_LEARNED / max(data.depth[cells].mean(), 1), 100)))
+    if len(cells) > n:
+        cells = np.sort(np.random.default_rng([seed, 5]).choice(cells, n, replace=False))
+    g = data.g[cells] if len(kept) else np.empty((len(cells), 0))
+    sample = Sample(data.x[cells], g, data.c[cells])
+    return Coordinates.learn(sample, scores, seed), sample
 
 
 def predicted(private: np.ndarray, anchors: np.ndarray, anchor_g: np.ndarray) -> np.ndarray:
@@ -159,21 +201,9 @@ def _g_of_all(g: np.ndarray, teaches: np.ndarray, private: np.ndarray) -> np.nda
     return whole
 
 
-def _leading(g: np.ndarray) -> np.ndarray:
-    """Reduce g to its leading principal components, at most one per five cells."""
-    n = min(_MAX_ADJUSTED, g.shape[1], len(g) // 5)
-    if not 0 < n < g.shape[1]:
-        return g[:, :n]
-    centred = g - g.mean(axis=0)
-    return centred @ np.linalg.eigh(centred.T @ centred)[1][:, -n:]
-
-
-def _choice(data: Multiome, teaches: np.ndarray, settings: Settings, seed: int, scores: AtacScores) -> Choice:
-    """Make the choice from a sample of the cells with RNA, or of all cells if no RNA teaches."""
-    if not teaches.any():
-        rows, x = sample_of(data.x, MAX_SAMPLED, seed, _MAX_ONES)
-        return choose(Cells(x, None, None, data.c[rows]), scores, seed)
+def _choice(data: Multiome, settings: Settings, seed: int, coordinates: Coordinates) -> Choice:
+    """Make the choice from a sample of the cells with RNA."""
     drawn, x = sample_of(data.x[data.rna_sample.cells], MAX_SAMPLED, seed, _MAX_ONES)
     rows, counts = data.rna_sample.cells[drawn], data.rna_sample.counts
     rna = None if counts is None else counts[drawn]
-    return choose(Cells(x, rna, data.g[rows], data.c[rows]), scores, seed, settings.denoise_reference)
+    return choose(Cells(x, rna, data.g[rows], data.c[rows]), coordinates, seed, settings.denoise_reference)

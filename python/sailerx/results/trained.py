@@ -35,7 +35,7 @@ from sailerx.joint.embedding import JointEmbedding
 from sailerx.network.vae import VAE
 
 #: version of the model folder's layout; folders of a newer version are refused
-MODEL_VERSION = 2
+MODEL_VERSION = 3
 
 _WEIGHTS, _PEAKS, _HISTORY = "weights.safetensors", "peaks.csv", "history.csv"
 #: arrays of `JointEmbedding` and `RnaReference`, by name with these prefixes
@@ -148,6 +148,11 @@ class TrainedModel:
 def _read_joint(folder: Path, model: dict[str, Any]) -> tuple[JointEmbedding | None, RnaReference | None]:
     if model["sailerx_model"] < 2:
         return None, None
+    if model["sailerx_model"] == 2:
+        raise InputError(
+            f"{folder} was written by a version of sailerx between releases (model version 2), whose embedding cannot be computed "
+            "any more. Fit it again."
+        )
     arrays = load_arrays(folder / _JOINT)
     of_joint, of_reference = (
         {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,129 @@
+"""ATAC coordinates: groups of cells alike in RNA, what ATAC says within them, and units of noise."""
+
+from __future__ import annotations
+
+import igraph
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from sailerx.data.atac_scores import AtacScores, sampling_noise
+from sailerx.joint.coordinates import Coordinates, Sample
+from sailerx.joint.groups import groups_of
+from sailerx.joint.rows import damped, unit_rows
+
+
+def split_inside(n: int = 1200, p: int = 6000, seed: int = 0) -> tuple[Sample, np.ndarray, np.ndarray]:
+    """Cells of six types, known to RNA and to ATAC, of which ATAC splits the first; types and halves."""
+    rng = np.random.default_rng(seed)
+    kind, half = rng.integers(0, 6, n), rng.integers(0, 2, n)
+    level = rng.normal(0, 1, p)
+    of_kind = rng.normal(0, 1, (6, p)) * (rng.random((6, p)) < 0.1)
+    split = np.where(rng.random(p) < 0.05, rng.choice([-0.9, 0.9], p), 0)
+    share = np.exp(level + of_kind[kind] + np.where(kind == 0, half - 0.5, 0)[:, None] * split)
+    rate = share / share.sum(axis=1, keepdims=True) * 700 * np.exp(rng.normal(0, 0.3, (n, 1)))
+    x = sp.csr_matrix((rng.random((n, p)) < 1 - np.exp(-rate)).astype(np.float32))
+    g = unit_rows(np.eye(6)[kind] + rng.normal(0, 0.15, (n, 6)))
+    return Sample(x, g, np.zeros((n, 1))), kind, half
+
+
+def separation(values: np.ndarray, half: np.ndarray) -> float:
+    """Distance of the means of two halves, in standard deviations within them."""
+    a, b = values[half == 0], values[half == 1]
+    return float(abs(a.mean() - b.mean()) / np.sqrt((a.var() + b.var()) / 2))
+
+
+def test_groups_are_those_of_rna_and_repeatable() -> None:
+    cells, kind, _ = split_inside()
+    group = groups_of(cells.g, 0)
+    assert len(np.unique(group)) == 6
+    for i in range(6):
+        assert len(np.unique(group[kind == i])) == 1
+    np.testing.assert_array_equal(group, groups_of(cells.g, 0))
+    assert np.bincount(group).argmax() == 0
+    np.testing.assert_array_equal(groups_of(np.ones((1, 3)), 0), [0])
+
+
+def test_what_splits_one_type_is_found_within_it() -> None:
+    cells, kind, half = split_inside()
+    whole = AtacScores.learn(cells.x, 20, 0)
+    coordinates = Coordinates.learn(cells, whole, 0)
+    of_first = int(groups_of(cells.g, 0)[kind == 0][0])
+    assert of_first in coordinates.group_of
+    found = coordinates.of(coordinates.scores_of(cells.x), cells.g)
+    assert found.shape == (len(kind), coordinates.n_signal)
+    start = whole.n_reliable + sum(
+        len(of.strength)
+        for i, of in zip(coordinates.group_of, coordinates.local, strict=True)
+        if i < of_first
+    )
+    assert separation(found[kind == 0, start], half[kind == 0]) > 1.5
+    best_of_whole = max(separation(of, half[kind == 0]) for of in found[kind == 0, : whole.n_reliable].T)
+    assert best_of_whole < 0.7
+    # cells of other types do not have the coordinate
+    assert np.abs(found[kind == 3, start]).max() < 0.2 * np.abs(found[kind == 0, start]).mean()
+
+
+def test_noise_gives_no_coordinates() -> None:
+    rng = np.random.default_rng(0)
+    x = sp.csr_matrix((rng.random((800, 4000)) < 0.05).astype(np.float32))
+    g = unit_rows(rng.normal(size=(800, 5)))
+    coordinates = Coordinates.learn(Sample(x, g, np.zeros((800, 1))), AtacScores.learn(x, 20, 0), 0)
+    assert coordinates.n_signal <= 1
+    assert coordinates.of(coordinates.scores_of(x), g).shape == (800, coordinates.n_signal)
+
+
+def test_a_group_s_scores_do_not_repeat_those_of_all_cells() -> None:
+    cells, _, _ = split_inside()
+    whole = AtacScores.learn(cells.x, 20, 0)
+    coordinates = Coordinates.learn(cells, whole, 0)
+    group = groups_of(cells.g, 0)
+    for i, scores in zip(coordinates.group_of, coordinates.local, strict=True):
+        own = scores.of(cells.x[group == i])
+        known = whole.first(whole.n_reliable).of(cells.x[group == i])
+        np.testing.assert_allclose(own.mean(axis=0), 0, atol=1e-3)
+        together = np.corrcoef(own.T, known.T)[: own.shape[1], own.shape[1] :]
+        assert np.abs(together).max() < 0.02
+
+
+def test_noise_of_scores_is_that_of_cells_drawn_from_one_distribution() -> None:
+    rng = np.random.default_rng(0)
+    share = rng.dirichlet(np.ones(300))
+    loadings = rng.normal(size=(300, 2)).astype(np.float32)
+    depth = rng.integers(30, 90, 20_000)
+    counts = np.stack([rng.multinomial(n, share) for n in depth])
+    drawn = (counts @ loadings) / depth[:, None]
+    found = sampling_noise(loadings, sp.csr_matrix(counts.astype(np.float32)))
+    np.testing.assert_allclose(found, drawn.std(axis=0), rtol=0.02)
+
+
+def test_belonging_is_the_share_of_nearest_anchors() -> None:
+    rng = np.random.default_rng(0)
+    g, group = unit_rows(rng.normal(size=(200, 4))).astype(np.float32), rng.integers(0, 3, 200)
+    empty = AtacScores(*(np.zeros(0) for _ in range(5)))
+    coordinates = Coordinates(empty, (), (), g, group)
+    query = unit_rows(rng.normal(size=(7, 4))).astype(np.float32)
+    near = np.linalg.norm(query[:, None] - g[None], axis=2).argsort(axis=1)[:, :30]
+    expected = [[(group[row] == i).mean() for i in range(3)] for row in near]
+    np.testing.assert_allclose(coordinates._belongs(query), expected)
+
+
+def test_rows_are_damped_by_the_square_root_of_their_length() -> None:
+    rows = np.random.default_rng(0).normal(size=(5, 3))
+    found = damped(rows, 2.0)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), np.sqrt(2 * np.linalg.norm(rows, axis=1)))
+    np.testing.assert_allclose(found / found[:, :1], rows / rows[:, :1])
+    assert np.isfinite(damped(np.zeros((2, 3)), 0.0)).all()
+
+
+@pytest.mark.parametrize("n", [2, 5, 30])
+def test_few_cells_are_one_group_or_few(n: int) -> None:
+    g = unit_rows(np.random.default_rng(0).normal(size=(n, 4)))
+    group = groups_of(g, 0)
+    assert group.shape == (n,)
+    assert group.min() == 0
+
+
+def test_the_random_numbers_of_igraph_are_left_as_they_were() -> None:
+    groups_of(unit_rows(np.random.default_rng(0).normal(size=(50, 4))), 0)
+    igraph.Graph.Erdos_Renyi(10, 0.5)  # igraph draws from Python's own generator again
