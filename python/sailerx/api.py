@@ -489,7 +489,7 @@ def fit(
         n_steps = sampler_of(data, settings, seed).n_steps
         settings = settings.for_data(n_steps, hybrid=bool(data.has_rna.any() and not data.has_rna.all()))
         shown = Progress(progress if ranks.is_first else "none", settings.n_epochs)
-        shown.start(_headline(data, settings, ranks))
+        shown.say(_headline(data, settings, ranks))
 
         def checkpoints_of_run() -> Checkpoints | None:
             if checkpoint is None:
@@ -498,9 +498,7 @@ def fit(
             return Checkpoints(Path(checkpoint), run, checkpoint_epochs, checkpoint_minutes, resume)
 
         checkpoints = ranks.from_first(checkpoints_of_run)
-        joint = ranks.from_first(
-            lambda: JointEmbedding.learn(data, settings, seed) if settings.joint_embedding else None
-        )
+        joint = ranks.from_first(lambda: _learned_joint(data, settings, seed, shown))
         vae, history = train(
             data,
             settings,
@@ -513,6 +511,15 @@ def fit(
         )
     record = about | {"preset": preset} | _circumstances(data, ranks)
     return Model(vae, settings, data.peaks, data.confounders, history, record, joint, data.reference)
+
+
+def _learned_joint(data: Multiome, settings: Settings, seed: int, shown: Progress) -> JointEmbedding | None:
+    """Learn the joint embedding, and say how much ATAC counts in it; None if the settings want none."""
+    if not settings.joint_embedding:
+        return None
+    joint = JointEmbedding.learn(data, settings, seed)
+    shown.say(f"ATAC: {joint.choice.in_words()}")
+    return joint
 
 
 def _headline(data: Multiome, settings: Settings, ranks: Ranks) -> str:

@@ -46,10 +46,10 @@ class Progress:
             options |= {"delay": 1e-9, "leave": False}  # no line before the first epoch, none after an error
         self.bar = tqdm(total=n_epochs, unit="epoch", miniters=1, disable=style == "none", **options)
 
-    def start(self, title: str) -> None:
-        """Print what is trained, and where."""
+    def say(self, line: str) -> None:
+        """Print a line: what is trained and where, or what was found."""
         if self.style != "none":
-            print(title, file=sys.stderr, flush=True)
+            print(line, file=sys.stderr, flush=True)
 
     def update(self, epoch: int, record: Mapping[str, float]) -> None:
         """Show one more finished epoch (counted from 1), given its row of the history."""
