@@ -30,7 +30,7 @@ in_wheel := $(shell find python bridge/sailerx_bridge bridge/format.json pyproje
 	-not -name '*.pyc' -not -name __pycache__ 2>/dev/null)
 in_r_package := $(shell find rpkg -not -name '*.whl' -not -path '*/_snaps/*' 2>/dev/null)
 
-.PHONY: help setup package demo docs test test-full bench bench-gpu lint format clean
+.PHONY: help setup package demo docs test test-full bench bench-gpu compare lint format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -72,6 +72,9 @@ bench: setup  ## seconds and memory of an epoch; beside others: make bench REFER
 bench-gpu: setup  ## whole runs on a GPU; with quality beside the CPU: make bench-gpu DATA=file.h5mu LABELS=cell_type DROP=label
 	$(PYTHON_IN_VENV) benchmarks/gpu.py --profile --out $(GPU_OUT) $(if $(DATA),--files "$(DATA)" --labels "$(LABELS)" $(if $(DROP),--drop "$(DROP)"))
 	$(PYTHON_IN_VENV) benchmarks/gpu.py --table $(GPU_OUT)
+
+compare: setup  ## embeddings of a file beside each other, into compare/: make compare DATA=file.h5mu LABELS=cell_type DROP=label
+	$(PYTHON_IN_VENV) benchmarks/compare.py "$(DATA)" $(if $(LABELS),--labels "$(LABELS)") $(if $(DROP),--drop "$(DROP)") --out compare
 
 lint: setup  ## layout, style and types of the Python code
 	$(PYTEST) tests/test_lint.py

@@ -107,6 +107,19 @@ def test_training_from_a_file_is_measured(tmp_path: Path) -> None:
     assert "| 600 | 900 |" in script("backed", "--table", out)
 
 
+def test_embeddings_of_a_file_are_compared_in_a_table_and_a_figure(tmp_path: Path) -> None:
+    data = write(paired(n_cells=150), tmp_path / "x.h5mu")
+    arguments = (data, "--labels", "cell_type", "--seeds", 0, "--out", tmp_path / "out")
+    printed = script("compare", *arguments)
+    lines = (tmp_path / "out" / "scores.csv").read_text().splitlines()
+    rows = {row["embedding"]: row for row in csv.DictReader(lines)}
+    assert {"RNA PCA", "ATAC LSI", "sailerx", "ATAC alone", "ATAC shuffled"} <= set(rows)
+    assert all(0 <= float(row["nmi"]) <= 1 and row["gain_rna"] for row in rows.values())
+    assert f"| RNA PCA | {float(rows['RNA PCA']['knn']):.3f} |" in printed
+    assert (tmp_path / "out" / "table.md").read_text() == printed
+    assert (tmp_path / "out" / "scores.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_script_for_a_gpu_runs_on_a_cpu_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "bandwidth", functools.partial(gpu.bandwidth, n_bytes=2**24))
     out, data = tmp_path / "gpu.csv", write(paired(n_cells=60), tmp_path / "tiny.h5mu")

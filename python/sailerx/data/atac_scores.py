@@ -36,6 +36,9 @@ _N_COMPUTED, _N_SIGNAL = 28, 20
 _TOLERANCE = 1e-3
 #: strength above which a component is taken for signal: by chance, noise rises a little above its expected end
 _LEAST_STRENGTH = 1.01
+#: reliability that a score is taken to have at least when types are told apart without RNA: scores that do not rise above noise
+#: one by one tell types apart together
+_LEAST_RELIABILITY = 0.02
 #: share of the variance of a direction that confounders must explain, given RNA, for it to be removed
 _LEAST_EXPLAINED = 0.03
 
@@ -101,6 +104,11 @@ class AtacScores:
     def n_reliable(self) -> int:
         """Number of scores that rise above noise: the first ones."""
         return int(((self.reliability > 0) & (self.strength > _LEAST_STRENGTH)).sum())
+
+    def for_neighbors(self, z: np.ndarray) -> np.ndarray:
+        """Weigh scores, cells × scores, so that distances are those of their signal: by the square root of reliability; float32."""
+        weighted: np.ndarray = z * np.sqrt(np.maximum(self.reliability, _LEAST_RELIABILITY))
+        return weighted.astype(np.float32)
 
     def first(self, n: int) -> AtacScores:
         """Keep the first ``n`` scores."""

@@ -38,7 +38,7 @@ class JointEmbedding:
 
     coordinates: Coordinates
     choice: Choice
-    #: coordinates of cells with RNA by the scores of the whole data, anchors × scores; no rows if no RNA teaches
+    #: scores of the whole data of cells with RNA, weighted by reliability, anchors × scores; no rows if no RNA teaches
     anchors: np.ndarray
     #: their RNA reference, anchors × dimensions, rows of unit length
     anchor_g: np.ndarray
@@ -68,7 +68,7 @@ class JointEmbedding:
         if not chosen.local:
             coordinates = coordinates.without_local(sample)
         anchor_g = data.g[kept] if len(kept) else np.empty((0, 0), np.float32)
-        return cls(coordinates, chosen, coordinates.of_whole(z[kept]), anchor_g)
+        return cls(coordinates, chosen, scores.for_neighbors(z[kept]), anchor_g)
 
     def rows(
         self, x: Accessibility, g: np.ndarray | None = None, has_rna: np.ndarray | None = None
@@ -99,7 +99,8 @@ class JointEmbedding:
         """Complete the RNA reference by predictions for cells without RNA."""
         whole = np.zeros((len(z), self.anchor_g.shape[1]))
         whole[has_rna] = 0 if g is None else unit_rows(g)
-        own = self.coordinates.of_whole(z[~has_rna])
+        scores = self.coordinates.whole
+        own = scores.for_neighbors(z[~has_rna, : len(scores.strength)])
         whole[~has_rna] = predicted(own, self.anchors, self.anchor_g)
         return whole
 
@@ -159,7 +160,7 @@ def _blind_scores(data: Multiome, teaches: np.ndarray, seed: int) -> tuple[AtacS
     scores = AtacScores.learn(data.x, N_SCORES, seed)
     z = scores.of(data.x)
     for _ in range(_ROUNDS if teaches.any() and not teaches.all() else 1):
-        g = _g_of_all(data.g, teaches, Coordinates(scores).of_whole(z))
+        g = _g_of_all(data.g, teaches, scores.for_neighbors(z))
         scores = scores.blind_to(z, data.c, leading(g))
         z = scores.of(data.x)
     return scores, z
