@@ -183,7 +183,7 @@ def _maybe_file(path: str | None) -> AbstractContextManager[Path | None]:
     return new_file(path) if path else nullcontext()
 
 
-# embed, impute, differential, report
+# embed, impute, differential, transfer, report
 
 
 def _add_embed(parser: Any) -> None:
@@ -250,6 +250,63 @@ def _differential(
         trained = _load(model, device, threads)
         table = trained.differential_accessibility(input, batch=_levels(batch), **choice)
         table.to_csv(path, index_label="peak")
+
+
+def _add_transfer(parser: Any) -> None:
+    from sailerx.api import Model
+
+    parser.add_argument("model", metavar="RUN/")
+    parser.add_argument(
+        "input", metavar="KNOWN.h5mu", help="cells with labels or RNA, as the model was trained on"
+    )
+    parser.add_argument("new", metavar="NEW.h5mu", help="new cells, or an .h5ad file with their ATAC alone")
+    _add_output(parser, "OUT.h5ad", "one row per new cell: labels in obs, predicted RNA in X")
+    parser.add_argument("--labels", metavar="COLUMN", help="obs column of the known cells to transfer")
+    add_flags(
+        parser, Model.transfer_labels, {"threshold": ("P", "cells of less confidence are called unknown")}
+    )
+    parser.add_argument(
+        "--rna", action="store_true", help="predict RNA: log(1 + mean count, scaled to sum 10,000)"
+    )
+    flags = {
+        "genes": ("GENE", "genes to predict; by default all"),
+        "n_neighbors": ("N", "known cells that the predicted RNA is the mean of"),
+        "seed": ("N", ""),
+    }
+    add_flags(parser, Model.predict_rna, flags)
+    _add_machine(parser)
+
+
+def _transfer(
+    model: str,
+    input: str,
+    new: str,
+    output: str,
+    device: str,
+    threads: int | None,
+    labels: str | None,
+    threshold: float,
+    rna: bool,
+    seed: int,
+    **of_rna: Any,
+) -> None:
+    from anndata import AnnData
+
+    if labels is None and not rna:
+        raise InputError("`transfer` needs `--labels COLUMN`, `--rna` or both, found neither.")
+    with new_file(output) as path:
+        trained = _load(model, device, threads)
+        parts: list[AnnData] = []
+        if labels is not None:
+            called = trained.transfer_labels(input, new, labels, threshold=threshold, seed=seed)
+            parts.append(AnnData(obs=called))
+        if rna:
+            parts.insert(0, trained.predict_rna(input, new, seed=seed, **of_rna))
+        result = parts[0]
+        result.obs = parts[-1].obs.add_prefix("sailerx_")
+        choice = {"labels": labels, "threshold": threshold, "rna": rna, "seed": seed} | of_rna
+        result.uns["sailerx"] = {"transfer": json.dumps(choice, ensure_ascii=False)}
+        result.write_h5ad(path)
 
 
 def _add_report(parser: Any) -> None:
@@ -426,6 +483,13 @@ COMMANDS = (
         file_prefix="@",
     ),
     Command("differential", "peaks that differ between two groups", _add_differential, _differential),
+    Command(
+        "transfer",
+        "labels and RNA of new cells; an argument @FILE stands for the file's lines",
+        _add_transfer,
+        _transfer,
+        file_prefix="@",
+    ),
     Command("check", "say whether a file can be trained on", _add_check, _check),
     Command("report", "write an HTML page that shows a model and its data", _add_report, _report),
     Command("demo", "the whole path on simulated data or on a file", _add_demo, _demo),

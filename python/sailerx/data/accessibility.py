@@ -209,3 +209,36 @@ class PeaksOnDisk:
 
 #: x: 0/1, cells × peaks, in memory or in its file
 Accessibility: TypeAlias = PeaksInMemory | PeaksOnDisk
+
+
+@dataclass(frozen=True)
+class StackedCells:
+    """x of several sets of cells with the same peaks, one set after the other."""
+
+    parts: tuple[Accessibility, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Cells × peaks."""
+        return sum(part.shape[0] for part in self.parts), self.parts[0].shape[1]
+
+    @property
+    def depth(self) -> np.ndarray:
+        """ATAC depth: number of open peaks per cell, int64."""
+        return np.concatenate([part.depth for part in self.parts])
+
+    def read(self) -> sp.csr_matrix:
+        """Read all cells as CSR, 0/1 (uint8)."""
+        return sp.vstack([part.read() for part in self.parts], format="csr")
+
+    def chunks(self) -> Iterator[sp.csr_matrix]:
+        """Yield x of consecutive cells as CSR."""
+        return (chunk for part in self.parts for chunk in part.chunks())
+
+    def __getitem__(self, rows: np.ndarray) -> sp.csr_matrix:
+        """Take the given cells (positions, ascending) as CSR, 0/1 (uint8)."""
+        ends = np.cumsum([part.shape[0] for part in self.parts])
+        within = np.split(rows, np.searchsorted(rows, ends[:-1]))
+        starts = ends - [part.shape[0] for part in self.parts]
+        drawn = zip(self.parts, within, starts, strict=True)
+        return sp.vstack([part[some - start] for part, some, start in drawn if len(some)], format="csr")

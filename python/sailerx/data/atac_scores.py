@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from sailerx.data.accessibility import Accessibility
+from sailerx.data.accessibility import Accessibility, StackedCells
 from sailerx.data.spiked import spiked
 from sailerx.data.svd import leading_singular
 
@@ -62,7 +62,10 @@ class AtacScores:
 
     @classmethod
     def learn(
-        cls, x: Accessibility | sp.csr_matrix, n_scores: int, seed: int = 0, prior: float | None = None
+        cls, x: Accessibility | StackedCells | sp.csr_matrix,
+        n_scores: int,
+        seed: int = 0,
+        prior: float | None = None,
     ) -> AtacScores:
         """Learn the components of x.
 
@@ -92,7 +95,7 @@ class AtacScores:
             found.prior,
         )
 
-    def of(self, x: Accessibility | sp.csr_matrix) -> np.ndarray:
+    def of(self, x: Accessibility | StackedCells | sp.csr_matrix) -> np.ndarray:
         """Compute the scores of cells, cells × scores, float32."""
         parts = [
             (chunk @ self.loadings) / np.maximum(_sums(chunk, 1), 1)[:, None] - self.centre
@@ -152,7 +155,7 @@ class AtacScores:
 
 
 def sample_of(
-    x: Accessibility | sp.csr_matrix, n: int, seed: int, n_ones: float = np.inf
+    x: Accessibility | StackedCells | sp.csr_matrix, n: int, seed: int, n_ones: float = np.inf
 ) -> tuple[np.ndarray, sp.csr_matrix]:
     """Draw at most ``n`` cells with about ``n_ones`` open peaks at most: their positions, ascending, and their x."""
     total = x.nnz if isinstance(x, sp.csr_matrix) else int(x.depth.sum())
@@ -213,5 +216,5 @@ def _sums(x: sp.csr_matrix, axis: int) -> np.ndarray:
     return np.asarray(x.sum(axis=axis), dtype=np.float64).ravel()
 
 
-def _chunks(x: Accessibility | sp.csr_matrix) -> Iterator[sp.csr_matrix]:
+def _chunks(x: Accessibility | StackedCells | sp.csr_matrix) -> Iterator[sp.csr_matrix]:
     return iter([x]) if isinstance(x, sp.csr_matrix) else x.chunks()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import scipy.sparse as sp
 
-from sailerx.data.accessibility import Accessibility
+from sailerx.data.accessibility import Accessibility, StackedCells
 from sailerx.data.atac_scores import AtacScores, sampling_noise
 from sailerx.joint.groups import groups_of
 from sailerx.joint.rows import damped
@@ -99,7 +99,7 @@ class Coordinates:
         """Number of coordinates; 0 if nothing in ATAC rises above noise."""
         return self.whole.n_reliable + sum(len(of.strength) for of in self.local)
 
-    def scores_of(self, x: Accessibility | sp.csr_matrix) -> np.ndarray:
+    def scores_of(self, x: Accessibility | StackedCells | sp.csr_matrix) -> np.ndarray:
         """Compute all scores of cells, of the whole data and of groups, in one pass: cells × scores, float32."""
         parts = self.whole, *self.local
         loadings = np.concatenate([of.loadings for of in parts], axis=1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sailerx.config import Settings, known
-from sailerx.data.accessibility import Accessibility
+from sailerx.data.accessibility import Accessibility, StackedCells
 from sailerx.data.atac_scores import AtacScores, sample_of
 from sailerx.data.multiome import MAX_SAMPLED, Multiome
 from sailerx.joint.choice import Cells, Choice, Gain, choose
@@ -23,7 +23,7 @@ _ANCHORS = 5
 #: cells with RNA that are kept as anchors, at most
 _MAX_ANCHORS = 20_000
 #: distance below which a cell and an anchor are one
-_SAME = 1e-4
+SAME = 1e-4
 #: rounds of predicting g of cells without RNA and removing what follows confounders, given g
 _ROUNDS = 2
 #: open peaks of the cells that the choice is made from, at most
@@ -57,7 +57,7 @@ class JointEmbedding:
             Draws samples of cells and held-out molecules.
         """
         teaches = data.has_rna if known(settings.gamma) > 0 else np.zeros_like(data.has_rna)
-        scores, z = _blind_scores(data, teaches, seed)
+        scores, z = blind_scores(data.x, data.c, data.g, teaches, seed)
         kept = np.flatnonzero(teaches)
         if len(kept) > _MAX_ANCHORS:
             kept = np.sort(np.random.default_rng([seed, 4]).choice(kept, _MAX_ANCHORS, replace=False))
@@ -155,14 +155,34 @@ def _prefixes(n_local: int) -> list[str]:
     return ["", *(f"local{i}." for i in range(n_local))]
 
 
-def _blind_scores(data: Multiome, teaches: np.ndarray, seed: int) -> tuple[AtacScores, np.ndarray]:
-    """Learn scores of all cells, blind to confounders given g, its own or predicted; also compute them."""
-    scores = AtacScores.learn(data.x, N_SCORES, seed)
-    z = scores.of(data.x)
-    for _ in range(_ROUNDS if teaches.any() and not teaches.all() else 1):
-        g = _g_of_all(data.g, teaches, scores.for_neighbors(z))
-        scores = scores.blind_to(z, data.c, leading(g))
-        z = scores.of(data.x)
+def blind_scores(
+    x: Accessibility | StackedCells, c: np.ndarray, g: np.ndarray, has_rna: np.ndarray, seed: int
+) -> tuple[AtacScores, np.ndarray]:
+    """Learn the scores of ATAC of cells and make them blind to confounders, given g, its own or predicted.
+
+    Parameters
+    ----------
+    x
+        Open peaks, cells × peaks.
+    c
+        Confounders, cells × confounders.
+    g
+        RNA reference, cells × dimensions, rows of unit length; only those of cells with RNA are read.
+    has_rna
+        Whether the RNA of each cell is used.
+    seed
+        Draws a sample of the cells if there are many.
+
+    Returns
+    -------
+    The scores, and their values, cells × scores, float32.
+    """
+    scores = AtacScores.learn(x, N_SCORES, seed)
+    z = scores.of(x)
+    for _ in range(_ROUNDS if has_rna.any() and not has_rna.all() else 1):
+        whole = _g_of_all(g, has_rna, scores.for_neighbors(z))
+        scores = scores.blind_to(z, c, leading(whole))
+        z = scores.of(x)
     return scores, z
 
 
@@ -187,7 +207,7 @@ def predicted(private: np.ndarray, anchors: np.ndarray, anchor_g: np.ndarray) ->
 
     finder = NearestNeighbors(n_neighbors=min(_ANCHORS + 1, len(anchors)), algorithm="brute").fit(anchors)
     distance, near = finder.kneighbors(private.astype(np.float32))
-    counts = distance > _SAME  # a cell that is an anchor itself does not see its own RNA
+    counts = distance > SAME  # a cell that is an anchor itself does not see its own RNA
     counts[:, _ANCHORS:] &= ~counts[:, :_ANCHORS].all(axis=1, keepdims=True)
     counts[~counts.any(axis=1)] = True
     return unit_rows(np.einsum("nk,nkd->nd", counts.astype(float), anchor_g[near]))

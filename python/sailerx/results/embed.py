@@ -47,7 +47,7 @@ def embed(model: TrainedModel, data: MuData | AnnData) -> Embedded:
     if model.joint is None:
         z = unit_mean(model.vae, x)
         return Embedded(z, np.zeros(len(z), bool), np.ones(len(z), np.float32))
-    g, has_rna = _rna_of(model, data)
+    g, has_rna = rna_of(model, data) if len(model.joint.anchors) else (None, np.zeros(x.shape[0], bool))
     rows = model.joint.rows(x, g, has_rna)
     return Embedded(rows, has_rna, model.joint.atac_weight(rows).astype(np.float32))
 
@@ -61,8 +61,8 @@ class Embedded:
     atac_weight: np.ndarray
 
 
-def _rna_of(model: TrainedModel, data: MuData | AnnData) -> tuple[np.ndarray | None, np.ndarray]:
-    """Make the RNA reference of those of the data's ATAC cells that have RNA; also which these are."""
+def rna_of(model: TrainedModel, data: MuData | AnnData) -> tuple[np.ndarray | None, np.ndarray]:
+    """Make the RNA reference of those of the data's ATAC cells that have RNA (None if none has); also which these are."""
     cells, name = atac_of(data, model.record["atac"]).obs_names, model.record["rna"]
     none = None, np.zeros(len(cells), bool)
     if isinstance(data, AnnData) or name not in data.mod or model.reference is None:
@@ -71,6 +71,6 @@ def _rna_of(model: TrainedModel, data: MuData | AnnData) -> tuple[np.ndarray | N
     refuse_duplicates(r.obs_names, "barcodes", name)
     row_of = r.obs_names.get_indexer(cells)
     has_rna = row_of >= 0
-    if not has_rna.any() or model.joint is None or not len(model.joint.anchors):
+    if not has_rna.any():
         return none
     return model.reference.of(r, name, row_of[has_rna]), has_rna
