@@ -310,7 +310,14 @@ class Model(TrainedModel):
             )
 
     def transfer_labels(
-        self, mdata: Cells, new: Cells, labels: str, *, threshold: float = 0.5, seed: int = 0
+        self,
+        mdata: Cells,
+        new: Cells,
+        labels: str,
+        *,
+        threshold: float = 0.5,
+        min_typicality: float = 0.01,
+        seed: int = 0,
     ) -> pd.DataFrame:
         """Label new cells, with or without RNA, by the labelled cells that are most like them.
 
@@ -329,18 +336,22 @@ class Model(TrainedModel):
             An obs column of ``mdata``.
         threshold
             A cell whose most probable label is less probable than this is called ``"unknown"``.
+        min_typicality
+            So is a cell that lies farther from the mean of its label than all but this share of the label's own cells: it may be of
+            a type that has no label. Raise it (0.05) where such types are likely; then about as many cells of known types are lost.
         seed
             Draws samples of cells if there are many.
 
         Returns
         -------
         One row per ATAC cell of ``new``, in their order: ``label``, or ``"unknown"``; ``confidence``, the probability that
-        ``best_label`` is right, 0 to 1; ``best_label``, the most probable label; ``has_rna``, whether RNA was used.
+        ``best_label`` is right, 0 to 1; ``best_label``, the most probable label; ``typicality``, the share of that label's cells
+        that lie as far from its mean, or farther; ``has_rna``, whether RNA was used.
 
         Raises
         ------
         InputError
-            As for `embed`; if there is no such column, it has fewer than two labels, or the threshold is no probability.
+            As for `embed`; if there is no such column, it has fewer than two labels, or a threshold is not a share.
 
         Examples
         --------
@@ -350,10 +361,12 @@ class Model(TrainedModel):
         >>> new = mdata["atac"][60:].copy()
         >>> called = model.transfer_labels(mdata[:60].copy(), new, "cell_type")
         >>> list(called), len(called)
-        (['label', 'confidence', 'best_label', 'has_rna'], 30)
+        (['label', 'confidence', 'best_label', 'typicality', 'has_rna'], 30)
         """
         with opened(mdata) as data, opened(new) as cells:
-            return transfer_labels(self, data, cells, labels, threshold=threshold, seed=seed)
+            return transfer_labels(
+                self, data, cells, labels, threshold=threshold, min_typicality=min_typicality, seed=seed
+            )
 
     def predict_rna(
         self,

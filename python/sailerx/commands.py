@@ -286,6 +286,7 @@ def _transfer(
     threads: int | None,
     labels: str | None,
     threshold: float,
+    min_typicality: float,
     rna: bool,
     seed: int,
     **of_rna: Any,
@@ -298,13 +299,21 @@ def _transfer(
         trained = _load(model, device, threads)
         parts: list[AnnData] = []
         if labels is not None:
-            called = trained.transfer_labels(input, new, labels, threshold=threshold, seed=seed)
+            called = trained.transfer_labels(
+                input, new, labels, threshold=threshold, min_typicality=min_typicality, seed=seed
+            )
             parts.append(AnnData(obs=called))
         if rna:
             parts.insert(0, trained.predict_rna(input, new, seed=seed, **of_rna))
         result = parts[0]
         result.obs = parts[-1].obs.add_prefix("sailerx_")
-        choice = {"labels": labels, "threshold": threshold, "rna": rna, "seed": seed} | of_rna
+        choice = {
+            "labels": labels,
+            "threshold": threshold,
+            "min_typicality": min_typicality,
+            "rna": rna,
+            "seed": seed,
+        } | of_rna
         result.uns["sailerx"] = {"transfer": json.dumps(choice, ensure_ascii=False)}
         result.write_h5ad(path)
 

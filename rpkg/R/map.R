@@ -56,25 +56,11 @@ MapSAILERX <- function(
   folder <- working_folder()
   on.exit(unlink(folder, recursive = TRUE), add = TRUE)
   run <- python_runner(backend, python, folder, verbose, c(atac = query.assay))
-  record <- model_record(model)
-  modality <- record$atac
-  input <- file.path(folder, "query.h5mu")
-  if (is.null(query.rna)) {
-    write_peaks(input, query, query.assay, modality)
-  } else {
-    write_both(input, query, c(query.rna, query.assay), record)
-  }
-  matched <- NULL
-  if (is.null(query.rna) && lacks_peaks(query[[query.assay]], query.assay, model)) {
-    on_peaks <- file.path(folder, "matched.h5ad")
-    run(c("match-peaks", input, model, "-o", on_peaks, "--atac", modality))
-    input <- on_peaks
-    matched <- read_matched_peaks(input, "uns")
-  }
+  input <- write_query(query, query.assay, query.rna, model, folder, run)
   output <- file.path(folder, "embedding.h5ad")
-  run(c("embed", model, input, "-o", output, options))
+  run(c("embed", model, input$path, "-o", output, options))
   result <- read_result(output)
-  result$matched.peaks <- matched
+  result$matched.peaks <- input$matched
   result$run <- model
 
   params <- list(
@@ -84,20 +70,43 @@ MapSAILERX <- function(
   add_result(query, result, query.assay, reduction.name, reduction.key, params, "MapSAILERX")
 }
 
-# Both assays of a query, with the reduction that taught the model, if one did.
-write_both <- function(path, query, assays, record) {
-  check_assay(query, assays[[1]], "query.rna")
+# The file of new cells: its `path` and, if counts were moved to the model's peaks, what was `matched`. Columns: the batches that the
+# model was trained with, where the query has them.
+write_query <- function(query, assay, rna, model, folder, run) {
+  record <- model_record(model)
+  path <- file.path(folder, "query.h5mu")
+  columns <- batches_there(query, record)
+  if (!is.null(rna)) {
+    check_assay(query, rna, "query.rna")
+    write_both(path, query, c(rna, assay), record, columns, "query")
+    return(list(path = path, matched = NULL))
+  }
+  write_peaks(path, query, assay, record$atac, columns)
+  if (!lacks_peaks(query[[assay]], assay, model)) {
+    return(list(path = path, matched = NULL))
+  }
+  on_peaks <- file.path(folder, "matched.h5ad")
+  run(c("match-peaks", path, model, "-o", on_peaks, "--atac", record$atac))
+  list(path = on_peaks, matched = read_matched_peaks(on_peaks, "uns"))
+}
+
+batches_there <- function(object, record) {
+  object[[]][intersect(as.character(record$batch_key), colnames(object[[]]))]
+}
+
+# Both assays of an object, with the reduction that taught the model, if one did, and a data frame of columns.
+write_both <- function(path, query, assays, record, columns, arg) {
   reference <- if (!is.null(record$rna_embedding)) sub("^X_", "", record$rna_embedding)
   if (!is.null(reference)) {
     if (!reference %in% SeuratObject::Reductions(query)) {
       cli::cli_abort(c(
-        "The model was taught by the reduction {.val {reference}}, which {.arg query} must have for its RNA to be used.",
-        i = "Add it, computed as in training, or leave {.arg query.rna} out to map by ATAC alone."
+        "The model was taught by the reduction {.val {reference}}, which {.arg {arg}} must have for its RNA to be used.",
+        i = "Add it, computed as in training{if (arg == 'query') ', or leave `query.rna` out to use ATAC alone'}."
       ))
     }
     query[[reference]] <- bare_reduction(query[[reference]], assays[[1]])
   }
   layer <- c(if (has_counts(query, assays[[1]])) "counts" else NA, "counts")
-  none <- list(global = query[[]][character()], own = list())
-  write_for_python(path, query, rlang::set_names(assays, c(record$rna, record$atac)), none, layer, reference)
+  meta <- list(global = columns, own = list())
+  write_for_python(path, query, rlang::set_names(assays, c(record$rna, record$atac)), meta, layer, reference)
 }

@@ -105,6 +105,9 @@ log_command <- function(object, assay, result, params, verb) {
 #' query <- SeuratObject::CreateSeuratObject(counts(peaks), assay = "peaks")
 #' query <- MapSAILERX(object, query, verbose = FALSE)
 #' query[["sailerx"]]
+#'
+#' query <- TransferSAILERX(object, query, labels = "type", assay.name = "predicted", verbose = FALSE)
+#' table(query$sailerx_label)
 #' unlink(folder, recursive = TRUE)
 #' @export
 sailerx_history <- function(object, reduction = "sailerx") {

@@ -16,7 +16,7 @@ from itertools import product
 
 import numpy as np
 
-from sailerx.results.gaussians import Gaussians
+from sailerx.results.gaussians import Gaussians, typicality
 from sailerx.results.nearest import nearest_others
 from sailerx.results.votes import votes_of
 
@@ -85,13 +85,24 @@ class LabelCaller:
         losses = [_log_loss(m.probabilities(votes[m.n_neighbors], gaussian, frequency), truth) for m in found]
         return cls(known, codes, n_labels, found[int(np.argmin(losses))])
 
-    def probabilities(self, new: np.ndarray) -> np.ndarray:
-        """Compute the probability of each label for new cells (cells × dimensions): cells × labels."""
+    def call(self, new: np.ndarray) -> Called:
+        """Call the labels of new cells, cells × dimensions."""
         near = nearest_others(self.known, new, self.mixing.n_neighbors)
         votes = votes_of(near, self.codes, self.n_labels)
-        gaussian = Gaussians.learn(self.known, self.codes, self.n_labels).probabilities(new)
-        frequency = np.bincount(self.codes) / len(self.codes)
-        return self.mixing.probabilities(votes, gaussian, frequency)
+        gaussians = Gaussians.learn(self.known, self.codes, self.n_labels)
+        p = self.mixing.probabilities(votes, gaussians.probabilities(new), gaussians.frequency)
+        best = p.argmax(axis=1)
+        distances = gaussians.distance(self.known, self.codes), gaussians.distance(new, best)
+        return Called(best, p.max(axis=1), typicality(distances[0], self.codes, distances[1], best))
+
+
+@dataclass(frozen=True)
+class Called:
+    """The most probable label of each cell (as a code), its probability, and how typical the cell is of it, 0 to 1."""
+
+    best: np.ndarray
+    confidence: np.ndarray
+    typicality: np.ndarray
 
 
 def _asked(

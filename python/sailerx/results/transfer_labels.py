@@ -27,26 +27,35 @@ def transfer_labels(
     labels: str,
     *,
     threshold: float = 0.5,
+    min_typicality: float = 0.01,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Label new cells: `sailerx.Model.transfer_labels`, given the data in memory or opened."""
-    if not 0 <= threshold <= 1:
-        raise InputError(f"`threshold` must be a probability, from 0 to 1, got {threshold!r}.")
+    _refuse_numbers(threshold=threshold, min_typicality=min_typicality)
     rows, given = _labelled(obs_column(data, model.record["atac"], labels))
     known = CellSet.of(model, data, "known").take(rows)
     cells = CellSet.of(model, new, "new")
-    best, confidence = np.zeros(len(cells.g), int), np.zeros(len(cells.g), np.float32)
+    best = np.zeros(len(cells.g), int)
+    confidence, typical = (np.zeros(len(cells.g), np.float32) for _ in range(2))
     for space in compare(model, known, cells, seed):
-        best[space.new_cells], confidence[space.new_cells] = _called(space, given.codes, seed)
+        here = space.new_cells
+        best[here], confidence[here], typical[here] = _called(space, given.codes, seed)
     names = given.categories.astype(str)
-    called = names[best].where(confidence >= threshold, UNKNOWN)
+    sure = (confidence >= threshold) & (typical >= min_typicality)
     found = {
-        "label": pd.Categorical(called, names.union([UNKNOWN], sort=False)),
+        "label": pd.Categorical(names[best].where(sure, UNKNOWN), names.union([UNKNOWN], sort=False)),
         "confidence": confidence,
         "best_label": pd.Categorical.from_codes(best, names),
+        "typicality": typical,
         "has_rna": cells.has_rna,
     }
     return pd.DataFrame(found, index=atac_of(new, model.record["atac"]).obs_names.astype(str))
+
+
+def _refuse_numbers(**given: float) -> None:
+    for name, value in given.items():
+        if not 0 <= value <= 1:
+            raise InputError(f"`{name}` must be a share, from 0 to 1, got {value!r}.")
 
 
 def _labelled(column: pd.Series) -> tuple[np.ndarray, pd.Categorical]:
@@ -61,8 +70,8 @@ def _labelled(column: pd.Series) -> tuple[np.ndarray, pd.Categorical]:
     return rows, labels
 
 
-def _called(space: Comparison, codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find the most probable label (as a code) of each new cell, and its probability."""
+def _called(space: Comparison, codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Call the labels (as codes) of the new cells of a comparison; also confidence and typicality."""
     present, own = np.unique(codes[space.known_cells], return_inverse=True)
-    p = LabelCaller.learn(space.known, own, seed).probabilities(space.new)
-    return present[p.argmax(axis=1)], p.max(axis=1)
+    called = LabelCaller.learn(space.known, own, seed).call(space.new)
+    return present[called.best], called.confidence, called.typicality
