@@ -287,11 +287,16 @@ def main() -> None:
     parser.add_argument("--library", default="library_batch", help="obs column of libraries")
     parser.add_argument("--held-out", nargs="+", default=[], help="libraries whose cells are new")
     parser.add_argument("--drop", nargs="+", default=[], help="labels of cells that are left out")
-    parser.add_argument(
-        "--methods", nargs="+", choices=METHODS, default=["lsi", "sailerx", "pca+rna", "sailerx+rna"]
-    )
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--missing", action="store_true", help="also leave out types, with the first seed")
+    text = "methods that also lack each type in turn, with the first seed"
+    parser.add_argument(
+        "--missing",
+        nargs="+",
+        choices=METHODS,
+        default=["lsi", "sailerx", "pca+rna", "sailerx+rna"],
+        help=text,
+    )
     parser.add_argument("--out", type=Path, metavar="OUT.csv")
     parser.add_argument("--bins", type=Path, metavar="BINS.csv")
     formats = {"reliability": reliability_table}
@@ -307,7 +312,7 @@ def main() -> None:
             }
             found = calls(method, split, seed)
             row = about | scores(found, split)
-            if given.missing and seed == given.seeds[0]:
+            if method in given.missing and seed == given.seeds[0]:
                 row |= missing_types(method, split, seed)
             print(row, flush=True)
             append(given.out, pd.DataFrame([row]))

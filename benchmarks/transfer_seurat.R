@@ -44,7 +44,11 @@ by_bridge <- function(known, new) {
     supervised.reduction = "slsi", bridge.query.reduction = NULL
   )
   anchors <- FindBridgeTransferAnchors(extended, new, query.assay = "ATAC", reduction = "lsiproject", dims = LSI)
-  function(data) TransferData(anchors, data, weight.reduction = "Bridge.reduc")
+  function(data) {
+    # The anchors name the cells of the reference in their own way.
+    if (length(dim(data))) colnames(data) <- sub("_reference$", "", slot(anchors, "reference.cells"))
+    TransferData(anchors, data, weight.reduction = "Bridge.reduc")
+  }
 }
 
 known <- NormalizeData(read("known"), assay = "RNA", verbose = FALSE)

@@ -262,18 +262,20 @@ def _add_transfer(parser: Any) -> None:
     parser.add_argument("new", metavar="NEW.h5mu", help="new cells, or an .h5ad file with their ATAC alone")
     _add_output(parser, "OUT.h5ad", "one row per new cell: labels in obs, predicted RNA in X")
     parser.add_argument("--labels", metavar="COLUMN", help="obs column of the known cells to transfer")
-    add_flags(
-        parser, Model.transfer_labels, {"threshold": ("P", "cells of less confidence are called unknown")}
-    )
+    of_labels = {
+        "threshold": ("P", "cells of less confidence are called unknown"),
+        "min_typicality": ("P", "so are cells that are less typical of their label"),
+    }
+    add_flags(parser, Model.transfer_labels, of_labels)
     parser.add_argument(
         "--rna", action="store_true", help="predict RNA: log(1 + mean count, scaled to sum 10,000)"
     )
-    flags = {
+    of_rna = {
         "genes": ("GENE", "genes to predict; by default all"),
         "n_neighbors": ("N", "known cells that the predicted RNA is the mean of"),
         "seed": ("N", ""),
     }
-    add_flags(parser, Model.predict_rna, flags)
+    add_flags(parser, Model.predict_rna, of_rna)
     _add_machine(parser)
 
 

@@ -9,8 +9,10 @@
 #' nearest labelled cells vote, and a Gaussian around the mean of each label
 #' counts beside them. Both are calibrated on the labelled cells, asked for their
 #' labels as if they had none: of the calls of confidence 0.8 about 80 % are right,
-#' as far as the new cells are like the labelled ones. A type that `object` does
-#' not have is called unknown only where it lies between types that it has.
+#' as far as the new cells are like the labelled ones. Cells of little confidence,
+#' and cells that are not typical of any label, are called unknown. Not all cells
+#' of a type that `object` lacks are: by ATAC alone, most get the label that is
+#' most like them.
 #'
 #' Peaks are matched as by [MapSAILERX()].
 #'
@@ -24,13 +26,15 @@
 #' @param atac.assay,rna.assay Names of the peak and of the RNA assay of `object`.
 #'   `NULL`: the peak assay of the reduction, and the assay `RNA`.
 #' @param ... Options of Python, by name: `threshold` (cells of less confidence
-#'   are called unknown, by default 0.5), `n_neighbors` (cells that the predicted
-#'   RNA is the mean of, by default 50), `seed`, `threads`.
+#'   are called unknown, by default 0.5), `min_typicality` (so are cells that are
+#'   less typical of their label, by default 0.01), `n_neighbors` (cells that the
+#'   predicted RNA is the mean of, by default 50), `seed`, `threads`.
 #' @returns `query` with an entry in its command log and:
-#'   * with `labels`, three metadata columns: `sailerx_label`, a factor with the
+#'   * with `labels`, four metadata columns: `sailerx_label`, a factor with the
 #'     levels of the labels and `unknown`; `sailerx_confidence`, the probability
 #'     that the best label is right; `sailerx_best_label`, the most probable label,
-#'     however probable it is,
+#'     however probable it is; `sailerx_typicality`, the share of the cells of
+#'     that label that lie as far from its mean, or farther,
 #'   * with `assay.name`, one more assay (genes × cells): its layer `data` holds
 #'     log(1 + mean count), scaled to a sum of 10,000 as by
 #'     `Seurat::NormalizeData()`.
@@ -136,7 +140,7 @@ add_labels <- function(query, path, there) {
   }
   file <- h5_open(path)
   on.exit(h5_close(file))
-  called <- read_dataframe(h5_child(file, "obs"))[paste0("sailerx_", c("label", "confidence", "best_label"))]
+  called <- read_dataframe(h5_child(file, "obs"))[paste0("sailerx_", c("label", "confidence", "best_label", "typicality"))]
   SeuratObject::AddMetaData(query, called)
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ import torch
 
 import sailerx
 from data import paired, together, write
+from sailerx import cli
 
 pytestmark = pytest.mark.r
 
@@ -37,10 +39,17 @@ markers <- FindMarkersSAILERX(
   object, "A1", "A2", group.by = "cell_type", threads = threads, backend = backend, verbose = FALSE
 )
 save(markers, "markers")
+
+query <- TransferSAILERX(
+  result$object, read("alone.h5mu"), labels = "cell_type", assay.name = "predicted", n_neighbors = 9, threads = threads,
+  backend = backend, verbose = FALSE
+)
+save(query[[c("sailerx_label", "sailerx_confidence", "sailerx_best_label", "sailerx_typicality")]], "labels")
+save(as.matrix(SeuratObject::LayerData(query, assay = "predicted", layer = "data")), "predicted")
 """
 
 
-def test_hybrid_embeddings_imputed_values_and_markers_agree(
+def test_hybrid_embeddings_imputed_values_markers_and_labels_agree(
     run_r: Callable[..., str], tmp_path: Path
 ) -> None:
     whole = paired(n_cells=100)
@@ -77,6 +86,28 @@ def test_hybrid_embeddings_imputed_values_and_markers_agree(
     np.testing.assert_array_equal(in_r["end"], markers["end"])
     n_cells = (both["atac"].obs["cell_type"] == "A1").sum()
     np.testing.assert_allclose(in_r["pct.1"] * n_cells, markers["open_1"])
+
+    labels = model.transfer_labels(both, alone, "cell_type").drop(columns="has_rna").add_prefix("sailerx_")
+    rna = model.predict_rna(both, alone, n_neighbors=9).to_df()
+    by_command = by_command_line(tmp_path)
+    pd.testing.assert_frame_equal(by_command.obs[labels.columns], labels, check_categorical=False)
+    np.testing.assert_array_equal(by_command.to_df(), rna)
+    in_r = table(tmp_path, "labels").loc[labels.index]
+    for name in ("sailerx_label", "sailerx_best_label"):
+        assert in_r[name].tolist() == labels[name].tolist()
+    for name in ("sailerx_confidence", "sailerx_typicality"):
+        np.testing.assert_allclose(in_r[name], labels[name], rtol=1e-5)
+    np.testing.assert_allclose(table(tmp_path, "predicted").T.loc[rna.index, rna.columns], rna, rtol=1e-5)
+
+
+def by_command_line(folder: Path) -> anndata.AnnData:
+    """Labels and RNA as ``sailerx transfer`` writes them."""
+    files = [str(folder / name) for name in ("kept/run", "both.h5mu", "alone.h5mu")]
+    out = str(folder / "transferred.h5ad")
+    assert (
+        cli.main(["transfer", *files, "-o", out, "--labels", "cell_type", "--rna", "--n-neighbors", "9"]) == 0
+    )
+    return anndata.read_h5ad(out)
 
 
 def table(folder: Path, name: str) -> pd.DataFrame:

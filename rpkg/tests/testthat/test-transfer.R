@@ -9,10 +9,13 @@ test_that("labels and RNA come from the cells that are most like the new ones", 
     labels = "kind", query.rna = "RNA", assay.name = "predicted", features = c("gene7", "gene3"), n_neighbors = 5
   ))
   expect_equal(setdiff(names(query), names(before)), "predicted")
-  expect_setequal(setdiff(colnames(query[[]]), colnames(before[[]])), paste0("sailerx_", c("label", "confidence", "best_label")))
+  expect_setequal(setdiff(colnames(query[[]]), colnames(before[[]])), paste0("sailerx_", c("label", "confidence", "best_label", "typicality")))
   expect_equal(levels(query$sailerx_label), c("b", "a", "unknown"))
   expect_gt(mean(as.character(query$sailerx_best_label) == kept$kind), 0.8)
-  expect_equal(query$sailerx_label == "unknown", query$sailerx_confidence < 0.5, ignore_attr = TRUE)
+  expect_equal(
+    query$sailerx_label == "unknown", query$sailerx_confidence < 0.5 | query$sailerx_typicality < 0.01,
+    ignore_attr = TRUE
+  )
   data <- SeuratObject::LayerData(query[["predicted"]], layer = "data")
   expect_equal(dimnames(data), list(c("gene7", "gene3"), toy_cells()))
   expect_gt(min(Matrix::rowSums(data)), 0)
