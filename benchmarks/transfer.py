@@ -86,14 +86,13 @@ def some(mdata: mudata.MuData, cells: np.ndarray) -> mudata.MuData:
     return together(mdata["rna"][cells].copy(), mdata["atac"][cells].copy())
 
 
-def by_sailerx(split: Split, seed: int, with_rna: bool) -> Calls:
-    """Transfer by a model whose network has hardly been trained: neither labels nor RNA depend on it."""
-    model = sailerx.fit(split.known, max_epochs=1, seed=seed, progress="none", device="cpu")
+def by_sailerx(split: Split, model: sailerx.Model, seed: int, with_rna: bool, rna_too: bool = True) -> Calls:
+    """Transfer labels and, to cells without RNA, RNA."""
     new = split.new if with_rna else split.new["atac"]
     start = time.process_time()
     called = model.transfer_labels(split.known, new, split.labels, seed=seed)
     seconds = time.process_time() - start
-    rna = None if with_rna else model.predict_rna(split.known, new, seed=seed).X.toarray()
+    rna = model.predict_rna(split.known, new, seed=seed).X.toarray() if rna_too and not with_rna else None
     return Calls(
         called["best_label"].astype(str).to_numpy(),
         called["confidence"].to_numpy(),
@@ -158,14 +157,14 @@ def by_seurat(split: Split, method: str) -> Calls:
     )
 
 
-def calls(method: str, split: Split, seed: int) -> Calls:
+def calls(method: str, split: Split, model: sailerx.Model, seed: int, rna_too: bool = True) -> Calls:
     if method == "lsi":
         return by_lsi(split, seed)
     if method == "pca+rna":
         return by_pca(split, seed)
     if method in ("seurat", "bridge"):
         return by_seurat(split, method)
-    return by_sailerx(split, seed, with_rna=method.endswith("+rna"))
+    return by_sailerx(split, model, seed, method.endswith("+rna"), rna_too)
 
 
 def reliability(found: Calls, truth: np.ndarray) -> pd.DataFrame:
@@ -206,11 +205,13 @@ def gain(share: np.ndarray, held: sp.csr_matrix, known: sp.csr_matrix) -> float:
     return float(max((weight * np.log((ratio + s) / (1 + s))).sum() for s in SHRINKAGE) / weight.sum())
 
 
-def missing_types(method: str, split: Split, seed: int, fewest: int = 30) -> dict[str, float]:
+def missing_types(
+    method: str, split: Split, model: sailerx.Model, seed: int, fewest: int = 30
+) -> dict[str, float]:
     """Leave each type of at least 30 new cells out of the known cells in turn: shares of cells called unknown."""
     truth, unknown, others = split.label("new"), [], []
     for kind in pd.Series(truth).value_counts().loc[lambda n: n >= fewest].index:
-        found = calls(method, split.without(kind), seed).unknown
+        found = calls(method, split.without(kind), model, seed, rna_too=False).unknown
         unknown.append(found[truth == kind].mean())
         others.append(found[truth != kind].mean())
     return {"unknown_missing": float(np.mean(unknown)), "unknown_others": float(np.mean(others))}
@@ -304,16 +305,18 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     for seed in given.seeds:
         split = load(given, seed)
+        # labels and RNA do not depend on the network, which is hardly trained
+        model = sailerx.fit(split.known, max_epochs=1, seed=seed, progress="none", device="cpu")
         for method in given.methods:
             about = {
                 "data": "simulated" if given.simulated else given.data.stem,
                 "method": method,
                 "seed": seed,
             }
-            found = calls(method, split, seed)
+            found = calls(method, split, model, seed)
             row = about | scores(found, split)
             if method in given.missing and seed == given.seeds[0]:
-                row |= missing_types(method, split, seed)
+                row |= missing_types(method, split, model, seed)
             print(row, flush=True)
             append(given.out, pd.DataFrame([row]))
             append(given.bins, reliability(found, split.label("new")).assign(**about))

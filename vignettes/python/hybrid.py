@@ -8,7 +8,6 @@ import sys
 
 import anndata
 import mudata
-from sklearn.neighbors import KNeighborsClassifier
 
 import sailerx
 from sailerx import plot
@@ -33,14 +32,16 @@ atac = mdata["atac"]
 atac.obsm["X_sailerx"] = model.embed(mdata)
 plot.save(plot.umap_panels(atac.obsm["X_sailerx"], atac.obs, ["set", LABELS]), "umap.png")
 
-# Each ATAC-only cell gets the most frequent type among its 15 nearest paired cells.
+# Each ATAC-only cell gets the label of the paired cells most like it, with its confidence, or "unknown".
 alone = (atac.obs["set"] == "atac_only").to_numpy()
-types = atac.obs[LABELS].astype(str).to_numpy()
-vote = KNeighborsClassifier(15).fit(atac.obsm["X_sailerx"][~alone], types[~alone])
-atac.obs["voted_type"] = vote.predict(atac.obsm["X_sailerx"])
+called = model.transfer_labels(paired, atac_only, LABELS)
+for column in ("label", "confidence"):
+    atac.obs[f"sailerx_{column}"] = called[column].reindex(atac.obs_names)
 if LABELS in atac_only.obs:
+    right = called["best_label"].astype(str) == atac_only.obs[LABELS].astype(str)
     print(
-        f"right votes: {(atac.obs['voted_type'] == types)[alone].mean():.1%} of {alone.sum()} ATAC-only cells"
+        f"right labels: {right.mean():.1%} of {alone.sum()} ATAC-only cells, at a mean confidence of "
+        f"{called['confidence'].mean():.1%}"
     )
 
 mdata.write_h5mu("hybrid.h5mu")
