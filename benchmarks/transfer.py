@@ -231,7 +231,9 @@ def table(rows: pd.DataFrame) -> str:
         for method, title in METHODS.items():
             of = rows[(rows["data"] == data) & (rows["method"] == method)]
             if len(of):
-                lines.append([data, title, *(entry(name, of[name].dropna()) for name in COLUMNS)])
+                lines.append(
+                    [data, title, *(entry(name, of.get(name, pd.Series()).dropna()) for name in COLUMNS)]
+                )
     return markdown(lines)
 
 

@@ -173,3 +173,21 @@ def test_the_published_implementation_is_given_the_same_data_sorted_by_chromosom
         np.testing.assert_array_equal(found.toarray(), data["atac"].X.toarray()[:, order])
         assert x["chrom_size"][:].tolist() == np.unique(chrom, return_counts=True)[1].tolist()
         np.testing.assert_array_equal(written["cells/rna_depth"][:], np.ravel(data["rna"].X.sum(axis=1)))
+
+
+def test_transferred_labels_are_scored_and_binned(tmp_path: Path) -> None:
+    data = write(paired(n_cells=150), tmp_path / "tiny.h5mu")
+    out, bins = tmp_path / "transfer.csv", tmp_path / "reliability.csv"
+    split = ["--library", "batch", "--held-out", "batch1", "--seeds", 0, "--missing", "pca+rna"]
+    script("transfer", data, *split, "--methods", "lsi", "sailerx", "--out", out, "--bins", bins)
+    rows, binned = (
+        list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) for path in (out, bins)
+    )
+    assert [row["method"] for row in rows] == ["lsi", "sailerx"]
+    for row in rows:
+        own = [bin_ for bin_ in binned if bin_["method"] == row["method"]]
+        n = [int(bin_["cells"]) for bin_ in own]
+        right = sum(float(bin_["right"]) * k for bin_, k in zip(own, n, strict=True)) / sum(n)
+        assert right == pytest.approx(float(row["accuracy"]), rel=1e-3)
+    assert script("transfer", "--table", out).count("\n") == 4
+    assert script("transfer", "--table", bins).count("\n") == 12

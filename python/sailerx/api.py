@@ -356,10 +356,9 @@ class Model(TrainedModel):
         Examples
         --------
         >>> import sailerx
-        >>> mdata = sailerx.simulate(n_cells=90, n_peaks=90, n_genes=100, n_types=3, seed=0)
-        >>> model = sailerx.fit(mdata[:60].copy(), max_epochs=2, progress="none")
-        >>> new = mdata["atac"][60:].copy()
-        >>> called = model.transfer_labels(mdata[:60].copy(), new, "cell_type")
+        >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+        >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
+        >>> called = model.transfer_labels(mdata, mdata["atac"][:30].copy(), "cell_type")
         >>> list(called), len(called)
         (['label', 'confidence', 'best_label', 'typicality', 'has_rna'], 30)
         """
@@ -407,9 +406,9 @@ class Model(TrainedModel):
         Examples
         --------
         >>> import sailerx
-        >>> mdata = sailerx.simulate(n_cells=90, n_peaks=90, n_genes=100, n_types=3, seed=0)
-        >>> model = sailerx.fit(mdata[:60].copy(), max_epochs=2, progress="none")
-        >>> model.predict_rna(mdata[:60].copy(), mdata["atac"][60:].copy()).shape
+        >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+        >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
+        >>> model.predict_rna(mdata, mdata["atac"][:30].copy(), n_neighbors=10).shape
         (30, 100)
         """
         with opened(mdata) as data, opened(new) as cells:
