@@ -62,7 +62,8 @@ class AtacScores:
 
     @classmethod
     def learn(
-        cls, x: Accessibility | StackedCells | sp.csr_matrix,
+        cls,
+        x: Accessibility | StackedCells | sp.csr_matrix,
         n_scores: int,
         seed: int = 0,
         prior: float | None = None,

@@ -16,17 +16,21 @@ from anndata import AnnData
 from mudata import MuData
 
 from sailerx.data.accessibility import Accessibility, PeaksInMemory, StackedCells
+from sailerx.data.atac_scores import AtacScores
 from sailerx.data.confounders import Confounders
 from sailerx.data.multiome import MEMBERSHIP
 from sailerx.data.obs_columns import obs_columns
 from sailerx.errors import InputError
-from sailerx.joint.embedding import blind_scores, reliable
+from sailerx.joint.coordinates import Coordinates, Sample
+from sailerx.joint.embedding import blind_scores
 from sailerx.joint.rows import joined, unit_rows
 from sailerx.results.embed import rna_of
 from sailerx.results.trained import TrainedModel, atac_of
 
 #: known cells with RNA that are needed to compare new cells to them by RNA
 _FEWEST = 3
+#: cells that the coordinates of ATAC beside RNA are learned from, at most
+_MAX_CELLS = 20_000
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def compare(model: TrainedModel, known: CellSet, new: CellSet, seed: int) -> lis
     """Place known and new cells; each new cell is in one of the comparisons.
 
     New cells with RNA are compared to known cells with RNA by rows as those of the embedding; other new cells to all known cells,
-    by ATAC scores weighted by the square root of their reliability.
+    by the ATAC scores that rise above noise, in units of noise.
 
     Parameters
     ----------
@@ -88,14 +92,14 @@ def compare(model: TrainedModel, known: CellSet, new: CellSet, seed: int) -> lis
         Draws a sample of the cells if there are many.
     """
     has_rna = np.concatenate([known.has_rna, new.has_rna])
-    both = StackedCells((known.x, new.x))
-    g = _stacked(known.g, new.g)
-    scores, z = blind_scores(both, _confounders(both, known, new), g, has_rna, seed)
+    both, g = StackedCells((known.x, new.x)), _stacked(known.g, new.g)
+    c = _confounders(both, known, new)
+    scores, z = blind_scores(both, c, g, has_rna, seed)
     n = len(known.has_rna)
     by_rna = new.has_rna & (known.has_rna.sum() >= _FEWEST)
-    rows = {True: g, False: reliable(scores, z)}
-    if model.joint is not None and model.joint.choice.alpha > 0:
-        rows[True] = joined(g, model.joint.choice.alpha * model.joint.choice.weighting.apply(scores, z))
+    rows = {False: Coordinates(scores).of_whole(z)}
+    if by_rna.any():
+        rows[True] = _by_rna(model, both, g, c, has_rna, scores, seed)
     cells = {True: (known.has_rna, by_rna), False: (np.ones(n, bool), ~by_rna)}
     return [
         Comparison(
@@ -104,6 +108,27 @@ def compare(model: TrainedModel, known: CellSet, new: CellSet, seed: int) -> lis
         for kind, (here, there) in cells.items()
         if there.any()
     ]
+
+
+def _by_rna(
+    model: TrainedModel,
+    both: StackedCells,
+    g: np.ndarray,
+    c: np.ndarray,
+    has_rna: np.ndarray,
+    scores: AtacScores,
+    seed: int,
+) -> np.ndarray:
+    """Make rows as those of the embedding, with coordinates of ATAC learned from the cells of both sets that have RNA."""
+    if model.joint is None or not model.joint.choice.alpha:
+        return g
+    cells = np.flatnonzero(has_rna)
+    if len(cells) > _MAX_CELLS:
+        cells = np.sort(np.random.default_rng([seed, 7]).choice(cells, _MAX_CELLS, replace=False))
+    sample = Sample(both[cells], g[cells], c[cells])
+    local = model.joint.choice.local
+    coordinates = Coordinates.learn(sample, scores, seed) if local else Coordinates(scores).scaled(sample)
+    return joined(g, model.joint.choice.alpha * coordinates.of(coordinates.scores_of(both), g))
 
 
 def _uses_rna(model: TrainedModel) -> bool:
