@@ -29,6 +29,9 @@ from sailerx.results.trained import TrainedModel, atac_of
 
 #: known cells with RNA that are needed to compare new cells to them by RNA
 _FEWEST = 3
+#: reliability that a score is taken to have at least: what does not rise above noise by itself tells labels apart together. On
+#: simulated data, without these scores a sixth fewer labels are right, as mean over labels
+_LEAST_RELIABILITY = 0.02
 #: cells that the coordinates of ATAC beside RNA are learned from, at most
 _MAX_CELLS = 20_000
 
@@ -80,7 +83,7 @@ def compare(model: TrainedModel, known: CellSet, new: CellSet, seed: int) -> lis
     """Place known and new cells; each new cell is in one of the comparisons.
 
     New cells with RNA are compared to known cells with RNA by rows as those of the embedding; other new cells to all known cells,
-    by the ATAC scores that rise above noise, in units of noise.
+    by all ATAC scores, weighted by the square root of their reliability.
 
     Parameters
     ----------
@@ -97,7 +100,7 @@ def compare(model: TrainedModel, known: CellSet, new: CellSet, seed: int) -> lis
     scores, z = blind_scores(both, c, g, has_rna, seed)
     n = len(known.has_rna)
     by_rna = new.has_rna & (known.has_rna.sum() >= _FEWEST)
-    rows = {False: Coordinates(scores).of_whole(z)}
+    rows = {False: z * np.sqrt(np.maximum(scores.reliability, _LEAST_RELIABILITY))}
     if by_rna.any():
         rows[True] = _by_rna(model, both, g, c, has_rna, scores, seed)
     cells = {True: (known.has_rna, by_rna), False: (np.ones(n, bool), ~by_rna)}
