@@ -29,9 +29,6 @@ from sailerx.results.trained import TrainedModel, atac_of
 
 #: known cells with RNA that are needed to compare new cells to them by RNA
 _FEWEST = 3
-#: reliability that a score is taken to have at least: what does not rise above noise by itself tells labels apart together. On
-#: simulated data, without these scores a sixth fewer labels are right, as mean over labels
-_LEAST_RELIABILITY = 0.02
 #: cells that the coordinates of ATAC beside RNA are learned from, at most
 _MAX_CELLS = 20_000
 
@@ -100,7 +97,7 @@ def compare(model: TrainedModel, known: CellSet, new: CellSet, seed: int) -> lis
     scores, z = blind_scores(both, c, g, has_rna, seed)
     n = len(known.has_rna)
     by_rna = new.has_rna & (known.has_rna.sum() >= _FEWEST)
-    rows = {False: z * np.sqrt(np.maximum(scores.reliability, _LEAST_RELIABILITY))}
+    rows = {False: scores.for_neighbors(z)}
     if by_rna.any():
         rows[True] = _by_rna(model, both, g, c, has_rna, scores, seed)
     cells = {True: (known.has_rna, by_rna), False: (np.ones(n, bool), ~by_rna)}
