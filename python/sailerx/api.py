@@ -19,16 +19,18 @@ from mudata import MuData
 from sailerx.config import Settings, make_settings
 from sailerx.data.accessibility import PeaksOnDisk
 from sailerx.data.multiome import Multiome
-from sailerx.data.obs_columns import obs_column, obs_columns
+from sailerx.data.obs_columns import joined_obs, obs_column, obs_columns
 from sailerx.data.quality_warnings import quality_warnings
 from sailerx.data.reading import Cells, is_path, opened
 from sailerx.device import pick_device
 from sailerx.errors import InputError
 from sailerx.files.atomic import new_folder
 from sailerx.joint.embedding import JointEmbedding
+from sailerx.regulators.activity import MatchesLike
 from sailerx.results import embed
 from sailerx.results.differential import differential_accessibility
 from sailerx.results.impute import impute
+from sailerx.results.imputed_activity import imputed_activity
 from sailerx.results.selection import Batch
 from sailerx.results.trained import TrainedModel, atac_of
 from sailerx.training.checkpoint import Checkpoints, fingerprint
@@ -305,6 +307,69 @@ class Model(TrainedModel):
                 fdr=fdr,
                 depth=depth,
                 batch=batch,
+            )
+
+    def motif_activity(
+        self,
+        mdata: Cells,
+        matches: MatchesLike,
+        *,
+        n_background: int = 50,
+        depth: float | None = None,
+        batch: Batch = None,
+        seed: int = 0,
+        threads: int | None = None,
+        progress: Style = "auto",
+    ) -> AnnData:
+        """Compute motif activity from imputed accessibility; `sailerx.motifs.activity` computes it from counts.
+
+        Imputation borrows from similar cells, at equal depth and batch. z-scores of cell types are therefore further apart than those
+        of counts, but cells are no longer independent: `sailerx.motifs.differential` gives no p-values for them.
+
+        Parameters
+        ----------
+        mdata
+            As for `impute`.
+        matches, n_background, threads
+            As for `sailerx.motifs.activity`; all of the model's peaks must be among the peaks of ``matches``.
+        depth, batch
+            As for `impute`.
+        seed
+            Seed of the background peaks.
+        progress
+            As for `sailerx.fit`.
+
+        Returns
+        -------
+        As of `sailerx.motifs.activity`.
+
+        Raises
+        ------
+        InputError
+            As for `impute`, and if the motifs do not fit the model's peaks.
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd, sailerx
+        >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+        >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
+        >>> hits = np.random.default_rng(0).random((90, 2)) < 0.3
+        >>> matches = pd.DataFrame(hits, mdata["atac"].var_names, ["motif1", "motif2"]).assign(gc=0.5)
+        >>> model.motif_activity(mdata, matches, progress="none").shape
+        (60, 2)
+        """
+        with opened(mdata) as data:
+            return imputed_activity(
+                self,
+                atac_of(data, self.record["atac"]),
+                joined_obs(data, self.record["atac"]),
+                matches,
+                n_background=n_background,
+                depth=depth,
+                batch=batch,
+                seed=seed,
+                threads=threads,
+                progress=progress,
             )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:

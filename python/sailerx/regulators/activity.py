@@ -14,6 +14,7 @@ from anndata import AnnData
 from mudata import MuData
 
 from sailerx.data.counts import pick_counts, to_csr, why_not_counts
+from sailerx.data.obs_columns import joined_obs
 from sailerx.data.peaks import columns_in_order, peak_table
 from sailerx.data.reading import Cells, opened
 from sailerx.errors import InputError
@@ -24,7 +25,7 @@ from sailerx.training.progress import Style
 from sailerx.versions import versions
 
 #: peaks × motifs, not zero where a peak holds a motif: AnnData as of `scan`, or a data frame
-MatchesLike: TypeAlias = "AnnData | pd.DataFrame"
+MatchesLike: TypeAlias = AnnData | pd.DataFrame
 
 
 def motif_activity(
@@ -66,7 +67,8 @@ def motif_activity(
 
     Returns
     -------
-    Cells × motifs, float32: X holds z-scores, layer ``deviations`` the bias-corrected deviations; obs as in the data; var has
+    Cells × motifs, float32: X holds z-scores, layer ``deviations`` the bias-corrected deviations; obs is that of ATAC, with
+    the columns of the global obs; var has
     ``name`` and the number of peaks (``n_peaks``).
 
     Raises
@@ -90,7 +92,7 @@ def motif_activity(
             yield counts
 
         return activity_of(
-            reader, adata.obs, adata.var, matches,
+            reader, joined_obs(data, atac), adata.var, matches,
             n_background=n_background, seed=seed, threads=threads, progress=progress,
         )  # fmt: skip
 

@@ -16,7 +16,7 @@ from sailerx.errors import InputError
 from sailerx.regulators.optional import required
 
 #: path of a FASTA or 2bit file, or sequences by contig
-GenomeLike: TypeAlias = "str | os.PathLike[str] | Mapping[str, str]"
+GenomeLike: TypeAlias = str | os.PathLike[str] | Mapping[str, str]
 
 
 @dataclass(frozen=True)

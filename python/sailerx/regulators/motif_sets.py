@@ -102,9 +102,9 @@ def read_motifs(path: str | os.PathLike[str]) -> list[Motif]:
 
     Examples
     --------
-    >>> import sailerx, tempfile
+    >>> import pathlib, sailerx, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = open(f"{folder}/motifs.txt", "w").write(">M1 MEF2\nA [0 9]\nC [9 0]\nG [0 0]\nT [0 0]\n")
+    ...     _ = pathlib.Path(f"{folder}/motifs.txt").write_text(">M1 MEF2\nA [0 9]\nC [9 0]\nG [0 0]\nT [0 0]\n")
     ...     sailerx.motifs.read(f"{folder}/motifs.txt")[0].name
     'MEF2'
     """

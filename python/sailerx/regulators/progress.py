@@ -31,7 +31,13 @@ def shown(items: Iterable[_Item], total: int, what: str, style: Style) -> Iterat
     if style == "lines":
         line = what + " {n_fmt}/{total_fmt}, {remaining_s:.0f} s left"
         yield from tqdm(
-            items, total=total, file=Lines(), bar_format=line, mininterval=SECONDS_PER_LINE, leave=False
+            items,
+            total=total,
+            file=Lines(),
+            bar_format=line,
+            mininterval=SECONDS_PER_LINE,
+            leave=False,
+            delay=1e-9,
         )
     else:
         yield from tqdm(items, what, total, file=sys.stderr, disable=style == "none", leave=False)

@@ -83,11 +83,13 @@ def scan(
     Examples
     --------
     >>> import sailerx, tempfile
+    >>> motifs = sailerx.motifs.jaspar()[:3]
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     mdata = sailerx.simulate(60, 100, 90, 3, genome=f"{folder}/genome.fa")
-    ...     hits = sailerx.motifs.scan(mdata, f"{folder}/genome.fa", sailerx.motifs.jaspar("fungi"), progress="none")
-    >>> hits.shape[0], bool(hits.X.nnz > 0)
-    (90, True)
+    ...     genome = f"{folder}/genome.fa"
+    ...     mdata = sailerx.simulate(60, 100, 90, 3, genome=genome)
+    ...     hits = sailerx.motifs.scan(mdata, genome, motifs, p_value=1e-3, progress="none")
+    >>> hits.shape
+    (90, 3)
     """
     table, motifs = _table_of(peaks, atac), list(motifs)
     if not 0 < p_value < 1:
