@@ -27,10 +27,12 @@ from sailerx.errors import InputError
 from sailerx.files.atomic import new_folder
 from sailerx.joint.embedding import JointEmbedding
 from sailerx.regulators.activity import MatchesLike
+from sailerx.regulators.annotation import AnnotationLike
 from sailerx.results import embed
 from sailerx.results.differential import differential_accessibility
 from sailerx.results.impute import impute
 from sailerx.results.imputed_activity import imputed_activity
+from sailerx.results.links import links
 from sailerx.results.selection import Batch
 from sailerx.results.trained import TrainedModel, atac_of
 from sailerx.training.checkpoint import Checkpoints, fingerprint
@@ -370,6 +372,83 @@ class Model(TrainedModel):
                 seed=seed,
                 threads=threads,
                 progress=progress,
+            )
+
+    def links(
+        self,
+        mdata: Cells,
+        annotation: AnnotationLike,
+        *,
+        genes: Sequence[str] | None = None,
+        distance: int = 500_000,
+        n_metacells: int | None = None,
+        n_background: int = 200,
+        fdr: float = 0.05,
+        depth: float | None = None,
+        batch: Batch = None,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Link peaks to genes whose expression follows their accessibility.
+
+        Imputed accessibility and RNA are averaged over metacells, groups of like cells in the embedding. The correlation of a gene
+        with a peak near its start is compared with its correlations with like peaks on other chromosomes (`sailerx.regulators.links`).
+
+        Parameters
+        ----------
+        mdata
+            MuData with RNA counts and ATAC of the same cells, or the path of its file. Background peaks are matched on GC content
+            if ATAC's var has a column ``gc``, else on accessibility alone.
+        annotation
+            Starts of the genes: path of a GTF file or of a table (.csv, .tsv), or a table, with names of genes as index and
+            columns ``chrom`` and ``tss`` (0-based), or ``chrom``, ``start``, ``end`` and ``strand``.
+        genes
+            Names of genes; by default all that are in the RNA and the annotation.
+        distance
+            Largest distance of a peak's centre from a gene's start, in bases.
+        n_metacells
+            Number of metacells; by default one per 20 cells, at most 500.
+        n_background
+            Background peaks drawn for each peak.
+        fdr
+            Expected share of false links among those marked ``linked``.
+        depth, batch
+            As for `impute`.
+        seed
+            Seed of the metacells and of the background.
+
+        Returns
+        -------
+        One row per pair of a gene and a peak near it, the smallest p-value first: ``gene``, ``peak``; ``chrom``, ``start``, ``end``
+        of the peak; ``tss``; ``distance`` of the peak's centre from it, positive downstream; ``correlation``; ``z``; ``p_value``
+        (two-sided), ``fdr`` (Benjamini-Hochberg) and ``linked``.
+
+        Raises
+        ------
+        InputError
+            As for `impute`; if the annotation cannot be used or no peak is near a gene.
+
+        Examples
+        --------
+        >>> import sailerx
+        >>> mdata = sailerx.simulate(n_cells=200, n_peaks=90, n_genes=100, n_types=3, seed=0, n_links=20)
+        >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
+        >>> table = model.links(mdata, mdata["rna"].var)
+        >>> table["distance"].abs().max() <= 500_000
+        True
+        """
+        with opened(mdata) as data:
+            return links(
+                self,
+                data,
+                annotation,
+                genes=genes,
+                distance=distance,
+                n_metacells=n_metacells,
+                n_background=n_background,
+                fdr=fdr,
+                depth=depth,
+                batch=batch,
+                seed=seed,
             )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:

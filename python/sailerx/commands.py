@@ -252,6 +252,44 @@ def _differential(
         table.to_csv(path, index_label="peak")
 
 
+def _add_links(parser: Any) -> None:
+    from sailerx.api import Model
+
+    parser.add_argument("model", metavar="RUN/")
+    parser.add_argument("input", metavar="IN.h5mu", help="RNA counts and ATAC")
+    parser.add_argument(
+        "annotation", metavar="GENES.gtf", help="or a .csv or .tsv with names, chrom and tss of genes"
+    )
+    _add_output(parser, "OUT.csv", "one row per pair of a gene and a peak near it")
+    flags = {
+        "depth": ("N", "open peaks that every cell is taken to have; default: the geometric mean"),
+        "genes": ("GENE", "by default all that are in the RNA and the annotation"),
+        "distance": ("N", "largest distance of a peak from a gene's start, in bases"),
+        "n_metacells": ("N", "groups of like cells; default: one per 20 cells, at most 500"),
+        "n_background": ("N", "background peaks per peak"),
+        "fdr": ("P", "expected share of false links"),
+        "seed": ("N", ""),
+    }
+    _add_batch(parser)
+    add_flags(parser, Model.links, flags)
+    _add_machine(parser)
+
+
+def _links(
+    model: str,
+    input: str,
+    annotation: str,
+    output: str,
+    device: str,
+    threads: int | None,
+    batch: list[str],
+    **choice: Any,
+) -> None:
+    with new_file(output) as path:
+        found = _load(model, device, threads).links(input, annotation, batch=_levels(batch), **choice)
+        found.to_csv(path, index=False)
+
+
 def _add_motifs(parser: Any) -> None:
     from sailerx.regulators.activity import motif_activity
     from sailerx.regulators.differential_activity import differential_activity
@@ -541,6 +579,13 @@ COMMANDS = (
     ),
     Command("differential", "peaks that differ between two groups", _add_differential, _differential),
     Command("motifs", "motif activity of cells, from a genome and a set of motifs", _add_motifs, _motifs),
+    Command(
+        "links",
+        "peaks linked to genes; an argument @FILE stands for the file's lines",
+        _add_links,
+        _links,
+        file_prefix="@",
+    ),
     Command("check", "say whether a file can be trained on", _add_check, _check),
     Command("report", "write an HTML page that shows a model and its data", _add_report, _report),
     Command("demo", "the whole path on simulated data or on a file", _add_demo, _demo),

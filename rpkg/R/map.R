@@ -62,6 +62,7 @@ MapSAILERX <- function(
   if (is.null(query.rna)) {
     write_peaks(input, query, query.assay, modality)
   } else {
+    check_assay(query, query.rna, "query.rna")
     write_both(input, query, c(query.rna, query.assay), record)
   }
   matched <- NULL
@@ -84,15 +85,14 @@ MapSAILERX <- function(
   add_result(query, result, query.assay, reduction.name, reduction.key, params, "MapSAILERX")
 }
 
-# Both assays of a query, with the reduction that taught the model, if one did.
-write_both <- function(path, query, assays, record) {
-  check_assay(query, assays[[1]], "query.rna")
+# Both assays of an object, with the reduction that taught the model, if one did.
+write_both <- function(path, query, assays, record, arg = "query") {
   reference <- if (!is.null(record$rna_embedding)) sub("^X_", "", record$rna_embedding)
   if (!is.null(reference)) {
     if (!reference %in% SeuratObject::Reductions(query)) {
       cli::cli_abort(c(
-        "The model was taught by the reduction {.val {reference}}, which {.arg query} must have for its RNA to be used.",
-        i = "Add it, computed as in training, or leave {.arg query.rna} out to map by ATAC alone."
+        "The model was taught by the reduction {.val {reference}}, which {.arg {arg}} must have for its RNA to be used.",
+        i = "Add it, computed as in training{if (arg == 'query') ', or leave out `query.rna` to map by ATAC alone'}."
       ))
     }
     query[[reference]] <- bare_reduction(query[[reference]], assays[[1]])

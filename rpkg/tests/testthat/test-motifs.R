@@ -26,10 +26,11 @@ test_that("deviations follow the peaks: a motif of the peaks that are open in a 
   skip_if_no_sailerx()
   object <- toy_object()
   counts <- SeuratObject::LayerData(object[["peaks"]], layer = "counts")
-  counts[1:20, 1:30] <- counts[1:20, 1:30] + 3
+  counts[1:10, 1:30] <- counts[1:10, 1:30] + 3
+  counts[11:20, 31:60] <- counts[11:20, 31:60] + 3
   object[["peaks"]] <- SeuratObject::CreateAssay5Object(counts)
   motifs <- toy_motifs()
-  motifs[, 1] <- seq_len(90) <= 20
+  motifs[, 1] <- seq_len(90) <= 10
   z <- SeuratObject::LayerData(activity_of(object, motifs = motifs)[["chromvar"]], layer = "data")
   expect_gt(mean(z[1, 1:30]), mean(z[1, 31:60]) + 1)
 })
