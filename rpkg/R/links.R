@@ -21,7 +21,7 @@
 #' @param ... Options of Python, by name: `n_metacells`, `n_background`, `fdr`,
 #'   `seed`, `depth`, `batch`, `threads`. `python -m sailerx links --help`
 #'   describes them.
-#' @returns The object. `SeuratObject::Misc(object[[atac.assay]], "sailerx_links")` is
+#' @returns The object. `SeuratObject::Misc(object[[atac.assay]], "sailerx")$links` is
 #'   a data frame with one row per pair of a gene and a peak near it, the smallest
 #'   p-value first: `gene`, `peak`, `tss` (0-based), `distance` (of the peak's
 #'   centre, positive downstream), `correlation`, `z`, `p_value` (two-sided), `fdr`
@@ -52,7 +52,7 @@
 #' genes <- GenomicRanges::GRanges("chr1", IRanges::IRanges(c(5000, 20000), width = 900), "+")
 #' genes$gene_name <- c("gene1", "gene2")
 #' object <- LinksSAILERX(object, annotation = genes, distance = 20000, verbose = FALSE)
-#' head(SeuratObject::Misc(object[["peaks"]], "sailerx_links"))
+#' head(SeuratObject::Misc(object[["peaks"]], "sailerx")$links)
 #' unlink(folder, recursive = TRUE)
 #' @export
 LinksSAILERX <- function(
@@ -167,7 +167,8 @@ add_links <- function(object, links, name, cutoff) {
   if (inherits(assay, "ChromatinAssay")) {
     Signac::Links(assay) <- links_as_ranges(links[!is.na(links$p_value) & links$p_value < cutoff, ])
   }
-  suppressWarnings(SeuratObject::Misc(assay, slot = "sailerx_links") <- links)
+  # as a list, because Seurat would make one of a bare data frame
+  suppressWarnings(SeuratObject::Misc(assay, slot = "sailerx") <- list(links = links))
   suppressWarnings(object[[name]] <- assay)
   object
 }

@@ -1,5 +1,5 @@
 toy_genes <- function() {
-  data.frame(gene = paste0("gene", 1:10), chrom = "chr1", start = seq(2000, 40000, length.out = 10), end = 50000, strand = "+")
+  data.frame(gene = paste0("gene", 1:10), chrom = "chr1", start = 2000L + 4000L * 0:9, end = 50000L, strand = "+")
 }
 
 genes_file <- function(folder) {
@@ -16,7 +16,7 @@ links_of <- function(...) toy_verb(LinksSAILERX, ..., n_metacells = 10, distance
 test_that("the table has the pairs near the genes, by the names of the object", {
   skip_if_no_sailerx()
   object <- links_of(toy_kept(), annotation = genes_file(withr::local_tempdir()), genes = c("gene2", "gene3"))
-  links <- SeuratObject::Misc(object[["peaks"]], "sailerx_links")
+  links <- SeuratObject::Misc(object[["peaks"]], "sailerx")$links
   expect_setequal(links$gene, c("gene2", "gene3"))
   expect_true(all(links$peak %in% toy_peaks()) && all(links$chrom == "chr1"))
   expect_true(all(abs(links$distance) <= 20000))
@@ -33,10 +33,10 @@ test_that("a ChromatinAssay gets links that Signac draws", {
   annotation <- GenomicRanges::GRanges("chr1", IRanges::IRanges(c(genes$start + 1, genes$start + 301), width = 200), "+")
   annotation$gene_name <- rep(genes$gene, 2)
   object <- links_of(object, annotation = annotation, p.cutoff = 1)
-  table <- SeuratObject::Misc(object[["peaks"]], "sailerx_links")
-  expect_setequal(table$tss, genes$start)
+  pairs <- SeuratObject::Misc(object[["peaks"]], "sailerx")$links
+  expect_setequal(pairs$tss, genes$start)
   links <- Signac::Links(object[["peaks"]])
-  tested <- table[!is.na(table$p_value), ]
+  tested <- pairs[!is.na(pairs$p_value), ]
   expect_equal(length(links), nrow(tested))
   expect_equal(links$score, tested$correlation)
   expect_equal(links$peak, tested$peak)
