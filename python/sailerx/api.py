@@ -203,6 +203,7 @@ class Model(TrainedModel):
         labels: str | None = None,
         drop: Sequence[str] = (),
         title: str = "",
+        motifs: AnnData | None = None,
     ) -> None:
         """Write a self-contained HTML report of the model and its data.
 
@@ -221,6 +222,8 @@ class Model(TrainedModel):
             Labels whose cells are not scored.
         title
             Title in the heading of the page.
+        motifs
+            Motif activity of the cells, from `sailerx.motifs.activity` or `motif_activity`, to show by ``labels``.
 
         Raises
         ------
@@ -237,7 +240,7 @@ class Model(TrainedModel):
         """
         from sailerx.evaluate.report import write_report
 
-        write_report(self, mdata, path, labels=labels, drop=drop, title=title)
+        write_report(self, mdata, path, labels=labels, drop=drop, title=title, motifs=motifs)
 
     def differential_accessibility(
         self,

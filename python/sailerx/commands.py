@@ -415,13 +415,26 @@ def _add_report(parser: Any) -> None:
         "drop": ("LABEL", "labels whose cells are not scored"),
     }
     add_flags(parser, Model.report, flags)
+    parser.add_argument("--motifs", metavar="FILE.h5ad", help="motif activity, as `sailerx motifs` wrote it")
     _add_machine(parser)
 
 
-def _report(model: str, input: str, output: str, device: str, threads: int | None, **arguments: Any) -> None:
+def _report(
+    model: str,
+    input: str,
+    output: str,
+    motifs: str | None,
+    device: str,
+    threads: int | None,
+    **arguments: Any,
+) -> None:
+    from anndata import read_h5ad
+
     from sailerx.data.reading import read
 
-    _load(model, device, threads).report(read(input), output, title=Path(input).name, **arguments)
+    activity = read_h5ad(motifs) if motifs else None
+    trained = _load(model, device, threads)
+    trained.report(read(input), output, title=Path(input).name, motifs=activity, **arguments)
 
 
 # Data: check, combine, match-peaks, simulate
