@@ -87,13 +87,8 @@ def run_sailerx(folder: Path, threads: int) -> dict[str, Any]:
         sp.load_npz(folder / "hits.npz"),
         np.load(folder / "rest.npz"),
     )
-    warm_up = slice(0, 64)
-    few = x[warm_up, :2048]
-    few.data[:] = 1
-    few[:, 0] = 1
-    deviations(
-        lambda: iter([few]), Totals.of(lambda: iter([few])), hits[:2048], rest["background"][:2, :2048] % 2048
-    )
+    few = sp.csr_matrix(np.ones((64, 100), np.float32))  # compile first
+    deviations(lambda: iter([few]), Totals.of(lambda: iter([few])), hits[:100], np.zeros((2, 100), np.int32))
     start, cpu = time.perf_counter(), time.process_time()
     _, z = deviations(
         lambda: iter([x]), Totals.of(lambda: iter([x])), hits, rest["background"], n_threads=threads
@@ -277,6 +272,8 @@ def main() -> None:
     parser.add_argument("--peers-python")
     parser.add_argument("--truth", action="store_true")
     parser.add_argument("--cells", type=int, default=2000)
+    parser.add_argument("--peaks", type=int, default=20_000)
+    parser.add_argument("--types", type=int, default=12)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--every", type=int, default=1, help="with --truth, use every n-th motif of JASPAR")
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
@@ -284,7 +281,8 @@ def main() -> None:
     if given.run:
         print(json.dumps(run_sailerx(given.run, given.threads)))
     elif given.truth:
-        truth(given.out, {"n_cells": given.cells}, given.epochs, given.every)
+        sizes = {"n_cells": given.cells, "n_peaks": given.peaks, "n_types": given.types}
+        truth(given.out, sizes, given.epochs, given.every)
     else:
         write(
             given.out,

@@ -160,3 +160,33 @@ def test_the_published_implementation_is_given_the_same_data_sorted_by_chromosom
         np.testing.assert_array_equal(found.toarray(), data["atac"].X.toarray()[:, order])
         assert x["chrom_size"][:].tolist() == np.unique(chrom, return_counts=True)[1].tolist()
         np.testing.assert_array_equal(written["cells/rna_depth"][:], np.ravel(data["rna"].X.sum(axis=1)))
+
+
+def test_motifs_are_timed_and_planted_ones_ranked(tmp_path: Path, in_process: None) -> None:
+    out = tmp_path / "motifs.csv"
+    script("motifs", "--out", out, "--sizes", "100x600x20", "--threads", 1)
+    row = next(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
+    assert (row["method"], row["cells"], row["motifs"]) == ("sailerx", "100", "20")
+    assert float(row["cpu_seconds"]) > 0
+    assert "| **sailerx** | 100 × 600 × 20 |" in script("motifs", "--table", out)
+    truth = tmp_path / "motifs-truth.csv"
+    script(
+        "motifs",
+        "--truth",
+        "--out",
+        truth,
+        "--cells",
+        120,
+        "--epochs",
+        1,
+        "--every",
+        100,
+        "--types",
+        3,
+        "--peaks",
+        900,
+    )
+    rows = list(csv.DictReader(truth.read_text(encoding="utf-8").splitlines()))
+    assert [row["accessibility"] for row in rows[:2]] == ["counts", "imputed"]
+    assert len(rows) == 6
+    assert script("motifs", "--table", truth).count("\n") >= 5
