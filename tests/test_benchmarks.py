@@ -190,3 +190,12 @@ def test_motifs_are_timed_and_planted_ones_ranked(tmp_path: Path, in_process: No
     assert [row["accessibility"] for row in rows[:2]] == ["counts", "imputed"]
     assert len(rows) == 6
     assert script("motifs", "--table", truth).count("\n") >= 5
+
+
+def test_links_are_timed_and_compared_with_the_truth(tmp_path: Path) -> None:
+    out = tmp_path / "links.csv"
+    script("links", "--out", out, "--sizes", 120, 60, 300, 20, "--epochs", 1)
+    row = next(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
+    assert 0 < int(row["true"]) <= 20 < int(row["pairs"])
+    assert 0 <= float(row["auroc"]) <= 1
+    assert script("links", "--table", out).count("\n") >= 3

@@ -171,7 +171,7 @@ def test_linked_pairs_stand_out_and_others_have_the_stated_error_rate(
     assert true.sum() >= 99
     tested = table["z"].notna()
     assert tested.mean() > 0.9
-    assert roc_auc_score(true[tested], table["z"][tested]) > 0.75
+    assert roc_auc_score(true[tested], table["z"][tested]) > 0.7
     assert table["correlation"][true].mean() > table["correlation"][~true].mean() + 0.2
     assert 0.02 < (table["p_value"][tested & ~true] < 0.05).mean() < 0.08
     assert (table["linked"] & ~true).sum() <= 0.1 * table["linked"].sum() + 3
