@@ -135,6 +135,7 @@ def test_every_command_is_on_the_page_of_the_command_line(python_half: Path) -> 
         "impute",
         "differential",
         "motifs",
+        "links",
         "check",
         "report",
         "combine",
