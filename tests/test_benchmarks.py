@@ -191,3 +191,42 @@ def test_transferred_labels_are_scored_and_binned(tmp_path: Path) -> None:
         assert right == pytest.approx(float(row["accuracy"]), rel=1e-3)
     assert script("transfer", "--table", out).count("\n") == 4
     assert script("transfer", "--table", bins).count("\n") == 12
+
+
+def test_motifs_are_timed_and_planted_ones_ranked(tmp_path: Path, in_process: None) -> None:
+    out = tmp_path / "motifs.csv"
+    script("motifs", "--out", out, "--sizes", "100x600x20", "--threads", 1)
+    row = next(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
+    assert (row["method"], row["cells"], row["motifs"]) == ("sailerx", "100", "20")
+    assert float(row["cpu_seconds"]) > 0
+    assert "| **sailerx** | 100 × 600 × 20 |" in script("motifs", "--table", out)
+    truth = tmp_path / "motifs-truth.csv"
+    script(
+        "motifs",
+        "--truth",
+        "--out",
+        truth,
+        "--cells",
+        120,
+        "--epochs",
+        1,
+        "--every",
+        100,
+        "--types",
+        3,
+        "--peaks",
+        900,
+    )
+    rows = list(csv.DictReader(truth.read_text(encoding="utf-8").splitlines()))
+    assert [row["accessibility"] for row in rows[:2]] == ["counts", "imputed"]
+    assert len(rows) == 6
+    assert script("motifs", "--table", truth).count("\n") >= 5
+
+
+def test_links_are_timed_and_compared_with_the_truth(tmp_path: Path) -> None:
+    out = tmp_path / "links.csv"
+    script("links", "--out", out, "--sizes", 120, 60, 300, 20, "--epochs", 1)
+    row = next(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
+    assert 0 < int(row["true"]) <= 20 < int(row["pairs"])
+    assert 0 <= float(row["auroc"]) <= 1
+    assert script("links", "--table", out).count("\n") >= 3

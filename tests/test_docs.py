@@ -16,7 +16,7 @@ import pytest
 import sailerx
 import sailerx_bridge
 from browser import Tab
-from sailerx import metrics, plot
+from sailerx import metrics, motifs, plot
 
 ROOT = Path(__file__).resolve().parent.parent
 PHONE = 400  # pixels
@@ -118,6 +118,7 @@ def test_crawl_would_notice_what_is_wrong(tab: Tab, tmp_path: Path) -> None:
         ("sailerx", sailerx.__all__),
         ("sailerx_bridge", sailerx_bridge.__all__),
         ("sailerx.metrics", metrics.__all__),
+        ("sailerx.motifs", motifs.__all__),
         ("sailerx.plot", plot.__all__),
     ],
 )
@@ -128,7 +129,18 @@ def test_everything_public_in_python_has_its_page(python_half: Path, module: str
 
 def test_every_command_is_on_the_page_of_the_command_line(python_half: Path) -> None:
     text = (python_half / "cli.html").read_text(encoding="utf-8")
-    for command in ("fit", "embed", "impute", "differential", "check", "report", "combine", "match-peaks"):
+    for command in (
+        "fit",
+        "embed",
+        "impute",
+        "differential",
+        "motifs",
+        "links",
+        "check",
+        "report",
+        "combine",
+        "match-peaks",
+    ):
         assert f'id="sailerx-{command}"' in text
 
 

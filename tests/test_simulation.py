@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 
 import sailerx
-from sailerx import metrics
+from sailerx import InputError, metrics
 from sailerx.data import contract, peaks
 from sailerx.data.lsi import lsi
 from sailerx.data.rna_pca import rna_pca
+from sailerx.regulators.genome import gc_content, peak_sequences
 from sailerx.simulation.draw import CELLS_PER_CHUNK
 from sailerx.simulation.in_memory import expected_share
 
@@ -248,3 +249,23 @@ def test_halves_of_split_types_differ_in_one_modality_alone() -> None:
     assert (again.obs["cell_type"] == mdata.obs["cell_type"]).all()
     with pytest.raises(sailerx.InputError, match="together at most `n_types`, 4"):
         sailerx.simulate(50, 60, 90, 4, n_atac_splits=3, n_rna_splits=2)
+
+
+def test_a_genome_changes_no_count_and_fits_the_peaks(tmp_path: Path) -> None:
+    sizes = (60, 50, 300, 3)
+    with_genome = sailerx.simulate(*sizes, seed=2, genome=tmp_path / "g.fa")
+    without = sailerx.simulate(*sizes, seed=2)
+    assert (with_genome["atac"].X != without["atac"].X).nnz == 0
+    sailerx.simulate(*sizes, seed=2, genome=tmp_path / "again.fa")
+    assert (tmp_path / "g.fa").read_bytes() == (tmp_path / "again.fa").read_bytes()
+    sequences = peak_sequences(peaks.peak_table(with_genome["atac"].var), tmp_path / "g.fa")
+    assert [len(s) for s in sequences] == list(
+        with_genome["atac"].var["end"] - with_genome["atac"].var["start"]
+    )
+    openness = np.asarray(with_genome["atac"].X.sum(axis=0)).ravel()
+    assert np.corrcoef(gc_content(sequences), np.log(openness + 1))[0, 1] > 0.4
+    planted = with_genome["atac"].uns["truth"]["motif_planted"]
+    assert planted.shape == (3, 300)
+    assert (planted.mean(axis=1) > 0.03).all()
+    with pytest.raises(InputError, match="a motif for each of 30 cell types"):
+        sailerx.simulate(60, 50, 300, 30, genome=tmp_path / "many.fa")

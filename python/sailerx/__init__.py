@@ -13,6 +13,7 @@ from sailerx.errors import InputError
 
 if TYPE_CHECKING:
     from sailerx import metrics as metrics
+    from sailerx import motifs as motifs
     from sailerx import plot as plot
     from sailerx.api import Model, check, fit, load
     from sailerx.config import Settings
@@ -58,7 +59,7 @@ _HOME = {
     "simulate": "simulation.in_memory",
     "simulate_to_file": "simulation.to_file",
 }
-_MODULES = ("metrics", "plot")
+_MODULES = ("metrics", "motifs", "plot")
 
 
 def __getattr__(name: str) -> Any:

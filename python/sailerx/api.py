@@ -19,16 +19,20 @@ from mudata import MuData
 from sailerx.config import Settings, make_settings
 from sailerx.data.accessibility import PeaksOnDisk
 from sailerx.data.multiome import Multiome
-from sailerx.data.obs_columns import obs_column, obs_columns
+from sailerx.data.obs_columns import joined_obs, obs_column, obs_columns
 from sailerx.data.quality_warnings import quality_warnings
 from sailerx.data.reading import Cells, is_path, opened
 from sailerx.device import pick_device
 from sailerx.errors import InputError
 from sailerx.files.atomic import new_folder
 from sailerx.joint.embedding import JointEmbedding
+from sailerx.regulators.activity import MatchesLike
+from sailerx.regulators.annotation import AnnotationLike
 from sailerx.results import embed
 from sailerx.results.differential import differential_accessibility
 from sailerx.results.impute import impute
+from sailerx.results.imputed_activity import imputed_activity
+from sailerx.results.links import links
 from sailerx.results.predict_rna import predict_rna
 from sailerx.results.selection import Batch
 from sailerx.results.trained import TrainedModel, atac_of
@@ -201,6 +205,7 @@ class Model(TrainedModel):
         labels: str | None = None,
         drop: Sequence[str] = (),
         title: str = "",
+        motifs: AnnData | None = None,
     ) -> None:
         """Write a self-contained HTML report of the model and its data.
 
@@ -219,6 +224,8 @@ class Model(TrainedModel):
             Labels whose cells are not scored.
         title
             Title in the heading of the page.
+        motifs
+            Motif activity of the cells, from `sailerx.motifs.activity` or `motif_activity`, to show by ``labels``.
 
         Raises
         ------
@@ -235,7 +242,7 @@ class Model(TrainedModel):
         """
         from sailerx.evaluate.report import write_report
 
-        write_report(self, mdata, path, labels=labels, drop=drop, title=title)
+        write_report(self, mdata, path, labels=labels, drop=drop, title=title, motifs=motifs)
 
     def differential_accessibility(
         self,
@@ -413,6 +420,146 @@ class Model(TrainedModel):
         """
         with opened(mdata) as data, opened(new) as cells:
             return predict_rna(self, data, cells, genes=genes, n_neighbors=n_neighbors, seed=seed)
+
+    def motif_activity(
+        self,
+        mdata: Cells,
+        matches: MatchesLike,
+        *,
+        n_background: int = 50,
+        depth: float | None = None,
+        batch: Batch = None,
+        seed: int = 0,
+        threads: int | None = None,
+        progress: Style = "auto",
+    ) -> AnnData:
+        """Compute motif activity from imputed accessibility; `sailerx.motifs.activity` computes it from counts.
+
+        Imputation borrows from similar cells, at equal depth and batch. z-scores of cell types are therefore further apart than those
+        of counts, but cells are no longer independent: `sailerx.motifs.differential` gives no p-values for them.
+
+        Parameters
+        ----------
+        mdata
+            As for `impute`.
+        matches, n_background, threads
+            As for `sailerx.motifs.activity`; all of the model's peaks must be among the peaks of ``matches``.
+        depth, batch
+            As for `impute`.
+        seed
+            Seed of the background peaks.
+        progress
+            As for `sailerx.fit`.
+
+        Returns
+        -------
+        As of `sailerx.motifs.activity`.
+
+        Raises
+        ------
+        InputError
+            As for `impute`, and if the motifs do not fit the model's peaks.
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd, sailerx
+        >>> mdata = sailerx.simulate(n_cells=60, n_peaks=90, n_genes=100, n_types=3, seed=0)
+        >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
+        >>> hits = np.random.default_rng(0).random((90, 2)) < 0.3
+        >>> matches = pd.DataFrame(hits, mdata["atac"].var_names, ["motif1", "motif2"]).assign(gc=0.5)
+        >>> model.motif_activity(mdata, matches, progress="none").shape
+        (60, 2)
+        """
+        with opened(mdata) as data:
+            return imputed_activity(
+                self,
+                atac_of(data, self.record["atac"]),
+                joined_obs(data, self.record["atac"]),
+                matches,
+                n_background=n_background,
+                depth=depth,
+                batch=batch,
+                seed=seed,
+                threads=threads,
+                progress=progress,
+            )
+
+    def links(
+        self,
+        mdata: Cells,
+        annotation: AnnotationLike,
+        *,
+        genes: Sequence[str] | None = None,
+        distance: int = 500_000,
+        n_metacells: int | None = None,
+        n_background: int = 200,
+        fdr: float = 0.05,
+        depth: float | None = None,
+        batch: Batch = None,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Link peaks to genes whose expression follows their accessibility.
+
+        Imputed accessibility and RNA are averaged over metacells, groups of like cells in the embedding. The correlation of a gene
+        with a peak near its start is compared with its correlations with like peaks on other chromosomes (`sailerx.regulators.links`).
+
+        Parameters
+        ----------
+        mdata
+            MuData with RNA counts and ATAC of the same cells, or the path of its file. Background peaks are matched on GC content
+            if ATAC's var has a column ``gc``, else on accessibility alone.
+        annotation
+            Starts of the genes: path of a GTF file or of a table (.csv, .tsv), or a table, with names of genes as index and
+            columns ``chrom`` and ``tss`` (0-based), or ``chrom``, ``start``, ``end`` and ``strand``.
+        genes
+            Names of genes; by default all that are in the RNA and the annotation.
+        distance
+            Largest distance of a peak's centre from a gene's start, in bases.
+        n_metacells
+            Number of metacells; by default one per 20 cells, at most 500.
+        n_background
+            Background peaks drawn for each peak.
+        fdr
+            Expected share of false links among those marked ``linked``.
+        depth, batch
+            As for `impute`.
+        seed
+            Seed of the metacells and of the background.
+
+        Returns
+        -------
+        One row per pair of a gene and a peak near it, the smallest p-value first: ``gene``, ``peak``; ``chrom``, ``start``, ``end``
+        of the peak; ``tss``; ``distance`` of the peak's centre from it, positive downstream; ``correlation``; ``z``; ``p_value``
+        (two-sided), ``fdr`` (Benjamini-Hochberg) and ``linked``.
+
+        Raises
+        ------
+        InputError
+            As for `impute`; if the annotation cannot be used or no peak is near a gene.
+
+        Examples
+        --------
+        >>> import sailerx
+        >>> mdata = sailerx.simulate(n_cells=200, n_peaks=90, n_genes=100, n_types=3, seed=0, n_links=20)
+        >>> model = sailerx.fit(mdata, max_epochs=2, progress="none")
+        >>> table = model.links(mdata, mdata["rna"].var)
+        >>> bool(table["distance"].abs().max() <= 500_000)
+        True
+        """
+        with opened(mdata) as data:
+            return links(
+                self,
+                data,
+                annotation,
+                genes=genes,
+                distance=distance,
+                n_metacells=n_metacells,
+                n_background=n_background,
+                fdr=fdr,
+                depth=depth,
+                batch=batch,
+                seed=seed,
+            )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the model to a folder (safetensors, JSON and CSV), which appears when it is complete.

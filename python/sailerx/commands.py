@@ -53,7 +53,7 @@ def _add_output(parser: Any, metavar: str, text: str | None = None, **options: A
 
 def _add_machine(parser: Any) -> None:
     parser.add_argument("--device", default="auto", choices=DEVICES)
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of PyTorch")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
 
 
 def _add_batch(parser: Any) -> None:
@@ -320,6 +320,158 @@ def _transfer(
         result.write_h5ad(path)
 
 
+def _add_links(parser: Any) -> None:
+    from sailerx.api import Model
+
+    parser.add_argument("model", metavar="RUN/")
+    parser.add_argument("input", metavar="IN.h5mu", help="RNA counts and ATAC")
+    parser.add_argument(
+        "annotation", metavar="GENES.gtf", help="or a .csv or .tsv with names, chrom and tss of genes"
+    )
+    _add_output(parser, "OUT.csv", "one row per pair of a gene and a peak near it")
+    flags = {
+        "depth": ("N", "open peaks that every cell is taken to have; default: the geometric mean"),
+        "genes": ("GENE", "by default all that are in the RNA and the annotation"),
+        "distance": ("N", "largest distance of a peak from a gene's start, in bases"),
+        "n_metacells": ("N", "groups of like cells; default: one per 20 cells, at most 500"),
+        "n_background": ("N", "background peaks per peak"),
+        "fdr": ("P", "expected share of false links"),
+        "seed": ("N", ""),
+    }
+    _add_batch(parser)
+    add_flags(parser, Model.links, flags)
+    _add_machine(parser)
+
+
+def _links(
+    model: str,
+    input: str,
+    annotation: str,
+    output: str,
+    device: str,
+    threads: int | None,
+    batch: list[str],
+    **choice: Any,
+) -> None:
+    with new_file(output) as path:
+        found = _load(model, device, threads).links(input, annotation, batch=_levels(batch), **choice)
+        found.to_csv(path, index=False)
+
+
+def _add_motifs(parser: Any) -> None:
+    from sailerx.regulators.activity import motif_activity
+    from sailerx.regulators.differential_activity import differential_activity
+    from sailerx.regulators.motif_sets import RELEASE, TAXA, jaspar
+    from sailerx.regulators.scan import scan
+
+    parser.add_argument("input", metavar="IN.h5mu", help="or an .h5ad file with the ATAC alone")
+    _add_output(parser, "OUT.h5ad", "cells × motifs: z-scores, and deviations as a layer")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--genome", metavar="FILE", help="FASTA, plain or bgzipped, or 2bit: scan it for motifs"
+    )
+    where.add_argument("--matches", metavar="FILE.h5ad", help="peaks × motifs, in place of a scan")
+    parser.add_argument(
+        "--motifs", metavar="FILE", help="motifs in JASPAR's or MEME's format; default: JASPAR"
+    )
+    text = f"group of JASPAR's motifs: {', '.join(TAXA)}; default vertebrates"
+    parser.add_argument("--taxon", nargs="+", default=["vertebrates"], metavar="GROUP", help=text)
+    add_flags(parser, jaspar, {"release": ("NAME", f"release of JASPAR, such as {RELEASE}")})
+    add_flags(parser, scan, {"p_value": ("P", "probability that a random word is a hit")})
+    text = "also write peaks × motifs, for --matches of another run"
+    parser.add_argument("--save-matches", metavar="FILE.h5ad", help=text)
+    text = "impute accessibility with this model, instead of taking the counts"
+    parser.add_argument("--model", metavar="RUN/", help=text)
+    flags = {
+        "n_background": ("N", "background peaks per peak"),
+        "seed": ("N", "seed of the background peaks"),
+        "atac": ("NAME", "name of the ATAC modality"),
+        "layer": ("LAYER", "layer of ATAC counts"),
+        "progress": ("", ""),
+    }
+    add_flags(parser, motif_activity, flags)
+    compared = parser.add_argument_group("comparison of two groups of cells")
+    compared.add_argument("--differential", metavar="OUT.csv", help="write one row per motif")
+    compared.add_argument("--group-by", metavar="COLUMN", help="obs column of the groups")
+    compared.add_argument("--group1", metavar="LEVEL")
+    compared.add_argument("--group2", metavar="LEVEL", help="by default all other cells")
+    flags = {"batch_key": ("COLUMN", "compare within batches"), "fdr": ("P", "expected share of false calls")}
+    add_flags(compared, differential_activity, flags)
+    _add_machine(parser)
+
+
+def _motifs(
+    input: str,
+    output: str,
+    model: str | None,
+    save_matches: str | None,
+    differential: str | None,
+    group_by: str | None,
+    group1: str | None,
+    group2: str | None,
+    batch_key: str | None,
+    fdr: float,
+    device: str,
+    threads: int | None,
+    **choice: Any,
+) -> None:
+    from sailerx.files.result_writer import plain
+    from sailerx.regulators.differential_activity import differential_activity
+
+    if differential and (group_by is None or group1 is None):
+        raise InputError(
+            "`--differential` needs the groups to compare. Name them by --group-by and --group1."
+        )
+    if model and choice["layer"]:
+        raise InputError(
+            "`--layer` names counts, and with `--model` accessibility is imputed. Leave one of the two out."
+        )
+    with new_file(output) as path, _maybe_file(save_matches) as hits, _maybe_file(differential) as table:
+        found = _motif_matches(input, threads, **choice)
+        options = {name: choice[name] for name in ("n_background", "seed", "progress")} | {"threads": threads}
+        if model:
+            activity = _load(model, device, threads).motif_activity(input, found, **options)
+        else:
+            activity = sailerx.motifs.activity(
+                input, found, atac=choice["atac"], layer=choice["layer"], **options
+            )
+        activity.obs = plain(activity.obs)
+        activity.write_h5ad(path)
+        if hits:
+            found.write_h5ad(hits)
+        if table:
+            groups = (group_by or "", group1 or "", group2)
+            rows = differential_activity(activity, *groups, batch_key=batch_key, fdr=fdr)
+            rows.to_csv(table, index_label="motif")
+
+
+def _motif_matches(
+    input: str,
+    threads: int | None,
+    genome: Any,
+    matches: str | None,
+    motifs: str | None,
+    taxon: Sequence[str],
+    release: str,
+    p_value: float,
+    atac: str,
+    progress: Any,
+    **_: Any,
+) -> Any:
+    """Peaks × motifs: read from a file, or by a scan of the genome."""
+    if matches:
+        import anndata
+
+        return anndata.read_h5ad(matches)
+    from sailerx.data.reading import opened
+
+    chosen = sailerx.motifs.read(motifs) if motifs else sailerx.motifs.jaspar(taxon, release=release)
+    with opened(input) as data:
+        return sailerx.motifs.scan(
+            data, genome, chosen, p_value=p_value, atac=atac, threads=threads, progress=progress
+        )
+
+
 def _add_report(parser: Any) -> None:
     from sailerx.api import Model
 
@@ -331,13 +483,26 @@ def _add_report(parser: Any) -> None:
         "drop": ("LABEL", "labels whose cells are not scored"),
     }
     add_flags(parser, Model.report, flags)
+    parser.add_argument("--motifs", metavar="FILE.h5ad", help="motif activity, as `sailerx motifs` wrote it")
     _add_machine(parser)
 
 
-def _report(model: str, input: str, output: str, device: str, threads: int | None, **arguments: Any) -> None:
+def _report(
+    model: str,
+    input: str,
+    output: str,
+    motifs: str | None,
+    device: str,
+    threads: int | None,
+    **arguments: Any,
+) -> None:
+    from anndata import read_h5ad
+
     from sailerx.data.reading import read
 
-    _load(model, device, threads).report(read(input), output, title=Path(input).name, **arguments)
+    activity = read_h5ad(motifs) if motifs else None
+    trained = _load(model, device, threads)
+    trained.report(read(input), output, title=Path(input).name, motifs=activity, **arguments)
 
 
 # Data: check, combine, match-peaks, simulate
@@ -494,6 +659,14 @@ COMMANDS = (
         file_prefix="@",
     ),
     Command("differential", "peaks that differ between two groups", _add_differential, _differential),
+    Command("motifs", "motif activity of cells, from a genome and a set of motifs", _add_motifs, _motifs),
+    Command(
+        "links",
+        "peaks linked to genes; an argument @FILE stands for the file's lines",
+        _add_links,
+        _links,
+        file_prefix="@",
+    ),
     Command(
         "transfer",
         "labels and RNA of new cells; an argument @FILE stands for the file's lines",

@@ -19,6 +19,11 @@ h5_create <- function(path) {
   hdf5r::H5File$new(path, mode = "w-", file_create_pl = props)
 }
 
+# Without the header of an .h5mu file, for .h5ad.
+h5_create_plain <- function(path) {
+  hdf5r::H5File$new(path, mode = "w-")
+}
+
 h5_open <- function(path) {
   hdf5r::H5File$new(path, mode = "r")
 }

@@ -49,7 +49,7 @@ cat(jsonlite::toJSON(list(results = unlist(rows, recursive = FALSE)), auto_unbox
 
 
 #: files about what Python does for R; the others are about objects and files, and take as long
-VERBS = "^(backend|hybrid|impute|interrupt|map|markers|match|plot|progress|result|run|sitrep)$"
+VERBS = "^(backend|hybrid|impute|interrupt|links|map|markers|match|motifs|plot|progress|result|run|sitrep)$"
 
 
 @pytest.mark.parametrize("half", ["verbs", "others"])

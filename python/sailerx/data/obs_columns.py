@@ -40,6 +40,14 @@ def obs_columns(mdata: MuData | AnnData, atac: str, names: Sequence[str]) -> pd.
     return pd.DataFrame(columns, index=cells)
 
 
+def joined_obs(mdata: MuData | AnnData, atac: str) -> pd.DataFrame:
+    """Join obs of the ATAC modality and the columns that only the global obs has; ATAC cells × columns."""
+    if not isinstance(mdata, MuData):
+        return mdata.obs.copy()
+    own = mdata.mod[atac].obs
+    return own.join(mdata.obs[[name for name in mdata.obs if name not in own]])
+
+
 def obs_column(mdata: MuData | AnnData, atac: str, name: str) -> pd.Series:
     """Look up one obs column for the ATAC cells, in a MuData object (as `obs_columns`) or the ATAC modality alone.
 

@@ -19,7 +19,7 @@ from mudata import MuData
 from sailerx.data import contract
 
 #: single-cell data: an object in memory, or the path of an .h5mu or .h5ad file
-Cells: TypeAlias = "MuData | AnnData | str | os.PathLike[str]"
+Cells: TypeAlias = MuData | AnnData | str | os.PathLike[str]
 #: elements of a modality read besides X and layers; obsp, varp, varm and raw are not
 _TABLES = ("obs", "var", "obsm", "uns")
 

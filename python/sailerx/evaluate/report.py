@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from mudata import MuData
 
 import sailerx
 from sailerx.config import PRESETS
+from sailerx.errors import InputError
 from sailerx.evaluate import figures, html, run_plots, umap_plots
 from sailerx.evaluate.clustering import N_NEIGHBORS
+from sailerx.evaluate.motif_plots import group_means, motif_heatmap
 from sailerx.evaluate.report_data import (
     ATAC_ALONE,
     KEPT,
@@ -39,8 +42,11 @@ def write_report(
     labels: str | None = None,
     drop: Sequence[str] = (),
     title: str = "",
+    motifs: AnnData | None = None,
 ) -> None:
     """Write the page; it appears once it is whole. Arguments as of `Model.report`."""
+    if motifs is not None and labels is None:
+        raise InputError("motif activity is shown by groups of cells. Name their column by `labels`.")
     with new_file(path) as part:
         content = ReportData.of(model, mdata, labels=labels, drop=drop)
         text = html.render(
@@ -53,6 +59,7 @@ def write_report(
                 _neighbours(content),
                 _weights(content),
                 _quality(content, labels),
+                *([] if motifs is None else [_motifs(motifs, str(labels))]),
                 _training(model),
                 _settings(model),
             ],
@@ -186,6 +193,21 @@ def _quality(content: ReportData, labels: str | None) -> html.Section:
         html.Table(content.leakage.rename_axis("leakage of"), leaks),
     )
     return html.Section("quality", "Scores", parts)
+
+
+def _motifs(activity: AnnData, labels: str) -> html.Section:
+    text = (
+        "A z-score says how much more open than expected the peaks with a motif are in a cell, against peaks of like GC content "
+        f"and accessibility (chromVAR). Shown are the motifs that stand out most in each group of {labels!r}. Factors of one family "
+        "have like motifs, so that this does not tell which of them is at work."
+    )
+    n_groups = group_means(activity, labels).shape[0]
+    picture = html.Picture(
+        figures.to_svg(motif_heatmap(activity, labels)),
+        f"Heat map of mean z-scores of motifs in {n_groups} groups of {labels!r}.",
+        f"Mean z-scores of {activity.n_vars:,} motifs, of which the most distinctive are shown.",
+    )
+    return html.Section("motifs", "Motif activity", (html.Paragraph(text), html.Pictures([picture])))
 
 
 def _training(model: TrainedModel) -> html.Section:

@@ -73,7 +73,7 @@ def impute(
     if out is None and threshold is None:
         _refuse_large(frame.shape, n_matrices)
     frame.uns["sailerx"] = _record(model, depth, batch, threshold, samples, seed)
-    imputed = _imputed_rows(model, atac, rows, columns, c, samples, seed)
+    imputed = imputed_rows(model, atac, rows, columns, c, samples, seed)
     if labels is not None:
         imputed = iter([_group_means(imputed, labels, len(columns), n_matrices)])
     if out is None:
@@ -117,14 +117,14 @@ def _record(model: TrainedModel, depth: float | None, batch: Batch, *rest: Any) 
     return {"impute": json.dumps(settings, ensure_ascii=False), "versions": json.dumps(versions())}
 
 
-def _imputed_rows(
+def imputed_rows(
     model: TrainedModel,
     atac: AnnData,
     rows: np.ndarray,
     columns: np.ndarray,
     c: np.ndarray,
-    samples: int | None,
-    seed: int,
+    samples: int | None = None,
+    seed: int = 0,
 ) -> Iterator[ResultRows]:
     """Impute the chosen cells, `_cells_at_once` rows at a time: mean, and with ``samples`` standard deviation."""
     device = next(model.vae.parameters()).device

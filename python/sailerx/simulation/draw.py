@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from sailerx.simulation.recipe import CODES, FIRST_HALF, SECOND_HALF, Recipe
+from sailerx.simulation.recipe import CODES, FIRST_HALF, SECOND_HALF, Recipe, linked_peaks
 
 #: each chunk has its own seed, so this number is part of the recipe: changing it changes the data
 CELLS_PER_CHUNK = 1000
@@ -115,6 +115,27 @@ def _split(profile: Profile, recipe: Recipe, modality: str) -> Profile:
     return Profile(np.concatenate([first, log_share[len(first) :], second]), profile.tilt)
 
 
+def _linked(rna: Profile, atac: Profile, recipe: Recipe) -> tuple[Profile, Profile]:
+    """Add one log fold change between types to linked genes and to their peaks; without it, the genes are alike in all types."""
+    near, follows = linked_peaks(recipe)
+    genes, peaks = np.flatnonzero(follows), near[follows]
+    change = np.random.default_rng([recipe.seed, 12]).normal(0.0, 1.0, (recipe.n_types, len(genes)))
+    of_genes, of_peaks = rna.log_share.copy(), atac.log_share.copy()
+    of_genes[: recipe.n_types, genes] = rna.log_share[recipe.n_types, genes] + change
+    of_peaks[: recipe.n_types, peaks] += change
+    return (
+        Profile(_with_ambient(of_genes, recipe.n_types), rna.tilt),
+        Profile(_with_ambient(of_peaks, recipe.n_types), atac.tilt),
+    )
+
+
+def _with_ambient(log_share: np.ndarray, n_types: int) -> np.ndarray:
+    """Normalise, and make the ambient mixture the mean of the types again."""
+    log_share = log_shares(log_share)
+    log_share[n_types] = np.log(np.exp(log_share[:n_types]).mean(axis=0))
+    return log_share
+
+
 def draw_truth(recipe: Recipe) -> Truth:
     """Draw the profiles, frequencies and depth effects shared by all cells.
 
@@ -132,13 +153,15 @@ def draw_truth(recipe: Recipe) -> Truth:
     share = np.geomspace(1.0, 0.4 / n_types, n_types)
     type_share = share * np.exp(rng.normal(0.0, 0.3, (n_batches, n_types)))
     batch_share = np.geomspace(1.0, 0.4, n_batches)
+    rna = _split(_profile(rng, recipe, recipe.n_genes, recipe.signal("rna"), recipe.rna_batch), recipe, "rna")
+    atac = _split(
+        _profile(rng, recipe, recipe.n_peaks, recipe.signal("atac"), recipe.atac_batch), recipe, "atac"
+    )
+    if recipe.n_links:
+        rna, atac = _linked(rna, atac, recipe)
     return Truth(
-        rna=_split(
-            _profile(rng, recipe, recipe.n_genes, recipe.signal("rna"), recipe.rna_batch), recipe, "rna"
-        ),
-        atac=_split(
-            _profile(rng, recipe, recipe.n_peaks, recipe.signal("atac"), recipe.atac_batch), recipe, "atac"
-        ),
+        rna=rna,
+        atac=atac,
         type_share=type_share / type_share.sum(axis=1, keepdims=True),
         batch_share=batch_share / batch_share.sum(),
         sibling=np.concatenate([np.roll(types, -1) for types in recipe.lineages]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import anndata as ad
@@ -21,6 +22,7 @@ def simulate(
     n_types: int = Recipe.n_types,
     *,
     seed: int = Recipe.seed,
+    genome: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> mudata.MuData:
     """Simulate paired RNA and ATAC counts with cell types, batches, and depth that depends on both.
@@ -29,6 +31,10 @@ def simulate(
     ----------
     n_cells, n_genes, n_peaks, n_types, seed
         As in `Recipe`.
+    genome
+        Also write a genome to this FASTA file: GC content is higher in peaks that are more open or that the first batch opens, and
+        a motif of JASPAR, of another factor for each cell type, is planted in peaks of that type. Needs
+        ``pip install 'sailerx[motifs]'``. The counts are the same with and without it.
     **options
         Any other field of `Recipe`.
 
@@ -38,7 +44,8 @@ def simulate(
     The global obs and that of each modality hold ``cell_type``, ``lineage``, ``batch``, ``true_rna_depth`` and
     ``true_atac_depth`` (expected molecules), the weights of the components and, if types are split, ``subtype``; ``atac.var``
     holds ``chrom``, ``start``, ``end``; ``uns["truth"]`` of each modality holds the profiles, from which `expected_share` computes
-    expected counts.
+    expected counts, and with ``genome`` the motif planted for each type (``motif``) and the peaks that got it
+    (``motif_planted``, types × peaks).
 
     Raises
     ------
@@ -54,19 +61,29 @@ def simulate(
     """
     recipe = Recipe(n_cells, n_genes, n_peaks, n_types, seed, **options)
     truth = draw_truth(recipe)
+    planted = {} if genome is None else _with_genome(genome, recipe, truth)
     chunks = list(draw_chunks(recipe, truth))
     obs = pd.concat([chunk.obs for chunk in chunks])
     rna, atac = (sp.vstack([getattr(c, name) for c in chunks], format="csr") for name in ("rna", "atac"))
     mods = {
         "rna": ad.AnnData(rna, obs.copy(), gene_table(recipe), {"truth": truth_tables(recipe, truth, "rna")}),
         "atac": ad.AnnData(
-            atac, obs.copy(), peak_table(recipe), {"truth": truth_tables(recipe, truth, "atac")}
+            atac, obs.copy(), peak_table(recipe), {"truth": truth_tables(recipe, truth, "atac") | planted}
         ),
     }
     with mudata.set_options(pull_on_update=False):
         mdata = mudata.MuData(mods)
         mdata.obs = obs
     return mdata
+
+
+def _with_genome(path: str | os.PathLike[str], recipe: Recipe, truth: Truth) -> dict[str, np.ndarray]:
+    """Write the genome; returns what is true of it."""
+    from sailerx.simulation.genome import plan_genome, planting_tables, write_genome
+
+    planting = plan_genome(recipe, truth)
+    write_genome(path, peak_table(recipe), planting, recipe.seed)
+    return dict(planting_tables(planting))
 
 
 def expected_share(adata: ad.AnnData, batch: str | None = None) -> np.ndarray:

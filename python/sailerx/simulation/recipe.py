@@ -45,6 +45,9 @@ class Recipe:
         after them. The obs column ``subtype`` names them.
     split_share, split_change
         Share of the features that differ between two halves, and by how much: log fold changes of plus or minus this.
+    n_links
+        Number of genes that share log fold changes between types with a peak near their start. All genes then have starts: var
+        columns ``chrom``, ``tss``, ``strand`` and ``linked_peak``.
     rna_batch, atac_batch
         Standard deviation of a batch's addend to the log shares.
     """
@@ -66,6 +69,7 @@ class Recipe:
     n_rna_splits: int = 0
     split_share: float = 1 / 30
     split_change: float = 1.2
+    n_links: int = 0
     rna_batch: float = 0.1
     atac_batch: float = 0.25
 
@@ -80,6 +84,10 @@ class Recipe:
             raise InputError(
                 f"`n_atac_splits` and `n_rna_splits` must be at least 0 and together at most `n_types`, {self.n_types}, got "
                 f"{self.n_atac_splits} and {self.n_rna_splits}."
+            )
+        if not 0 <= self.n_links <= min(self.n_genes, self.n_peaks):
+            raise InputError(
+                f"`n_links` must be at least 0 and at most the number of genes and of peaks, got {self.n_links}."
             )
         if not 0 <= self.n_contigs <= len(SMALL_CONTIGS):
             raise InputError(f"`n_contigs` must be 0 to {len(SMALL_CONTIGS)}, got {self.n_contigs}.")
@@ -135,10 +143,32 @@ class Recipe:
 
 
 def gene_table(recipe: Recipe) -> pd.DataFrame:
-    """Make var of the RNA modality: names, no columns."""
+    """Make var of the RNA modality: names, and with ``n_links`` the starts of genes and the peak that each follows."""
     width = len(str(recipe.n_genes))
+    names = pd.Index([f"Gene{i + 1:0{width}d}" for i in range(recipe.n_genes)], dtype=object)
+    return pd.DataFrame(index=names) if not recipe.n_links else _gene_starts(recipe).set_index(names)
+
+
+def linked_peaks(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the peak near which each gene starts, and which genes follow it (bool), in the order of the genes."""
+    rng = np.random.default_rng([recipe.seed, 10])
+    near = np.resize(rng.permutation(recipe.n_peaks), recipe.n_genes)
+    return near, rng.permutation(recipe.n_genes) < recipe.n_links
+
+
+def _gene_starts(recipe: Recipe) -> pd.DataFrame:
+    """Place each gene at most 50,000 bases from the peak that `linked_peaks` has drawn for it."""
+    rng = np.random.default_rng([recipe.seed, 11])
+    peaks, (near, follows) = peak_table(recipe), linked_peaks(recipe)
+    beside = peaks.iloc[near]
+    tss = (beside["start"].to_numpy() + rng.integers(-50_000, 50_000, recipe.n_genes)).clip(min=0)
     return pd.DataFrame(
-        index=pd.Index([f"Gene{i + 1:0{width}d}" for i in range(recipe.n_genes)], dtype=object)
+        {
+            "chrom": beside["chrom"].to_numpy(),
+            "tss": tss,
+            "strand": pd.Categorical(rng.choice(["+", "-"], recipe.n_genes)),
+            "linked_peak": pd.Categorical(np.where(follows, peaks.index[near], "")),
+        }
     )
 
 

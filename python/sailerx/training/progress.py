@@ -14,7 +14,7 @@ from sailerx.errors import InputError
 Style = Literal["auto", "bar", "lines", "none"]
 
 #: seconds between two lines where a bar cannot be drawn
-_SECONDS_PER_LINE = 5.0
+SECONDS_PER_LINE = 5.0
 
 
 class Progress:
@@ -34,15 +34,12 @@ class Progress:
     """
 
     def __init__(self, style: Style, n_epochs: int) -> None:
-        if style not in get_args(Style):
-            raise InputError(f"`progress` must be {_listed(get_args(Style))}; got {style!r}.")
-        if style == "auto":
-            style = "bar" if sys.stderr.isatty() else "lines"
+        style = known_style(style)
         self.style = style
         options: dict[str, Any] = {"file": sys.stderr}
         if style == "lines":
             line = "epoch {n_fmt}/{total_fmt}: {desc}, {remaining_s:.0f} s left"
-            options = {"file": _Lines(), "bar_format": line, "mininterval": _SECONDS_PER_LINE, "smoothing": 0}
+            options = {"file": Lines(), "bar_format": line, "mininterval": SECONDS_PER_LINE, "smoothing": 0}
             options |= {"delay": 1e-9, "leave": False}  # no line before the first epoch, none after an error
         self.bar = tqdm(total=n_epochs, unit="epoch", miniters=1, disable=style == "none", **options)
 
@@ -72,7 +69,7 @@ class Progress:
         self.bar.close()
 
 
-class _Lines(io.TextIOBase):
+class Lines(io.TextIOBase):
     """Prints each state of a tqdm bar as a line of its own, and a state that is shown twice once."""
 
     last = ""
@@ -83,6 +80,21 @@ class _Lines(io.TextIOBase):
             print(line, file=sys.stderr, flush=True)
             self.last = line
         return len(text)
+
+
+def known_style(style: Style) -> Style:
+    """Choose between bar and lines where the style is ``"auto"``.
+
+    Raises
+    ------
+    InputError
+        For another style.
+    """
+    if style not in get_args(Style):
+        raise InputError(f"`progress` must be {_listed(get_args(Style))}; got {style!r}.")
+    if style == "auto":
+        return "bar" if sys.stderr.isatty() else "lines"
+    return style
 
 
 def _listed(words: tuple[str, ...]) -> str:

@@ -1,0 +1,1 @@
+"""Motifs in peaks, their activity in cells, and links between peaks and genes."""

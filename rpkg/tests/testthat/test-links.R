@@ -1,0 +1,57 @@
+toy_genes <- function() {
+  data.frame(gene = paste0("gene", 1:10), chrom = "chr1", start = 2000L + 4000L * 0:9, end = 50000L, strand = "+")
+}
+
+genes_file <- function(folder) {
+  genes <- toy_genes()
+  path <- file.path(folder, "genes.gtf")
+  writeLines(sprintf(
+    "chr1\tx\tgene\t%d\t%d\t.\t+\t.\tgene_id \"%s\"; gene_name \"%s\";", genes$start + 1, genes$end, genes$gene, genes$gene
+  ), path)
+  path
+}
+
+links_of <- function(...) toy_verb(LinksSAILERX, ..., n_metacells = 10, distance = 20000)
+
+test_that("the table has the pairs near the genes, by the names of the object", {
+  skip_if_no_sailerx()
+  object <- links_of(toy_kept(), annotation = genes_file(withr::local_tempdir()), genes = c("gene2", "gene3"))
+  links <- SeuratObject::Misc(object[["peaks"]], "sailerx")$links
+  expect_setequal(links$gene, c("gene2", "gene3"))
+  expect_true(all(links$peak %in% toy_peaks()) && all(links$chrom == "chr1"))
+  expect_true(all(abs(links$distance) <= 20000))
+  expect_equal(links$distance, (links$start + links$end) %/% 2 - links$tss)
+  expect_false(is.unsorted(links$p_value, na.rm = TRUE))
+  expect_equal(object[["LinksSAILERX.peaks.links"]]$genes, c("gene2", "gene3"))
+})
+
+test_that("a ChromatinAssay gets links that Signac draws", {
+  skip_if_no_sailerx()
+  skip_if_not_installed("Signac")
+  object <- as_signac(toy_kept())
+  genes <- toy_genes()
+  annotation <- GenomicRanges::GRanges("chr1", IRanges::IRanges(c(genes$start + 1, genes$start + 301), width = 200), "+")
+  annotation$gene_name <- rep(genes$gene, 2)
+  object <- links_of(object, annotation = annotation, p.cutoff = 1)
+  pairs <- SeuratObject::Misc(object[["peaks"]], "sailerx")$links
+  expect_setequal(pairs$tss, genes$start)
+  links <- Signac::Links(object[["peaks"]])
+  tested <- pairs[!is.na(pairs$p_value), ]
+  expect_equal(length(links), nrow(tested))
+  expect_equal(links$score, tested$correlation)
+  expect_equal(links$peak, tested$peak)
+  ends <- cbind(IRanges::start(links), IRanges::end(links))
+  centre <- (tested$start + tested$end) %/% 2
+  expect_equal(ends, unname(cbind(pmin(tested$tss, centre), pmax(tested$tss, centre)) + 1))
+})
+
+test_that("what cannot be linked is told", {
+  skip_if_no_sailerx()
+  object <- toy_kept()
+  expect_snapshot(error = TRUE, {
+    LinksSAILERX(object)
+    LinksSAILERX(object, annotation = "no.gtf")
+    LinksSAILERX(object, annotation = "no.gtf", genes = "NOT")
+    LinksSAILERX(toy_object(), annotation = "no.gtf")
+  })
+})
