@@ -12,6 +12,13 @@ import numpy as np
 import scipy.sparse as sp
 from anndata.abc import CSCDataset, CSRDataset
 
+#: NumPy kind → types of that kind, ascending; sums of True and False are small numbers
+_ASCENDING = {
+    "b": ("uint8", "uint16", "uint32"),
+    "u": ("uint16", "uint32"),
+    "i": ("int16", "int32"),
+    "f": ("float32",),
+}
 #: consecutive cells read together; training from disk shuffles chunks between buffers, and cells within a buffer
 CELLS_PER_CHUNK = 256
 
@@ -23,10 +30,31 @@ def is_on_disk(matrix: object) -> bool:
 
 def canonical(matrix: sp.csr_matrix) -> sp.csr_matrix:
     """Sort indices, sum duplicates and drop stored zeros; return the argument itself if there is nothing to do."""
-    if not (matrix.has_canonical_format and (matrix.nnz == 0 or matrix.data.all())):
-        matrix = matrix.copy()
-        matrix.sum_duplicates()
-        matrix.eliminate_zeros()
+    if matrix.has_canonical_format and (matrix.nnz == 0 or matrix.data.all()):
+        return matrix
+    ordered = matrix.sorted_indices()
+    parts = sp.csr_matrix((ordered.data, ordered.indices, ordered.indptr), shape=matrix.shape)
+    if not parts.has_canonical_format:  # an entry is stored in several parts
+        parts = widened(parts)
+        parts.sum_duplicates()
+        parts = in_storage_of(parts, matrix.dtype)
+    parts.eliminate_zeros()
+    return parts
+
+
+def widened(matrix: sp.csr_matrix) -> sp.csr_matrix:
+    """Copy counts to 64-bit numbers, to compute with: a byte holds 255 at most, a float32 no odd number above 2²⁴."""
+    return matrix.astype(np.float64 if matrix.dtype.kind == "f" else np.int64)
+
+
+def in_storage_of(matrix: sp.csr_matrix, dtype: np.dtype) -> sp.csr_matrix:
+    """Convert 64-bit counts to the type that they had, or to the next wider one that holds them exactly."""
+    wider = [np.dtype(name) for name in _ASCENDING.get(dtype.kind, ())]
+    for kind in (dtype, *(kind for kind in wider if kind.itemsize >= dtype.itemsize)):
+        with np.errstate(over="ignore", invalid="ignore"):
+            narrow = matrix.astype(kind)
+        if (narrow.data == matrix.data).all():
+            return narrow
     return matrix
 
 
