@@ -75,10 +75,18 @@ def test_columns_win_over_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "start", [["1,000", "2,500,000"], [1000.0, 2.5e6], pd.Categorical(["1000", "2500000"]), np.array([1000, 2500000], "O")]
+    "start",
+    [
+        ["1,000", "2,500,000"],
+        [1000.0, 2.5e6],
+        pd.Categorical(["1000", "2500000"]),
+        np.array([1000, 2500000], "O"),
+    ],
 )
 def test_positions_are_read_whatever_their_type(start: object) -> None:
-    var = pd.DataFrame({"chrom": ["chr1", "chr2"], "start": start, "end": [3_000_000, "3,000,000"]}, index=["a", "b"])
+    var = pd.DataFrame(
+        {"chrom": ["chr1", "chr2"], "start": start, "end": [3_000_000, "3,000,000"]}, index=["a", "b"]
+    )
     table = peak_table(var)
     assert table is not None
     assert table["start"].tolist() == [1000, 2500000]
@@ -100,7 +108,9 @@ def test_positions_that_are_no_whole_numbers_are_refused_with_the_peak(start: st
 
 def test_features_that_are_no_peaks_are_named_with_what_to_do() -> None:
     var = pd.DataFrame({"feature_types": ["Gene Expression", "Peaks"]}, index=["CD3E", "chr1:5-9"])
-    with pytest.raises(InputError, match=r"'atac' must hold peaks alone.*1 of its 2.*'CD3E'.*feature_types'\] == 'Peaks'"):
+    with pytest.raises(
+        InputError, match=r"'atac' must hold peaks alone.*1 of its 2.*'CD3E'.*feature_types'\] == 'Peaks'"
+    ):
         refuse_other_features(var, "atac")
     refuse_other_features(var[1:], "atac")
 
@@ -133,7 +143,8 @@ def test_contigs_that_seurat_rewrote_are_known_by_name() -> None:
 
 def test_names_that_are_no_coordinates_do_not_overrule_coordinates() -> None:
     tables = [
-        pd.DataFrame({"chrom": "chr1", "start": [start], "end": [start + 5]}, index=["peak1"]) for start in (5, 50)
+        pd.DataFrame({"chrom": "chr1", "start": [start], "end": [start + 5]}, index=["peak1"])
+        for start in (5, 50)
     ]
     assert columns_in_order(*tables).tolist() == [-1]
 

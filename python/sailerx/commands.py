@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import sailerx
 from sailerx.config import DEVICES, PRESETS, option_kinds
 from sailerx.errors import InputError
-from sailerx.files.atomic import new_file, new_folder
+from sailerx.files.atomic import MODEL_FILE, new_file, new_folder
 from sailerx.flags import add_fields, add_flags
 
 if TYPE_CHECKING:
@@ -330,7 +330,8 @@ def _match_peaks(input: str, reference: str, output: str, modality: str, min_ove
     from sailerx.data.match_peaks import match_peaks
 
     with new_file(output) as path:
-        peaks = api.load(reference).peaks if Path(reference).is_dir() else _atac_of(reference, modality)
+        is_model = (Path(reference) / MODEL_FILE).is_file()
+        peaks = api.load(reference).peaks if is_model else _atac_of(reference, modality)
         matched = match_peaks(_atac_of(input, modality), peaks, min_overlap=min_overlap)
         print(_what_was_kept(matched.uns["matched_peaks"]))
         matched.write_h5ad(path)
@@ -350,15 +351,14 @@ def _named(argument: str) -> tuple[str, str]:
 
 
 def _atac_of(path: str, atac: str) -> Any:
-    """The ATAC of an .h5ad file, or of an .h5mu file with a modality of this name."""
-    from sailerx.data.reading import read
+    """The ATAC of a file: AnnData as it is, or the modality of this name."""
+    from anndata import AnnData
 
-    if path.endswith(".h5ad"):
-        import anndata
+    from sailerx.data.modalities import find_modalities
+    from sailerx.data.reading import read_cells
 
-        return anndata.read_h5ad(path)
-    found = read(path)
-    return found.mod.get(atac, found)
+    found = find_modalities(read_cells(path), "rna", atac)
+    return found if isinstance(found, AnnData) else found.mod.get(atac, found)
 
 
 def _add_simulate(parser: Any) -> None:

@@ -11,6 +11,7 @@ from mudata import MuData
 
 from sailerx.data.counts import pick_counts, refuse_lost_counts, total
 from sailerx.data.match_peaks import REPORT, match_peaks
+from sailerx.data.modalities import find_modalities
 from sailerx.data.peaks import columns_in_order, peak_table
 from sailerx.data.stack_columns import stack_obs
 from sailerx.errors import InputError
@@ -61,6 +62,7 @@ def combine(
     (60, 100)
     """
     unpaired = dict(unpaired or {})
+    paired = {name: find_modalities(mdata, rna, atac) for name, mdata in paired.items()}
     _check_sets(paired, unpaired, rna, atac)
     reference = next(iter(paired.values())).mod[atac]
     atac_sets = {
@@ -132,7 +134,9 @@ def _with_counts_in_x(adata: ad.AnnData, modality: str, obs: pd.DataFrame | None
 
 def _concatenate(sets: Mapping[str, ad.AnnData], key: str, separator: str | None) -> ad.AnnData:
     """Concatenate cells on shared features and obsm keys, with all obs columns; ``key`` holds the name of the set."""
-    bare = {name: ad.AnnData(part.X, part.obs[[]], part.var, obsm=dict(part.obsm)) for name, part in sets.items()}
+    bare = {
+        name: ad.AnnData(part.X, part.obs[[]], part.var, obsm=dict(part.obsm)) for name, part in sets.items()
+    }
     adata = ad.concat(bare, join="inner", index_unique=separator, merge="same")
     tables = {name: part.obs.assign(**{key: name}) for name, part in sets.items()}
     adata.obs = stack_obs(tables).set_axis(adata.obs_names)

@@ -62,7 +62,7 @@ def in_storage_of(matrix: sp.csr_matrix, dtype: np.dtype) -> sp.csr_matrix:
 class CsrOnDisk:
     """A CSR matrix of cells × features in a file. Row pointers are 64-bit, so there may be more than 2³¹ non-zeros."""
 
-    #: HDF5 group with the arrays ``data`` and ``indices``
+    #: HDF5 or zarr group with the arrays ``data`` and ``indices``
     group: Any
     #: row pointers, one per cell and one more, int64
     indptr: np.ndarray
@@ -77,9 +77,11 @@ class CsrOnDisk:
         return cls(group, group["indptr"][:].astype(np.int64), (n_cells, n_features))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as file name and HDF5 name; another process opens the file again."""
-        file, name = os.path.abspath(self.group.file.filename), self.group.name
-        return _reopened, (file, name, self.indptr, self.shape)
+        """Pickle as the names of the file or .zarr folder and of the group; another process opens it again."""
+        if isinstance(self.group, h5py.Group):
+            file, name = os.path.abspath(self.group.file.filename), self.group.name
+            return _reopened, (file, name, self.indptr, self.shape)
+        return _reopened_zarr, (str(self.group.store.root), self.group.path, self.indptr, self.shape)
 
     def read(self, start: int, end: int, *, values: bool = True) -> sp.csr_matrix:
         """Read cells start to end (exclusive) as stored; with ``values=False`` every stored entry is 1 (uint8)."""
@@ -99,3 +101,9 @@ class CsrOnDisk:
 
 def _reopened(file: str, name: str, indptr: np.ndarray, shape: tuple[int, int]) -> CsrOnDisk:
     return CsrOnDisk(h5py.File(file, "r")[name], indptr, shape)
+
+
+def _reopened_zarr(folder: str, name: str, indptr: np.ndarray, shape: tuple[int, int]) -> CsrOnDisk:
+    import zarr
+
+    return CsrOnDisk(zarr.open_group(folder, mode="r")[name], indptr, shape)

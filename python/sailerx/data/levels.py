@@ -23,7 +23,9 @@ def level_text(column: pd.Series) -> pd.Series:
     if column.dtype == object:  # True and 1 are different here, which `factorize` takes for equal
         return column.map(value_text, na_action="ignore").astype(object).where(column.notna(), None)
     codes, values = pd.factorize(column)
-    texts = np.array([*(value_text(value) for value in values), None], dtype=object)  # code -1: missing
+    texts = np.array(
+        [*(value_text(value) for value in np.asarray(values)), None], dtype=object
+    )  # code -1: missing
     return pd.Series(texts[codes], index=column.index, name=column.name, dtype=object)
 
 

@@ -22,7 +22,9 @@ OTHER_TYPES = ("Gene Expression", "GEX", "Antibody Capture", "CRISPR Guide Captu
 Blocks = tuple[tuple[int, int], ...]
 
 #: advice that ends messages about peaks without coordinates
-FORMS = "Understood are var columns `chrom`, `start`, `end`, or names of the form chr1:5-9, chr1-5-9 or chr1_5_9."
+FORMS = (
+    "Understood are var columns `chrom`, `start`, `end`, or names of the form chr1:5-9, chr1-5-9 or chr1_5_9."
+)
 SINGLE_BLOCK = "For features without coordinates set `single_block=True` (command line: --single-block)."
 
 
@@ -171,7 +173,9 @@ def columns_in_order(peaks: pd.DataFrame, known: pd.DataFrame) -> np.ndarray:
     """
     if not (len(peaks.columns) and len(known.columns)):
         return unique_positions(peaks.index, known.index)
-    by_coordinates = unique_positions(*(pd.MultiIndex.from_frame(table[_COLUMNS]) for table in (peaks, known)))
+    by_coordinates = unique_positions(
+        *(pd.MultiIndex.from_frame(table[_COLUMNS]) for table in (peaks, known))
+    )
     if (by_coordinates >= 0).all():
         return by_coordinates
     return completed(by_coordinates, same_names(peaks.index, known.index))

@@ -50,7 +50,9 @@ def kind_of(column: pd.Series) -> Kind:
 
 def _stacked(name: str, tables: Sequence[pd.DataFrame]) -> pd.Series:
     """Stack one column."""
-    parts = [table[name] if name in table else pd.Series(np.nan, table.index, dtype=object) for table in tables]
+    parts = [
+        table[name] if name in table else pd.Series(np.nan, table.index, dtype=object) for table in tables
+    ]
     kinds = {kind_of(table[name]) for table in tables if name in table}
     if kinds == {"logical"}:
         whole = pd.concat([part.astype("boolean") for part in parts])
@@ -70,7 +72,10 @@ def _numbers(columns: Sequence[pd.Series | None], parts: Sequence[pd.Series]) ->
     masked = all(column is None or types.is_extension_array_dtype(column.dtype) for column in columns)
     dtype = next(column.dtype for column in columns if column is not None) if masked else np.dtype(float)
     whole = pd.concat(
-        [part.astype(dtype) if column is None else column for column, part in zip(columns, parts, strict=True)]
+        [
+            part.astype(dtype) if column is None else column
+            for column, part in zip(columns, parts, strict=True)
+        ]
     )
     masked_float = types.is_extension_array_dtype(whole.dtype) and types.is_float_dtype(whole.dtype)
     return whole.astype(float) if masked_float else whole

@@ -212,7 +212,9 @@ def _column_with(known: Mapping[str, Levels], level: str) -> str:
     names = [name for name, part in known.items() if level_of(level, part.levels) is not None]
     if len(names) != 1:
         found = f"is a level of {', '.join(names)}" if names else "is none of them"
-        raise InputError(f"`batch` must be a level of one confounder, but {level!r} {found}. {_described(known)}")
+        raise InputError(
+            f"`batch` must be a level of one confounder, but {level!r} {found}. {_described(known)}"
+        )
     return names[0]
 
 
