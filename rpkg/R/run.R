@@ -163,13 +163,13 @@ RunSAILERX.Seurat <- function(
   unpaired = NULL,
   ...
 ) {
-  check_seurat(object)
+  object <- check_seurat(object)
   backend <- rlang::arg_match(backend)
   atac.assay <- check_atac_assay(object, atac.assay)
   rna.assay <- check_rna_assay(object, rna.assay, atac.assay, reference)
   check_reference(object, reference, rna.assay)
   check_columns(object, batch, "batch")
-  check_columns(object, covariates, "covariates")
+  check_covariates(object, covariates)
   check_seed(seed)
   sets <- check_unpaired(unpaired, atac.assay, c(batch, covariates), reduction.name, reduction.key)
   reduction.key <- check_reduction(object, reduction.name, reduction.key)
@@ -182,7 +182,7 @@ RunSAILERX.Seurat <- function(
   on.exit(unlink(folder, recursive = TRUE), add = TRUE)
   assays <- c(rna = rna.assay, atac = atac.assay)
   run <- python_runner(backend, python, folder, verbose, assays)
-  input <- write_training_input(object, sets, assays, reference, c(batch, covariates), folder, run)
+  input <- write_training_input(object, sets, assays, reference, list(batch = batch, covariates = covariates), folder, run)
   run(fit_arguments(folder, reference, c(batch, set_column(object, assays, sets)), covariates, seed, verbose, options))
   result <- read_result(file.path(folder, "embedding.h5ad"))
   result$matched.peaks <- read_matched_peaks(input, "mod/atac/uns")

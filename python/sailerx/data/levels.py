@@ -37,15 +37,15 @@ def value_text(value: Any) -> str:
 
 
 def level_of(text: str, levels: Sequence[str]) -> str | None:
-    """Find the level that a text stands for: an equal one, else one that is the same whole number (``1``, ``1.0``).
+    """Find the level that a text stands for: an equal one, else the same whole number (``1``, ``1.0``) or truth value (``TRUE``).
 
     Models of older versions have levels such as ``1.0``. None if there is no such level, or more than one.
     """
     if text in levels:
         return text
-    same = [level for level in levels if _without_point(level) == _without_point(text)]
+    same = [level for level in levels if _in_one_form(level) == _in_one_form(text)]
     return same[0] if len(same) == 1 else None
 
 
-def _without_point(text: str) -> str:
-    return _WITH_POINT.sub(r"\1", text)
+def _in_one_form(text: str) -> str:
+    return text.capitalize() if text in ("TRUE", "FALSE") else _WITH_POINT.sub(r"\1", text)
