@@ -19,7 +19,9 @@ h5_create <- function(path) {
   hdf5r::H5File$new(path, mode = "w-", file_create_pl = props)
 }
 
+# HDF5 gives its reason at the end of a long error, which R would cut.
 h5_open <- function(path) {
+  rlang::local_options(warning.length = 8000L)
   hdf5r::H5File$new(path, mode = "r")
 }
 

@@ -151,7 +151,7 @@ add_reserved <- function(frame, reserved, name) {
   taken <- intersect(colnames(frame), colnames(reserved))
   other <- Filter(Negate(same), taken)
   if (length(other)) {
-    renamed <- utils::tail(make.unique(c(colnames(frame), colnames(reserved), other), sep = "_"), length(other))
+    renamed <- utils::tail(make.unique(c(union(colnames(frame), colnames(reserved)), other), sep = "_"), length(other))
     cli::cli_warn(c(
       "{.val {other}} in the feature metadata of {.val {name}} holds something else than the file keeps under that name: it is written as {.val {renamed}}."
     ))

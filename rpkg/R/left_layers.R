@@ -27,7 +27,7 @@ drop_left_layers <- function(assay, name, arg, call) {
   cli::cli_inform(c(i = "Assay {.val {name}}: {.fn subset} has left {cli::qty(length(left))}layer{?s} {.val {left}} without any of its features; dropped."))
   kept <- setdiff(colnames(map), left)
   methods::slot(assay, "layers") <- methods::slot(assay, "layers")[kept]
-  methods::slot(assay, "features") <- map[rowSums(map[, kept, drop = FALSE]) > 0, kept]
+  methods::slot(assay, "features") <- methods::as(map[rowSums(map[, kept, drop = FALSE]) > 0, kept, drop = FALSE], "LogMap")
   methods::slot(assay, "default") <- min(methods::slot(assay, "default"), length(kept))
   assay
 }
