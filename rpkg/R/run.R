@@ -44,15 +44,19 @@
 #'
 #' [sailerx_sitrep()] shows the choice and how to repair it.
 #'
-#' @param object A `Seurat` object with an RNA and a peak assay, or the peak
-#'   assay itself (`ChromatinAssay`, `Assay` or `Assay5`; peaks × cells).
+#' @param object A `Seurat` object with an RNA and a peak assay; the peak
+#'   assay itself (`ChromatinAssay`, `Assay` or `Assay5`; peaks × cells); the list
+#'   of genes and peaks that `Seurat::Read10X_h5()` returns for a multiome; a
+#'   `SingleCellExperiment` with the other modality as an alternative experiment;
+#'   or a `MultiAssayExperiment` with an experiment of each.
 #' @param ... Options of the model, passed to Python by name and checked there:
 #'   `n_latent = 30` (or `n.latent`), `max_epochs = 50`, `preset = "paper"`,
 #'   `device = "cpu"`, `threads = 2` and so on. `python -m sailerx fit --help`
 #'   lists them with their defaults. `traceback = TRUE` adds Python's traceback
 #'   to an error. For an assay: also the arguments of the method for `Seurat`
 #'   objects.
-#' @returns For a `Seurat` object: the object with one more reduction and an
+#' @returns For a `Seurat` object, or a list, of which a `Seurat` object with the
+#'   assays `RNA` and `ATAC` is made: the object with one more reduction and an
 #'   entry in its command log; with `unpaired`, a list of `object` and `unpaired`,
 #'   the other object or list of objects, each with the reduction of its cells. For an
 #'   assay: the reduction alone. It is a `DimReduc`, by slot:

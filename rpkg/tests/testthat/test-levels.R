@@ -17,7 +17,7 @@ test_that("batches are factors with levels in the order of their values", {
 test_that("sets whose batch has another type are trained together, and its levels are known by any type", {
   skip_if_no_sailerx()
   object <- toy_object()
-  object$lane <- rep(c(1, 2), 30)
+  object$lane <- rep(c(1, 2), each = 30)
   other <- toy_atac(toy_cells()[1:30])
   for (lane in list(rep(c("1", "3"), 15), rep(1:2, 15), rep(c(TRUE, FALSE), 15))) {
     other$lane <- lane

@@ -16,7 +16,7 @@ test_that("peaks without coordinates become a ChromatinAssay by their names, if 
   WriteH5MU(object, path)
   expect_error(ReadH5MU(path, chromatin = TRUE), "there is none.*chromatin = FALSE")
   file <- hdf5r::H5File$new(path, "r+")
-  file[["mod/open/var/_index"]]$write(list(1:3), c("chr1:11-19", "chrX:6-9", "GL_1:8"))
+  file[["mod/open/var/_index"]]$write(list(1:3), c("chr1:10-19", "chrX:5-9", "GL_1:7-8"))
   file$close_all()
   expect_s4_class(ReadH5MU(path)[["open"]], "Assay5")
   assay <- ReadH5MU(path, chromatin = TRUE)[["open"]]
