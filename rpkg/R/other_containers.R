@@ -126,10 +126,9 @@ RunSAILERX.MultiAssayExperiment <- function(object, reduction.name = "sailerx", 
   seurat <- seurat_of_mae(object)
   result <- RunSAILERX(seurat, reduction.name = reduction.name, ...)
   embedding <- SeuratObject::Embeddings(result, reduction.name)
-  map <- data.frame(assay = reduction.name, primary = rownames(embedding), colname = rownames(embedding))
-  added <- rlang::set_names(list(t(embedding)), reduction.name)
-  map$assay <- factor(map$assay)
-  c(object, added, sampleMap = map)
+  map <- data.frame(primary = rownames(embedding), colname = rownames(embedding))
+  named <- function(entry) rlang::set_names(list(entry), reduction.name)
+  c(object, named(t(embedding)), sampleMap = named(map))
 }
 
 seurat_of_mae <- function(object, call = rlang::caller_env()) {

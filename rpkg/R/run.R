@@ -59,7 +59,9 @@
 #'   assays `RNA` and `ATAC` is made: the object with one more reduction and an
 #'   entry in its command log; with `unpaired`, a list of `object` and `unpaired`,
 #'   the other object or list of objects, each with the reduction of its cells. For an
-#'   assay: the reduction alone. It is a `DimReduc`, by slot:
+#'   assay: the reduction alone. A `SingleCellExperiment` gains a reduced
+#'   dimension, a `MultiAssayExperiment` an experiment (dimensions × cells). The
+#'   reduction is a `DimReduc`, by slot:
 #'   * `cell.embeddings`: cells × dimensions, columns `SAILERX_1`, ...;
 #'     the cells of the peak assay,
 #'   * `assay.used`: the peak assay,
