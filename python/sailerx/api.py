@@ -50,8 +50,9 @@ class Model(TrainedModel):
         ----------
         mdata
             A MuData object with modalities of the training data's names, or its ATAC modality alone as AnnData, or the path of
-            a file or .zarr folder, as for `fit`. Peaks are matched to the model's by coordinates, genes by name, in any order. ATAC in a file
-            is read in chunks of cells if its counts are stored by cell (CSR), otherwise as a whole.
+            a file or .zarr folder, as for `fit`. Peaks are matched to the model's by coordinates, else by names that hold
+            coordinates, genes by name, in any order. ATAC in a file is read in chunks of cells if its counts are stored by cell
+            (CSR), otherwise as a whole.
 
         Returns
         -------

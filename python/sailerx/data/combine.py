@@ -43,7 +43,8 @@ def combine(
     MuData. The ATAC modality holds the cells of all sets on the peaks of the first paired set (see `match_peaks`); the RNA
     modality holds the cells of the paired sets on their shared genes. X holds raw counts, from the layer ``counts`` where
     a set has one, else from X. All obs columns are kept, with missing values where a set lacks a column; a column that is text
-    in one set and numbers in another becomes text. An obsm entry is kept if every set of the modality has it. If a barcode occurs in two sets, every barcode gets the suffix ``-<set>``.
+    in one set and numbers in another becomes text. An obsm entry is kept if every set of the modality has it. If a barcode
+    occurs in two sets, every barcode gets the suffix ``-<set>``.
     ``uns['matched_peaks']`` of the ATAC modality holds the report of `match_peaks` for each set with other peaks.
 
     Raises

@@ -31,7 +31,7 @@ def level_text(column: pd.Series) -> pd.Series:
 
 def value_text(value: Any) -> str:
     """Write one value as the text of its level."""
-    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(value) < 1e15:
+    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(float(value)) < 1e15:
         return str(int(value))
     return str(value)
 

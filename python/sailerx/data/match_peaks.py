@@ -31,8 +31,9 @@ def match_peaks(
     """Transfer ATAC counts to the peaks of another data set by overlap.
 
     The counts of each peak are added to the one reference peak with the longest overlap (the first on ties), so that no
-    fragment is counted twice; a peak without overlap goes to the reference peak of the same name, if names are coordinates. Counts in peaks without overlap are lost; with fragment files at hand, counting fragments on
-    the reference's peaks loses nothing.
+    fragment is counted twice; a peak without overlap goes to the reference peak of the same name, if names are coordinates.
+    Counts in peaks without overlap are lost; with fragment files at hand, counting fragments on the reference's peaks loses
+    nothing.
 
     Parameters
     ----------

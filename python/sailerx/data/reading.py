@@ -187,11 +187,14 @@ def _backed_mudata(root: Any) -> MuData:
 
 def _backed_anndata(group: Any) -> AnnData:
     tables = {name: read_elem(group[name]) for name in _TABLES if name in group}
-    layers = {
-        name: _backed_matrix(group["layers"][name]) for name in (group["layers"] if "layers" in group else ())
-    }
+    layers = {name: _backed_matrix(node) for name, node in _members(group, "layers")}
     x = _backed_matrix(group["X"]) if "X" in group else None
     return AnnData(x, layers=layers, raw=_backed_raw(group), **tables)
+
+
+def _members(group: Any, name: str) -> list[tuple[str, Any]]:
+    """Names and nodes of a group in the file; none if there is no such group."""
+    return [(key, group[name][key]) for key in group[name]] if name in group else []
 
 
 def _backed_raw(group: Any) -> dict[str, Any] | None:

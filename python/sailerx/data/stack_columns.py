@@ -25,7 +25,7 @@ def stack_obs(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     tables
         Name of the set → obs, one row per cell.
     """
-    names = list(dict.fromkeys(name for table in tables.values() for name in table))
+    names = [str(name) for name in dict.fromkeys(name for table in tables.values() for name in table)]
     stacked = {name: _stacked(name, list(tables.values())) for name in names}
     index = pd.concat([table.index.to_series() for table in tables.values()])
     return pd.DataFrame({name: column.array for name, column in stacked.items()}, index=index)

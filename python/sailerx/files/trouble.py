@@ -38,7 +38,7 @@ _WHY_UNWRITTEN = {
 def unreadable(path: object, error: BaseException) -> FileError:
     """Make the error that says why ``path`` cannot be read."""
     number = getattr(error, "errno", None)
-    why = _WHY_UNREAD.get(number) if number is not None else None  # type: ignore[arg-type]
+    why = _WHY_UNREAD.get(number) if isinstance(number, int) else None
     if why is None:
         why = f"it was cut short or is damaged ({first_line(error)}). Copy or write it again."
     return FileError(f"{os.fspath(path)} cannot be read: {why}")  # type: ignore[call-overload]
