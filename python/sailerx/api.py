@@ -316,7 +316,11 @@ class Model(TrainedModel):
         record = self.record
         with opened(mdata) as data:
             yield find_modalities(
-                data, record["rna"], record["atac"], record.get("rna_layer"), record.get("atac_layer")
+                data,
+                record.get("rna", "rna"),
+                record["atac"],
+                record.get("rna_layer"),
+                record.get("atac_layer"),
             )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -539,7 +543,8 @@ def _named(found: Any, backed: bool, arguments: dict[str, Any]) -> Any:
     if backed and isinstance(found, AnnData):
         refuse_features_on_disk(found)
     names = arguments.get("rna", "rna"), arguments.get("atac", "atac")
-    return find_modalities(found, *names, arguments.get("rna_layer"), arguments.get("atac_layer"))
+    layers = arguments.get("rna_layer"), arguments.get("atac_layer")
+    return find_modalities(found, *names, *layers, asked=set(names) - {"rna", "atac"})
 
 
 def _multiome(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import sailerx
 from sailerx.config import DEVICES, PRESETS, option_kinds
 from sailerx.errors import InputError
-from sailerx.files.atomic import MODEL_FILE, new_file, new_folder
+from sailerx.files.atomic import new_file, new_folder
 from sailerx.flags import add_fields, add_flags
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _add_machine(parser: Any) -> None:
 
 
 def _add_batch(parser: Any) -> None:
-    text = "or COLUMN=LEVEL for each of several columns; default: the mean of all levels"
+    text = "or COLUMN=LEVEL for each of several columns (--batch=-x for a level -x); default: the mean of all levels"
     parser.add_argument("--batch", nargs="+", action="extend", default=[], metavar="LEVEL", help=text)
 
 
@@ -328,9 +328,10 @@ def _add_match_peaks(parser: Any) -> None:
 def _match_peaks(input: str, reference: str, output: str, modality: str, min_overlap: int) -> None:
     from sailerx import api
     from sailerx.data.match_peaks import match_peaks
+    from sailerx.data.reading import is_zarr
 
     with new_file(output) as path:
-        is_model = (Path(reference) / MODEL_FILE).is_file()
+        is_model = Path(reference).is_dir() and not is_zarr(Path(reference))
         peaks = api.load(reference).peaks if is_model else _atac_of(reference, modality)
         matched = match_peaks(_atac_of(input, modality), peaks, min_overlap=min_overlap)
         print(_what_was_kept(matched.uns["matched_peaks"]))

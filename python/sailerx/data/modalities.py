@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 import mudata
@@ -23,7 +24,13 @@ _N_LOOKED_AT = 200
 
 
 def find_modalities(
-    data: Any, rna: str, atac: str, rna_layer: str | None = None, atac_layer: str | None = None
+    data: Any,
+    rna: str,
+    atac: str,
+    rna_layer: str | None = None,
+    atac_layer: str | None = None,
+    *,
+    asked: Collection[str] = (),
 ) -> Any:
     """Give RNA and ATAC the names that are asked for; says in a warning what was taken for what.
 
@@ -35,6 +42,8 @@ def find_modalities(
         Names of the modalities. One that is missing is found by ``feature_types`` or by its name, if there is only one candidate.
     rna_layer, atac_layer
         Layers of counts that the user has named. Without, counts are taken from ``.raw`` where they are in no other place.
+    asked
+        Names that the user has typed: they must be there, nothing else is taken for them.
 
     Returns
     -------
@@ -44,7 +53,7 @@ def find_modalities(
         data = split_features(data, rna, atac)
     if not isinstance(data, MuData):
         return _with_counts(data, atac, atac_layer) if isinstance(data, AnnData) else data
-    names = _names(data, rna, atac)
+    names = _names(data, rna, atac, asked)
     layers = {rna: rna_layer, atac: atac_layer}
     mods = {new: data.mod[old] for new, old in names.items()}
     mods = {
@@ -84,14 +93,14 @@ def refuse_features_on_disk(adata: AnnData) -> None:
         )
 
 
-def _names(mdata: MuData, rna: str, atac: str) -> dict[str, str]:
+def _names(mdata: MuData, rna: str, atac: str, asked: Collection[str]) -> dict[str, str]:
     """Name asked for → name in the data, for all modalities."""
     names = {name: name for name in mdata.mod}
     kinds = {name: _kind(name, adata) for name, adata in mdata.mod.items()}
     taken = {}
     for wanted, kind in ((rna, "rna"), (atac, "atac")):
         candidates = [name for name in mdata.mod if kinds[name] == kind and name not in (rna, atac)]
-        if wanted not in mdata.mod and len(candidates) == 1:
+        if wanted not in mdata.mod and wanted not in asked and len(candidates) == 1:
             taken[candidates[0]] = wanted
     if taken:
         said = " and ".join(f"{old!r} is taken as {wanted!r}" for old, wanted in taken.items())

@@ -146,8 +146,13 @@ def _root(path: str | os.PathLike[str]) -> Any:
         return h5py.File(path, "r")
 
 
+def is_zarr(folder: Path) -> bool:
+    """Whether a folder is a zarr group, of format 2 or 3."""
+    return any((folder / name).exists() for name in (".zgroup", "zarr.json"))
+
+
 def _zarr_root(folder: Path) -> Any:
-    if not any((folder / name).exists() for name in (".zgroup", "zarr.json")):
+    if not is_zarr(folder):
         raise InputError(
             f"{folder} must be a file or a .zarr folder with cells, but it is another folder. Name the file inside it."
         )
