@@ -48,7 +48,7 @@ command_option <- function(name, value, call) {
     return(paste0("--no-", name))
   }
   text <- if (is_level) level_text(value) else if (is.numeric(value)) number_text(value) else as.character(value)
-  flag_values(paste0("--", name), paste0(if (!is.null(names(value))) paste0(names(value), "="), text))
+  flag_values(paste0("--", name), paste0(if (!is.null(names(value))) paste0(utf8(names(value)), "="), utf8(text)))
 }
 
 # The shortest text that Python reads as the same number; whole numbers without an exponent.

@@ -51,5 +51,5 @@ bare_reduction <- function(reduction, rna) {
 # An option with several values, each of which follows the flag and an equals sign: whatever signs it has, Python takes it
 # for no option.
 flag_values <- function(flag, values) {
-  paste0(flag, "=", values, recycle0 = TRUE)
+  paste0(flag, "=", utf8(as.character(values)), recycle0 = TRUE)
 }
