@@ -18,18 +18,18 @@ debian_release() { # "bookworm" on Debian 12, nothing on other systems
     sed -n 's/^VERSION_CODENAME=//p' /etc/os-release
 }
 
-debian_mirror() { # the one that apt uses already
-    grep -Eo '^[^#]*https?://[^ ]*/debian/?( |$)' <<<"$(apt_sources)" | grep -Eo 'https?://[^ ]+' | head -n 1 ||
-        echo http://deb.debian.org/debian
+debian_mirror() { # the one that apt uses already; nothing if it uses none
+    grep -Eo '^[^#]*[a-z+]+:/+[^ ]+' <<<"$(apt_sources)" | grep -Eo '[a-z+]+:/+[^ ]+' | grep -v security | head -n 1 || true
 }
 
 apt_commands() { # for one Debian release, what root has to type
-    local release=$1 from=""
+    local release=$1 from="" mirror
+    mirror=$(debian_mirror)
     echo "apt-get update"
     echo "apt-get install -y --no-install-recommends python3-venv python3-dev gcc g++"
     if [ "$release" = bookworm ]; then # after Python, which stays that of Debian 12
         cat <<END
-printf '%s\\n' 'Types: deb' 'URIs: $(debian_mirror)' 'Suites: trixie' 'Components: main' 'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' > /etc/apt/sources.list.d/trixie.sources
+printf '%s\\n' 'Types: deb' 'URIs: ${mirror:-(your mirror of Debian)}' 'Suites: trixie' 'Components: main' 'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' > /etc/apt/sources.list.d/trixie.sources
 printf '%s\\n' 'Package: *' 'Pin: release n=trixie' 'Pin-Priority: 100' > /etc/apt/preferences.d/trixie
 apt-get update
 END
@@ -40,6 +40,10 @@ END
 
 install_on_debian() {
     local commands command text patient
+    if [ "$1" = bookworm ] && [ -z "$(debian_mirror)" ]; then
+        echo "apt-get knows no mirror of Debian: name one in /etc/apt/sources.list, and run the same command again." >&2
+        exit 1
+    fi
     commands=$(apt_commands "$1")
     patient='apt-get() { command apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"; }'
     echo "There is no R on this machine. It is Debian ($1) and you are root, so R is installed now, by:"

@@ -3,7 +3,15 @@
 
 library_folder <- commandArgs(trailingOnly = TRUE)[1]
 options(timeout = 60, warn = 1)
-if ("@CRAN@" %in% getOption("repos")) options(repos = c(CRAN = "https://cloud.r-project.org"))
+# No mirror configured: the first of the list that comes with R.
+if ("@CRAN@" %in% getOption("repos")) {
+  mirrors <- tryCatch(utils::getCRANmirrors(local.only = TRUE)$URL, error = function(error) character())
+  if (length(mirrors) == 0) {
+    cat("no CRAN mirror is configured: set options(repos = c(CRAN = ...)) in ~/.Rprofile\n")
+    quit(status = 1)
+  }
+  options(repos = c(CRAN = mirrors[1]))
+}
 
 # Not on CRAN, so that R cannot fetch it from there.
 from_bioconductor <- c("BiocGenerics", "GenomeInfoDb", "GenomicRanges", "IRanges", "Rsamtools", "S4Vectors")

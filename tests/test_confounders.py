@@ -76,7 +76,7 @@ def test_missing_values_are_refused_with_column_and_cell(
 
 
 def test_text_as_continuous_column_is_refused_with_the_remedy() -> None:
-    with pytest.raises(InputError, match=r"'donor' must be numeric, found .*Give it as `batch_key`"):
+    with pytest.raises(InputError, match=r"'donor' must be numeric, found .*Name it among the batches"):
         Confounders.learn(DEPTH, obs(donor=["x", "y", "x", "y"]), [], ["donor"])
 
 

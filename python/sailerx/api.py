@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from mudata import MuData
 
 from sailerx.config import Settings, make_settings
 from sailerx.data.accessibility import PeaksOnDisk
+from sailerx.data.modalities import find_modalities, refuse_features_on_disk
 from sailerx.data.multiome import Multiome
 from sailerx.data.obs_columns import joined_obs, obs_column, obs_columns
 from sailerx.data.quality_warnings import quality_warnings
@@ -55,8 +56,9 @@ class Model(TrainedModel):
         ----------
         mdata
             A MuData object with modalities of the training data's names, or its ATAC modality alone as AnnData, or the path of
-            an .h5mu or .h5ad file. Peaks are matched to the model's by coordinates, genes by name, in any order. ATAC in a file
-            is read in chunks of cells if its counts are stored by cell (CSR), otherwise as a whole.
+            a file or .zarr folder, as for `fit`. Peaks are matched to the model's by coordinates, else by names that hold
+            coordinates, genes by name, in any order. ATAC in a file is read in chunks of cells if its counts are stored by cell
+            (CSR), otherwise as a whole.
 
         Returns
         -------
@@ -78,7 +80,7 @@ class Model(TrainedModel):
         >>> model.embed(mdata).shape == model.embed(mdata["atac"]).shape
         True
         """
-        with opened(mdata) as data:
+        with self._opened(mdata) as data:
             return embed.embed(self, data).rows
 
     def posterior(self, mdata: Cells) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +110,7 @@ class Model(TrainedModel):
         >>> mean.shape, bool((std > 0).all())
         ((60, 50), True)
         """
-        with opened(mdata) as data:
+        with self._opened(mdata) as data:
             return embed.posterior(self.vae, self.accessibility(data))
 
     def impute(
@@ -181,7 +183,7 @@ class Model(TrainedModel):
         ['A1', 'A2', 'B1']
         """
         name = self.record["atac"]
-        with opened(mdata) as data:
+        with self._opened(mdata) as data:
             return impute(
                 self,
                 atac_of(data, name),
@@ -199,7 +201,7 @@ class Model(TrainedModel):
 
     def report(
         self,
-        mdata: MuData,
+        mdata: MuData | AnnData,
         path: str | os.PathLike[str],
         *,
         labels: str | None = None,
@@ -242,7 +244,8 @@ class Model(TrainedModel):
         """
         from sailerx.evaluate.report import write_report
 
-        write_report(self, mdata, path, labels=labels, drop=drop, title=title, motifs=motifs)
+        with self._opened(mdata) as data:
+            write_report(self, data, path, labels=labels, drop=drop, title=title, motifs=motifs)
 
     def differential_accessibility(
         self,
@@ -300,7 +303,7 @@ class Model(TrainedModel):
         (90, True)
         """
         name, keys = self.record["atac"], self.record["batch_key"]
-        with opened(mdata) as data:
+        with self._opened(mdata) as data:
             columns = {key: obs_column(data, name, key) for key in keys}
             atac, groups = atac_of(data, name), obs_column(data, name, group_by)
             strata = pd.DataFrame(columns, index=atac.obs_names)
@@ -369,7 +372,7 @@ class Model(TrainedModel):
         >>> list(called), len(called)
         (['label', 'confidence', 'best_label', 'typicality', 'has_rna'], 30)
         """
-        with opened(mdata) as data, opened(new) as cells:
+        with self._opened(mdata) as data, self._opened(new) as cells:
             return transfer_labels(
                 self, data, cells, labels, threshold=threshold, min_typicality=min_typicality, seed=seed
             )
@@ -418,7 +421,7 @@ class Model(TrainedModel):
         >>> model.predict_rna(mdata, mdata["atac"][:30].copy(), n_neighbors=10).shape
         (30, 100)
         """
-        with opened(mdata) as data, opened(new) as cells:
+        with self._opened(mdata) as data, self._opened(new) as cells:
             return predict_rna(self, data, cells, genes=genes, n_neighbors=n_neighbors, seed=seed)
 
     def motif_activity(
@@ -470,7 +473,7 @@ class Model(TrainedModel):
         >>> model.motif_activity(mdata, matches, progress="none").shape
         (60, 2)
         """
-        with opened(mdata) as data:
+        with self._opened(mdata) as data:
             return imputed_activity(
                 self,
                 atac_of(data, self.record["atac"]),
@@ -546,7 +549,7 @@ class Model(TrainedModel):
         >>> bool(table["distance"].abs().max() <= 500_000)
         True
         """
-        with opened(mdata) as data:
+        with self._opened(mdata) as data:
             return links(
                 self,
                 data,
@@ -559,6 +562,19 @@ class Model(TrainedModel):
                 depth=depth,
                 batch=batch,
                 seed=seed,
+            )
+
+    @contextmanager
+    def _opened(self, mdata: Cells) -> Iterator[Any]:
+        """Open data with the modalities named as in training."""
+        record = self.record
+        with opened(mdata) as data:
+            yield find_modalities(
+                data,
+                record.get("rna", "rna"),
+                record["atac"],
+                record.get("rna_layer"),
+                record.get("atac_layer"),
             )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -604,7 +620,7 @@ class Model(TrainedModel):
         >>> len(model.to_anndata(mdata).obsm["X_sailerx"])
         60
         """
-        with opened(mdata) as data:
+        with self._opened(mdata) as data:
             atac = atac_of(data, self.record["atac"])
             result = AnnData(obs=pd.DataFrame(index=atac.obs_names.astype(str)))
             found = embed.embed(self, data)
@@ -656,7 +672,9 @@ def fit(
     Parameters
     ----------
     mdata
-        MuData with an RNA and an ATAC modality, cells matched by barcode, or the path of an .h5mu file. ATAC holds
+        MuData with an RNA and an ATAC modality, cells matched by barcode; or AnnData whose ``var["feature_types"]`` tells genes
+        from peaks, as scanpy reads Cell Ranger's file; or the path of an .h5mu or .h5ad file, a .zarr folder, or Cell Ranger's
+        ``filtered_feature_bc_matrix.h5``. Modalities with other names are found where there is only one candidate. ATAC holds
         raw counts or 0/1. ATAC cells without RNA are trained without alignment; `sailerx.combine` joins any number of paired
         and ATAC-only sets. Whether a cell has RNA counts as one more batch; name a column that tells the sets apart in
         ``batch_key``. All sets need common peaks: see `sailerx.match_peaks`.
@@ -737,9 +755,7 @@ def fit(
         "seed": seed,
     }
     with opened(mdata) if ranks.is_first else nullcontext() as found:
-        data = ranks.from_first(
-            lambda: Multiome.from_mudata(found, settings, **about, in_memory=is_path(mdata) and not backed)
-        )
+        data = ranks.from_first(lambda: _multiome(found, settings, backed, is_path(mdata), about))
         n_steps = sampler_of(data, settings, seed).n_steps
         settings = settings.for_data(n_steps, hybrid=bool(data.has_rna.any() and not data.has_rna.all()))
         shown = Progress(progress if ranks.is_first else "none", settings.n_epochs)
@@ -774,6 +790,23 @@ def _learned_joint(data: Multiome, settings: Settings, seed: int, shown: Progres
     joint = JointEmbedding.learn(data, settings, seed)
     shown.say(f"ATAC: {joint.choice.in_words()}")
     return joint
+
+
+def _named(found: Any, backed: bool, arguments: dict[str, Any]) -> Any:
+    """Find RNA and ATAC in the data, under the names of the arguments."""
+    if backed and isinstance(found, AnnData):
+        refuse_features_on_disk(found)
+    names = arguments.get("rna", "rna"), arguments.get("atac", "atac")
+    layers = arguments.get("rna_layer"), arguments.get("atac_layer")
+    return find_modalities(found, *names, *layers, asked=set(names) - {"rna", "atac"})
+
+
+def _multiome(
+    found: Any, settings: Settings, backed: bool, from_file: bool, about: dict[str, Any]
+) -> Multiome:
+    return Multiome.from_mudata(
+        _named(found, backed, about), settings, **about, in_memory=from_file and not backed
+    )
 
 
 def _headline(data: Multiome, settings: Settings, ranks: Ranks) -> str:
@@ -845,7 +878,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Model:
     return model
 
 
-def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
+def check(mdata: Cells, **arguments: Any) -> str:
     """Check whether `fit` would accept these data, without training.
 
     Parameters
@@ -876,8 +909,9 @@ def check(mdata: MuData | str | os.PathLike[str], **arguments: Any) -> str:
         arguments[key] = _names(arguments.get(key))
     settings = make_settings(arguments.pop("preset", "default"), **arguments.pop("options", {}))
     with opened(mdata) as found:
-        data = Multiome.from_mudata(found, settings, **arguments, in_memory=is_path(mdata) and not backed)
-        batches = obs_columns(found, arguments.get("atac", "atac"), arguments["batch_key"])
+        named = _named(found, backed, arguments)
+        data = Multiome.from_mudata(named, settings, **arguments, in_memory=is_path(mdata) and not backed)
+        batches = obs_columns(named, arguments.get("atac", "atac"), arguments["batch_key"])
     depth = data.depth
     chroms = len(data.blocks)
     return "\n".join(

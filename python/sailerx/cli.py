@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import sailerx
@@ -20,7 +22,7 @@ from sailerx.errors import FirstProcessError, InputError, LaunchError, ProcessLo
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 2 bad input, 1 anything else."""
-    argv = sys.argv[1:] if argv is None else list(argv)
+    argv = _from_file(sys.argv[1:] if argv is None else list(argv))
     try:
         arguments = vars(
             parser(next((word for word in argv if not word.startswith("-")), "")).parse_args(argv)
@@ -61,6 +63,13 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
         if command is None or command == known.name:
             known.add_arguments(added)
     return whole
+
+
+def _from_file(argv: list[str]) -> list[str]:
+    """``--arguments FILE`` stands for all arguments, as a JSON list: other programs hand over any text in this way."""
+    if len(argv) == 2 and argv[0] == "--arguments":
+        return [str(word) for word in json.loads(Path(argv[1]).read_text(encoding="utf-8"))]
+    return argv
 
 
 class _Parser(argparse.ArgumentParser):

@@ -57,8 +57,8 @@ def _add_machine(parser: Any) -> None:
 
 
 def _add_batch(parser: Any) -> None:
-    text = "or COLUMN=LEVEL for each of several columns; default: the mean of all levels"
-    parser.add_argument("--batch", nargs="+", default=[], metavar="LEVEL", help=text)
+    text = "or COLUMN=LEVEL for each of several columns (--batch=-x for a level -x); default: the mean of all levels"
+    parser.add_argument("--batch", nargs="+", action="extend", default=[], metavar="LEVEL", help=text)
 
 
 def _add_data(parser: Any) -> None:
@@ -88,6 +88,12 @@ def _load(model: str, device: str, threads: int | None) -> Model:
     return api.load(model, device=device)
 
 
+def _batch_of(model: Model, words: Sequence[str]) -> Any:
+    from sailerx.results.selection import batch_of_words
+
+    return batch_of_words(model.confounders, words)
+
+
 def _set_threads(threads: int | None) -> None:
     if threads is not None:
         import torch
@@ -95,16 +101,6 @@ def _set_threads(threads: int | None) -> None:
         if threads < 1:
             raise InputError(f"`threads` must be at least 1, got {threads}.")
         torch.set_num_threads(threads)
-
-
-def _levels(batch: Sequence[str]) -> str | dict[str, str] | None:
-    """A level, or column=level for each of several columns."""
-    if len(batch) == 1 and "=" not in batch[0]:
-        return batch[0]
-    wrong = [given for given in batch if "=" not in given]
-    if wrong:
-        raise InputError(f"`batch` must be one level, or COLUMN=LEVEL for each column, got {wrong[0]!r}.")
-    return dict(given.split("=", 1) for given in batch) or None
 
 
 # fit
@@ -222,7 +218,8 @@ def _add_impute(parser: Any) -> None:
 def _impute(
     model: str, input: str, output: str, device: str, threads: int | None, batch: list[str], **choice: Any
 ) -> None:
-    _load(model, device, threads).impute(input, out=output, batch=_levels(batch), **choice)
+    trained = _load(model, device, threads)
+    trained.impute(input, out=output, batch=_batch_of(trained, batch), **choice)
 
 
 def _add_differential(parser: Any) -> None:
@@ -248,7 +245,7 @@ def _differential(
 ) -> None:
     with new_file(output) as path:
         trained = _load(model, device, threads)
-        table = trained.differential_accessibility(input, batch=_levels(batch), **choice)
+        table = trained.differential_accessibility(input, batch=_batch_of(trained, batch), **choice)
         table.to_csv(path, index_label="peak")
 
 
@@ -521,7 +518,7 @@ def _add_combine(parser: Any) -> None:
     from sailerx.data.combine import combine
 
     _add_output(parser, "OUT.h5mu")
-    sets: dict[str, Any] = {"nargs": "+", "metavar": "NAME=FILE"}
+    sets: dict[str, Any] = {"nargs": "+", "action": "extend", "metavar": "NAME=FILE"}
     parser.add_argument("--paired", required=True, help="RNA and ATAC (.h5mu)", **sets)
     parser.add_argument("--atac-only", default=[], help="ATAC alone (.h5ad or .h5mu)", **sets)
     flags = {
@@ -564,9 +561,11 @@ def _add_match_peaks(parser: Any) -> None:
 def _match_peaks(input: str, reference: str, output: str, modality: str, min_overlap: int) -> None:
     from sailerx import api
     from sailerx.data.match_peaks import match_peaks
+    from sailerx.data.reading import is_zarr
 
     with new_file(output) as path:
-        peaks = api.load(reference).peaks if Path(reference).is_dir() else _atac_of(reference, modality)
+        is_model = Path(reference).is_dir() and not is_zarr(Path(reference))
+        peaks = api.load(reference).peaks if is_model else _atac_of(reference, modality)
         matched = match_peaks(_atac_of(input, modality), peaks, min_overlap=min_overlap)
         print(_what_was_kept(matched.uns["matched_peaks"]))
         matched.write_h5ad(path)
@@ -580,21 +579,20 @@ def _what_was_kept(report: dict[str, int]) -> str:
 
 
 def _named(argument: str) -> tuple[str, str]:
-    """Name and file of NAME=FILE; a file without a name is named by its stem."""
+    """Name and file of NAME=FILE; a file without a name, whose path may hold ``=``, is named by its stem."""
     name, equals, file = argument.partition("=")
-    return (name, file) if equals else (Path(argument).stem, argument)
+    return (name, file) if equals and not Path(argument).exists() else (Path(argument).stem, argument)
 
 
 def _atac_of(path: str, atac: str) -> Any:
-    """The ATAC of an .h5ad file, or of an .h5mu file with a modality of this name."""
-    from sailerx.data.reading import read
+    """The ATAC of a file: AnnData as it is, or the modality of this name."""
+    from anndata import AnnData
 
-    if path.endswith(".h5ad"):
-        import anndata
+    from sailerx.data.modalities import find_modalities
+    from sailerx.data.reading import read_cells
 
-        return anndata.read_h5ad(path)
-    found = read(path)
-    return found.mod.get(atac, found)
+    found = find_modalities(read_cells(path), "rna", atac)
+    return found if isinstance(found, AnnData) else found.mod.get(atac, found)
 
 
 def _add_simulate(parser: Any) -> None:

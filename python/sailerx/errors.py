@@ -5,6 +5,10 @@ class InputError(ValueError):
     """Invalid input: an argument, a file or data that cannot be used."""
 
 
+class FileError(InputError, OSError):
+    """A file that cannot be read or written: which, why, and what to do."""
+
+
 class ProcessLostError(RuntimeError):
     """Another process of a distributed run has died or failed, so this one cannot continue."""
 

@@ -16,8 +16,8 @@ def add_flags(parser: Any, function: Callable[..., Any], flags: Mapping[str, tup
     parser
         An argparse parser or group.
     function
-        Its parameters give each flag's default and type: a truth value becomes a switch, a sequence takes several words, a
-        Literal has choices.
+        Its parameters give each flag's default and type: a truth value becomes a switch, a sequence takes several words, after
+        one flag or after a flag each (``--flag=word``, for words that begin with a hyphen), a Literal has choices.
     flags
         Name of the parameter → metavar (empty for argparse's own) and help.
     """
@@ -36,6 +36,8 @@ def add_flags(parser: Any, function: Callable[..., Any], flags: Mapping[str, tup
             options["type"] = kind
             if metavar:
                 options["metavar"] = metavar
+        if options.get("action") == "extend" and options["default"] is not None:
+            options["default"] = list(options["default"])
         parser.add_argument("--" + name.replace("_", "-"), help=text or None, **options)
 
 
@@ -68,4 +70,4 @@ def _kind_of(hint: Any) -> tuple[type, dict[str, Any]]:
         if kind in parts:
             return kind, {}
     several = any("Sequence" in str(part) for part in parts)
-    return str, {"nargs": "+"} if several else {}
+    return str, {"nargs": "+", "action": "extend"} if several else {}

@@ -6,7 +6,7 @@ write_atomically <- function(file, overwrite, write, call = rlang::caller_env())
   check_target(file, overwrite, call)
   path <- tempfile(paste0(".", basename(file), "."), dirname(file))
   on.exit(unlink(path))
-  write(path)
+  said_of_new_file(file, path, write(path), call)
   if (!file.rename(path, file)) {
     cli::cli_abort("{.path {file}} must be writable, but the finished file could not be moved there.", call = call)
   }

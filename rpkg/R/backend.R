@@ -11,7 +11,7 @@ own_options <- c(
 )
 
 # The arguments in `...` as those of the command line: list(n_latent = 30, preset = "paper") becomes
-# c("--n-latent", "30", "--preset", "paper"), and list(batch = c(donor = "a")) becomes c("--batch", "donor=a").
+# c("--n-latent=30", "--preset=paper"), and list(batch = c(donor = "a")) becomes "--batch=donor=a".
 command_options <- function(options, own = own_options, call = rlang::caller_env()) {
   if (!length(options)) {
     return(character())
@@ -40,14 +40,15 @@ command_option <- function(name, value, call) {
   if (!is.atomic(value) || !length(value) || anyNA(value)) {
     cli::cli_abort("The model option {.arg {name}} must be numbers or text without {.val {NA}}, not {.obj_type_friendly {value}}.", call = call)
   }
-  if (isTRUE(value)) {
+  is_level <- name == "batch"
+  if (isTRUE(value) && !is_level) {
     return(paste0("--", name))
   }
-  if (isFALSE(value)) {
+  if (isFALSE(value) && !is_level) {
     return(paste0("--no-", name))
   }
-  text <- if (is.numeric(value)) number_text(value) else as.character(value)
-  c(paste0("--", name), paste0(if (!is.null(names(value))) paste0(names(value), "="), text))
+  text <- if (is_level) level_text(value) else if (is.numeric(value)) number_text(value) else as.character(value)
+  flag_values(paste0("--", name), paste0(if (!is.null(names(value))) paste0(utf8(names(value)), "="), utf8(text)))
 }
 
 # The shortest text that Python reads as the same number; whole numbers without an exponent.
@@ -62,15 +63,14 @@ number_text <- function(x) {
 }
 
 fit_arguments <- function(folder, reference, batch, covariates, seed, verbose, options) {
-  flag <- function(name, values) if (length(values)) c(name, values)
   c(
     "fit", file.path(folder, "input.h5mu"),
     "-o", file.path(folder, "run"),
     "--embed", file.path(folder, "embedding.h5ad"),
-    flag("--rna-embedding", if (!is.null(reference)) paste0("X_", reference)),
-    flag("--batch-key", batch),
-    flag("--continuous-key", covariates),
-    flag("--seed", if (!is.null(seed)) number_text(seed)),
+    flag_values("--rna-embedding", if (!is.null(reference)) h5_key(paste0("X_", reference))),
+    flag_values("--batch-key", batch),
+    flag_values("--continuous-key", covariates),
+    flag_values("--seed", if (!is.null(seed)) number_text(seed)),
     "--progress", if (verbose) "lines" else "none",
     options
   )
@@ -117,7 +117,7 @@ run_subprocess <- function(python, arguments, folder, on_line) {
   # torch leaves folders in the directory for temporary files, so Python gets one of its own.
   environment <- c(python_environment(), TMPDIR = temporary, TEMP = temporary, TMP = temporary)
   process <- processx::process$new(
-    python, c("-m", "sailerx", arguments),
+    python, c("-m", "sailerx", "--arguments", write_arguments(arguments, temporary)),
     stdout = "|", stderr = "2>&1", wd = folder, encoding = "UTF-8",
     cleanup_tree = TRUE, supervise = TRUE, env = environment[!duplicated(names(environment), fromLast = TRUE)]
   )
@@ -134,6 +134,13 @@ run_subprocess <- function(python, arguments, folder, on_line) {
   }
   process$wait()
   process$get_exit_status()
+}
+
+# The arguments as a JSON list in a file: a command line has a largest length, and holds text in the session's encoding only.
+write_arguments <- function(arguments, folder) {
+  path <- file.path(folder, "arguments.json")
+  writeLines(jsonlite::toJSON(utf8(as.character(arguments))), path, useBytes = TRUE)
+  path
 }
 
 # processx starts one supervisor for all processes of an R session. Its connections stay open until it is ended, and the

@@ -1,6 +1,7 @@
 # Checks of the arguments that users give. Each error says what must hold, what was found and what to do; behind these
 # checks, the code trusts its input.
 
+# Returns the object, without the layers that a subset() has left behind.
 check_seurat <- function(object, arg = "object", call = rlang::caller_env()) {
   if (!inherits(object, "Seurat")) {
     cli::cli_abort(c(
@@ -9,6 +10,7 @@ check_seurat <- function(object, arg = "object", call = rlang::caller_env()) {
     ), call = call)
   }
   check_current(object, arg, call)
+  without_left_layers(object, arg, call)
 }
 
 # How to come by a Seurat object. Seurat 2's class is `seurat`.
@@ -115,6 +117,7 @@ default_rna_assay <- function(object, reference) {
 }
 
 check_counts <- function(object, assay, arg, call) {
+  check_parts(object[[assay]], assay, "counts", call)
   if (!has_counts(object, assay)) {
     cli::cli_abort(c(
       "{.arg {arg}} must have counts: assay {.val {assay}} has no layer {.val counts}.",
@@ -170,6 +173,25 @@ check_columns <- function(object, columns, arg, call = rlang::caller_env()) {
   }
   if (any(grepl("/", columns, fixed = TRUE))) {
     cli::cli_abort("{.arg {arg}} must name columns without a slash: rename {.val {grep('/', columns, value = TRUE)}}.", call = call)
+  }
+}
+
+# Covariates are numbers: a factor among them would be a batch.
+check_covariates <- function(object, columns, call = rlang::caller_env()) {
+  check_columns(object, columns, "covariates", call = call)
+  for (column in columns) {
+    values <- object[[]][[column]]
+    if (!is.numeric(values) && !is.logical(values)) {
+      are_numbers <- !anyNA(suppressWarnings(as.numeric(level_text(values))))
+      cli::cli_abort(c(
+        "{.arg covariates} must name columns of numbers: {.val {column}} is {.obj_type_friendly {values}}.",
+        i = if (are_numbers) {
+          "Its values are numbers: {.code object${column} <- as.numeric(as.character(object${column}))}."
+        } else {
+          "Name it in {.arg batch}, whose levels are categories."
+        }
+      ), call = call)
+    }
   }
 }
 

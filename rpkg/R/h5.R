@@ -24,7 +24,9 @@ h5_create_plain <- function(path) {
   hdf5r::H5File$new(path, mode = "w-")
 }
 
+# HDF5 gives its reason at the end of a long error, which R would cut.
 h5_open <- function(path) {
+  rlang::local_options(warning.length = 8000L)
   hdf5r::H5File$new(path, mode = "r")
 }
 
@@ -42,8 +44,13 @@ h5_write_header <- function(path, text) {
   writeBin(c(header, raw(H5_USERBLOCK - length(header))), connection)
 }
 
+# A name as a key of the file: a slash would create an HDF5 group.
+h5_key <- function(name) {
+  gsub("/", "_", utf8(name), fixed = TRUE)
+}
+
 h5_group <- function(parent, name) {
-  parent$create_group(name)
+  parent$create_group(utf8(name))
 }
 
 # hdf5r's types, created once: each is an R6 object, which takes longer to create than a small array to write.
@@ -82,7 +89,7 @@ h5_space <- function(value, scalar) {
 
 h5_attr <- function(node, name, value, scalar = TRUE, as = NULL) {
   type <- h5_type(value, as)
-  attribute <- node$create_attr(name, dtype = type, space = h5_space(value, scalar))
+  attribute <- node$create_attr(utf8(name), dtype = type, space = h5_space(value, scalar))
   if (length(value) > 0L) {
     attribute$write(h5_value(value), mem_type = type)
   }
@@ -90,14 +97,32 @@ h5_attr <- function(node, name, value, scalar = TRUE, as = NULL) {
 }
 
 h5_value <- function(value) {
-  if (is.character(value)) enc2utf8(value) else value
+  if (is.character(value)) utf8(value) else value
+}
+
+# Text as UTF-8, whatever it is marked as: every name and text in a file is UTF-8, in every locale.
+utf8 <- function(text) {
+  latin1 <- Encoding(text) == "latin1"
+  text[latin1] <- iconv(text[latin1], "latin1", "UTF-8")
+  # What is not marked is in the session's encoding; in the locale C it is UTF-8 bytes, or plain ASCII.
+  unknown <- Encoding(text) == "unknown" & !validUTF8(text)
+  text[unknown] <- iconv(text[unknown], "", "UTF-8", sub = "byte")
+  as_utf8(text)
+}
+
+# Marks text whose bytes are UTF-8, as HDF5 gives it, as such.
+as_utf8 <- function(text) {
+  if (is.character(text)) {
+    Encoding(text[Encoding(text) == "unknown"]) <- "UTF-8"
+  }
+  text
 }
 
 # Writes a vector, matrix or scalar. The axes of a matrix are reversed: 2 x 3 in R is (3, 2) in Python.
 h5_write <- function(parent, name, value, scalar = FALSE, as = NULL, gzip = 0L) {
   compressed <- gzip > 0L && !scalar && is.null(dim(value)) && length(value) > 0L
   node <- parent$create_dataset(
-    name,
+    utf8(name),
     dtype = h5_type(value, as),
     space = h5_space(value, scalar),
     chunk_dims = if (compressed) min(length(value), 2^16),
@@ -128,21 +153,31 @@ h5_write_blocks <- function(node, value) {
   }
 }
 
+# The sum of a vector of numbers, read in blocks.
+h5_sum <- function(node) {
+  total <- 0
+  size <- prod(node$dims)
+  for (first in seq(1, by = H5_BLOCK, length.out = ceiling(size / H5_BLOCK))) {
+    total <- total + sum(as.double(node[first:min(first + H5_BLOCK - 1, size)]))
+  }
+  total
+}
+
 # The value of an attribute; NULL if there is none.
 h5_attribute <- function(node, name) {
-  if (node$attr_exists(name)) hdf5r::h5attr(node, name)
+  if (node$attr_exists(name)) as_utf8(hdf5r::h5attr(node, name))
 }
 
 h5_names <- function(node) {
-  names(node)
+  as_utf8(names(node))
 }
 
 h5_has <- function(node, name) {
-  node$exists(name)
+  node$exists(utf8(name))
 }
 
 h5_child <- function(node, name) {
-  node[[name]]
+  node[[utf8(name)]]
 }
 
 h5_is_group <- function(node) {
@@ -162,5 +197,5 @@ h5_read <- function(node) {
     cli::cli_warn("{.val {node$get_obj_name()}} holds integers above 2^53, which R can only keep to 16 digits.")
     value <- as.double(value)
   }
-  value
+  as_utf8(value)
 }

@@ -19,6 +19,12 @@ fits_float32 <- function(x) {
 # stores it; a csc_matrix is read as it is.
 read_sparse <- function(node) {
   size <- as.double(h5_attribute(node, "shape"))
+  if (any(size > .Machine$integer.max)) {
+    cli::cli_abort(c(
+      "A matrix in R has at most 2^31 - 1 rows and columns, but this one is {size[1]} x {size[2]}.",
+      i = "Leave this modality out with {.arg assays}."
+    ))
+  }
   if (h5_attribute(node, "encoding-type") == "csr_matrix") {
     size <- rev(size)
   }
@@ -36,7 +42,7 @@ check_countable <- function(n_values) {
   if (n_values > .Machine$integer.max) {
     cli::cli_abort(c(
       "A sparse matrix in R holds at most 2^31 - 1 values, but this one has {format(n_values, big.mark = ',')}.",
-      i = "Take a subset of the cells in Python first, or leave this modality out with {.arg assays}."
+      i = "Take a subset of the cells first, in Python or of the parts of a split layer, or leave this modality out with {.arg assays}."
     ))
   }
 }

@@ -29,14 +29,32 @@ is_plain <- function(column) {
   is.null(dim(column)) && !is.object(column) && typeof(column) %in% c("logical", "integer", "double", "character")
 }
 
-# A slash in a name would create an HDF5 group.
+# A slash in a name would create an HDF5 group, a dot is the group itself, and two columns cannot have one name.
 safe_names <- function(frame, what) {
-  bad <- grepl("/", colnames(frame), fixed = TRUE) | colnames(frame) %in% c("_index", "")
+  names <- utf8(colnames(frame))
+  names[is.na(names)] <- "NA"
+  bad <- grepl("/", names, fixed = TRUE) | names %in% c("_index", "", ".", "..") | duplicated(names)
   if (any(bad)) {
-    renamed <- make.unique(c(colnames(frame)[!bad], gsub("/", "_", sub("^(_index)?$", "index", colnames(frame)[bad]))))
-    renamed <- renamed[-seq_len(sum(!bad))]
-    cli::cli_warn("{.arg {what}}: {.val {colnames(frame)[bad]}} cannot be stored under that name; renamed to {.val {renamed}}.")
-    colnames(frame)[bad] <- renamed
+    renamed <- gsub("/", "_", sub("^\\.+$", "_", sub("^(_index)?$", "index", names[bad])))
+    renamed <- make.unique(c(names[!bad], renamed))[-seq_len(sum(!bad))]
+    cli::cli_warn("{.arg {what}}: {.val {names[bad]}} cannot be stored under that name; renamed to {.val {renamed}}.")
+    names[bad] <- renamed
+  }
+  colnames(frame) <- names
+  without_excess(frame, what)
+}
+
+# HDF5 keeps the names of the columns in a header of 64 kB, 16 bytes for each.
+MOST_COLUMNS <- 4000L
+
+without_excess <- function(frame, what) {
+  if (ncol(frame) > MOST_COLUMNS) {
+    left <- colnames(frame)[-seq_len(MOST_COLUMNS)]
+    cli::cli_warn(c(
+      "{.arg {what}} may have at most {MOST_COLUMNS} columns in an HDF5 file, but has {ncol(frame)}: {length(left)} {?is/are} left out, {.val {utils::head(left, 3)}}, ...",
+      i = "Store values of this many kinds as an assay."
+    ))
+    frame <- frame[seq_len(MOST_COLUMNS)]
   }
   frame
 }
@@ -121,21 +139,48 @@ feature_frame <- function(assay, name, features, modality) {
   if (features) {
     own <- assay[[]]
     kept <- setdiff(colnames(own), c(ORIGINAL_NAME, "var.features", "var.features.rank"))
-    frame <- cbind(storable_columns(own[kept], name), variable_columns(assay))
+    frame <- add_reserved(storable_columns(own[kept], name), variable_columns(assay), name)
   }
-  coordinates <- peak_coordinates(assay, name, modality)
-  frame[colnames(coordinates)] <- coordinates
+  add_reserved(frame, peak_coordinates(assay, name, modality), name)
+}
+
+# Adds columns whose names the file reserves. A column of the user's of such a name is the same column if it has the same
+# values; else it is kept under another name, with a warning.
+add_reserved <- function(frame, reserved, name) {
+  same <- function(column) isTRUE(all.equal(plain_values(frame[[column]]), plain_values(reserved[[column]])))
+  taken <- intersect(colnames(frame), colnames(reserved))
+  other <- Filter(Negate(same), taken)
+  if (length(other)) {
+    renamed <- utils::tail(make.unique(c(union(colnames(frame), colnames(reserved)), other), sep = "_"), length(other))
+    cli::cli_warn(c(
+      "{.val {other}} in the feature metadata of {.val {name}} holds something else than the file keeps under that name: it is written as {.val {renamed}}."
+    ))
+    colnames(frame)[match(other, colnames(frame))] <- renamed
+  }
+  frame[colnames(reserved)] <- reserved
   frame
 }
 
+# Values as text or numbers, whatever their class is, to compare them.
+plain_values <- function(values) {
+  values <- if (is.factor(values)) as.character(values) else as.vector(values)
+  if (is.logical(values)) as.numeric(values) else values
+}
+
+# The reserved columns that are the user's own too.
+own_reserved <- function(assay) {
+  intersect(c("highly_variable", "highly_variable_rank", PEAK_COLUMNS), colnames(assay[[]]))
+}
+
 # The reverse. Variable features and ranges are not feature metadata in Seurat; feature_frame() makes their columns anew.
-add_feature_metadata <- function(assay, frame, names, class) {
+# `own`: those that were feature metadata all the same.
+add_feature_metadata <- function(assay, frame, names, class, own = NULL) {
   chosen <- rownames(assay)[variable_rows(frame)]
   moved <- c(
     if (length(chosen) > 0L) c("highly_variable", "highly_variable_rank"),
     if (class == "ChromatinAssay") PEAK_COLUMNS
   )
-  frame <- frame[setdiff(colnames(frame), moved)]
+  frame <- frame[setdiff(colnames(frame), setdiff(moved, own))]
   rownames(frame) <- rownames(assay)
   if (!identical(rownames(assay), names)) {
     frame[[ORIGINAL_NAME]] <- names

@@ -6,15 +6,11 @@ H5MU_VERSION <- 1L
 H5MU_VERSION_ATTRIBUTE <- "sailerx-format"
 
 open_h5mu <- function(file) {
+  call <- rlang::caller_env()
   if (!file.exists(file)) {
-    cli::cli_abort("{.arg file} must be an .h5mu file: there is no {.path {file}}.")
+    cli::cli_abort("{.arg file} must be an .h5mu file: there is no {.path {file}}.", call = call)
   }
-  connection <- tryCatch(h5_open(file), error = function(error) {
-    cli::cli_abort(c(
-      "{.arg file} must be an .h5mu file, but {.path {file}} cannot be opened as HDF5.",
-      i = "It is of another kind, or was cut short: write or copy it again."
-    ), call = rlang::caller_env(4))
-  })
+  connection <- tryCatch(h5_open(file), error = function(error) abort_unopened(file, error, call))
   tryCatch(check_h5mu(connection, file), error = function(error) {
     h5_close(connection)
     rlang::cnd_signal(error)

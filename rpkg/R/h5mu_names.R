@@ -7,6 +7,13 @@ check_assays <- function(object, assays) {
   check_among(assays, there, "assays")
   given <- rlang::names2(assays)
   modalities <- ifelse(given == "", default_modalities(object, assays), given)
+  slash <- grepl("/", modalities, fixed = TRUE)
+  if (any(slash)) {
+    cli::cli_abort(c(
+      "The names of modalities must hold no slash, but {.val {modalities[slash][1]}} does.",
+      i = "Name it otherwise: {.code assays = c({gsub('[^A-Za-z0-9]', '_', modalities[slash][1])} = \"{assays[slash][1]}\")}."
+    ))
+  }
   if (anyDuplicated(modalities)) {
     cli::cli_abort("The names of {.arg assays} must be unique, but {.val {modalities[duplicated(modalities)]}} occurs twice.")
   }
@@ -44,7 +51,7 @@ default_assay_name <- function(node, modality) {
 # The feature metadata column with the names that features had before Seurat or Signac rewrote them.
 ORIGINAL_NAME <- "original_name"
 
-# The names of the features in the file: the original ones where they are known.
+# The names of the features in the file: the original one of each feature where it is known, also if it occurs twice.
 names_in_file <- function(assay) {
   names <- rownames(assay)
   original <- assay[[]][[ORIGINAL_NAME]]
@@ -52,8 +59,16 @@ names_in_file <- function(assay) {
     return(names)
   }
   original <- as.character(original)
-  original <- ifelse(is.na(original), names, original)
-  if (anyDuplicated(original)) names else original
+  ifelse(is.na(original), names, original)
+}
+
+# The names of the features in a file to train on, where each must be unique: of names that occur twice in the source,
+# those that Seurat made of them.
+training_names <- function(assay) {
+  names <- names_in_file(assay)
+  twice <- names %in% names[duplicated(names)]
+  names[twice] <- rownames(assay)[twice]
+  make.unique(names)
 }
 
 # Seurat allows no `_`, no `|` and no duplicates in the names of features.

@@ -31,7 +31,7 @@ assay_notes <- function(assay, name, layer, obs, var) {
     class = scalar(class(assay)[[1L]]),
     key = scalar(SeuratObject::Key(assay)),
     x = if (!is.na(layer[[name]])) scalar(layer[[name]]),
-    columns = list(obs_character = text_columns(obs), var_character = text_columns(var))
+    columns = list(obs_character = text_columns(obs), var_character = text_columns(var), var_own = own_reserved(assay))
   )
 }
 

@@ -17,7 +17,7 @@ place_of <- function(file, assay, cells, written, exactly = FALSE) {
     own <- written$cells[[modality]]
     fits <- if (exactly) setequal(cells, own) else all(cells %in% own)
     if (fits) {
-      return(list(node = file[["mod"]][[modality]], cells = own))
+      return(list(node = h5_child(file, paste0("mod/", modality)), cells = own))
     }
   }
   list(node = file, cells = written$all_cells)

@@ -6,7 +6,7 @@ write_reduction <- function(file, name, reduction, object, written) {
   origin <- SeuratObject::Misc(reduction, "h5mu")
   assay <- if (isTRUE(origin$top)) NA else SeuratObject::DefaultAssay(reduction)
   place <- place_of(file, assay, rownames(embedding), written)
-  key <- origin$key %||% paste0("X_", name)
+  key <- h5_key(origin$key %||% paste0("X_", name))
   rows <- match(place$cells, rownames(embedding))
   write_array(place$node[["obsm"]], key, t(embedding[rows, , drop = FALSE]))
   notes <- reduction_notes(reduction, name)

@@ -20,13 +20,13 @@ check_unpaired <- function(unpaired, atac.assay, columns, name, key, call = rlan
       i = "For example {.code unpaired = list(sample2 = other)}."
     ), call = call)
   }
-  if (anyDuplicated(c(PAIRED, names)) || !all(grepl("^[A-Za-z0-9][^=]*$", names))) {
+  if (anyDuplicated(c(PAIRED, names)) || !all(grepl("^[^=]+$", names))) {
     cli::cli_abort(c(
-      "The names of {.arg unpaired} must differ, begin with a letter or digit, hold no {.val =} and not be {.val {PAIRED}}, which stands for {.arg object}.",
+      "The names of {.arg unpaired} must differ, hold no {.val =}, and not be empty or {.val {PAIRED}}, which stands for {.arg object}.",
       x = "They are {.val {names}}."
     ), call = call)
   }
-  lapply(unpaired, check_seurat, arg = "unpaired", call = call)
+  unpaired <- lapply(unpaired, check_seurat, arg = "unpaired", call = call)
   lapply(unpaired, check_reduction, name, key, call = call)
   Map(function(object, set) {
     list(object = object, assay = unpaired_assay(object, set, atac.assay, columns, call))
@@ -56,6 +56,7 @@ unpaired_assay <- function(object, name, atac.assay, columns, call) {
 }
 
 # The file that is trained on: the object alone, or all sets on the peaks of the object, put together by `sailerx combine`.
+# `columns`: names of metadata columns, `batch` and `covariates`.
 write_training_input <- function(object, sets, assays, reference, columns, folder, run) {
   input <- file.path(folder, "input.h5mu")
   if (is.null(sets)) {
@@ -67,8 +68,8 @@ write_training_input <- function(object, sets, assays, reference, columns, folde
   Map(write_set, paths[-1], sets, MoreArgs = list(columns = columns))
   run(c(
     "combine", "-o", input, "--key", SET_COLUMN,
-    "--paired", paste0(PAIRED, "=", paths[1]),
-    "--atac-only", paste0(names(sets), "=", paths[-1])
+    flag_values("--paired", paste0(PAIRED, "=", paths[1])),
+    flag_values("--atac-only", paste0(names(sets), "=", paths[-1]))
   ))
   unlink(paths)
   input

@@ -62,7 +62,7 @@ ImputeSAILERX <- function(
   verbose = TRUE,
   ...
 ) {
-  check_seurat(object)
+  object <- check_seurat(object)
   backend <- rlang::arg_match(backend)
   model <- model_folder(object, reduction, model)
   atac.assay <- model_assay(object, reduction, atac.assay)
@@ -71,7 +71,7 @@ ImputeSAILERX <- function(
   check_new_assay(object, assay.name, atac.assay)
   file <- check_result_file(file)
   options <- command_options(list(...), impute_options)
-  if (is.null(file) && is.null(group.by) && !"--threshold" %in% options) {
+  if (is.null(file) && is.null(group.by) && !any(startsWith(options, "--threshold="))) {
     check_fits(choice)
   }
   python <- find_python(python, backend)
@@ -122,7 +122,7 @@ check_choice <- function(assay, name, features, regions, cells, call = rlang::ca
   check_members(features, rownames(assay), "features", "peaks of assay {.val {name}}", name, call)
   check_members(cells, colnames(assay), "cells", "cells of assay {.val {name}}", name, call)
   list(
-    peaks = if (!is.null(features)) names_in_file(assay)[match(features, rownames(assay))],
+    peaks = if (!is.null(features)) training_names(assay)[match(features, rownames(assay))],
     regions = if (!is.null(regions)) python_regions(regions, peak_coordinates(assay, name, "atac")$chrom, call),
     cells = cells,
     size = c(if (is.null(regions)) length(features %||% rownames(assay)) else 0, length(cells %||% colnames(assay)))
@@ -188,10 +188,10 @@ check_fits <- function(choice, call = rlang::caller_env()) {
 impute_arguments <- function(folder, model, output, choice, group) {
   c(
     "impute", model, file.path(folder, "input.h5mu"), "-o", output,
-    lines_argument("--peaks", choice$peaks, folder),
-    lines_argument("--regions", choice$regions, folder),
-    lines_argument("--cells", choice$cells, folder),
-    if (length(group)) c("--group-by", group)
+    flag_values("--peaks", choice$peaks),
+    flag_values("--regions", choice$regions),
+    flag_values("--cells", choice$cells),
+    flag_values("--group-by", group)
   )
 }
 

@@ -1,24 +1,26 @@
-# What R hands to Python: an .h5mu file with no more than the command needs, and lists as text files.
+# What R hands to Python: an .h5mu file with no more than the command needs, and options.
 
 # `assays`: named by modality; `layer`: the layer of each, NA for none; `meta`: columns as split_columns() returns them.
 # Where peaks lie is always written.
 write_for_python <- function(path, object, assays, meta, layer = rep("counts", length(assays)), reference = NULL) {
   options <- list(
-    layer = rlang::set_names(layer, assays), layers = NULL, features = FALSE, chromatin = FALSE, gzip = 0L
+    layer = rlang::set_names(layer, assays), layers = NULL, features = FALSE, chromatin = FALSE, gzip = 0L,
+    names = training_names
   )
   write_atomically(path, FALSE, function(path) {
     write_mudata(path, object, assays, as.character(reference), character(), meta, options)
   })
 }
 
-# Both assays, the reference, and columns of the metadata: in the global obs, or in each modality's with `own`.
+# Both assays, the reference, and columns of the metadata (`batch` as factors, `covariates` as they are): in the global obs,
+# or in each modality's with `own`.
 write_input <- function(object, path, rna, atac, reference, columns, own = FALSE) {
   if (!is.null(reference)) {
     object[[reference]] <- bare_reduction(object[[reference]], rna)
   }
   rna_layer <- if (has_counts(object, rna)) "counts" else NA
   if (is.na(rna_layer)) {
-    columns <- c(columns, intersect(paste0("nCount_", c("RNA", rna)), colnames(object[[]])))
+    columns$covariates <- c(columns$covariates, intersect(paste0("nCount_", c("RNA", rna)), colnames(object[[]])))
   }
   assays <- c(rna = rna, atac = atac)
   meta <- chosen_columns(object, columns, if (own) assays)
@@ -31,7 +33,8 @@ write_peaks <- function(path, object, assay, modality, columns = object[[]][char
 }
 
 chosen_columns <- function(object, columns, own_assays = NULL) {
-  meta <- check_meta_data(object, unique(as.character(columns)))
+  meta <- check_meta_data(object, unique(as.character(unlist(columns))))
+  meta <- with_factors(meta, columns$batch)
   if (is.null(own_assays)) {
     return(list(global = meta, own = list()))
   }
@@ -45,12 +48,8 @@ bare_reduction <- function(reduction, rna) {
   )
 }
 
-# An option whose values may be too many for a command line: they go into a file, one per line.
-lines_argument <- function(flag, values, folder) {
-  if (is.null(values)) {
-    return(character())
-  }
-  path <- file.path(folder, paste0(sub("--", "", flag), ".txt"))
-  writeLines(enc2utf8(values), path, useBytes = TRUE)
-  c(flag, paste0("@", path))
+# An option with several values, each of which follows the flag and an equals sign: whatever signs it has, Python takes it
+# for no option.
+flag_values <- function(flag, values) {
+  paste0(flag, "=", utf8(as.character(values)), recycle0 = TRUE)
 }

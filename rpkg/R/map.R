@@ -44,8 +44,8 @@ MapSAILERX <- function(
   verbose = TRUE,
   ...
 ) {
-  check_seurat(object)
-  check_seurat(query, "query")
+  object <- check_seurat(object)
+  query <- check_seurat(query, "query")
   backend <- rlang::arg_match(backend)
   model <- model_folder(object, reduction, model)
   query.assay <- check_atac_assay(query, query.assay)

@@ -54,7 +54,7 @@ FindMarkersSAILERX <- function(
   verbose = TRUE,
   ...
 ) {
-  check_seurat(object)
+  object <- check_seurat(object)
   backend <- rlang::arg_match(backend)
   model <- model_folder(object, reduction, model)
   atac.assay <- model_assay(object, reduction, atac.assay)
@@ -124,7 +124,7 @@ batch_columns <- function(object, reduction, keys, call = rlang::caller_env()) {
       i = "Add what is missing with {.fn SeuratObject::AddMetaData}."
     ), call = call)
   }
-  columns[as.character(keys)]
+  with_factors(columns[as.character(keys)], keys)
 }
 
 # The table of `sailerx differential` with the columns of Seurat::FindMarkers(). `sizes`: numbers of cells of the groups.

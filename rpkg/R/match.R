@@ -43,8 +43,8 @@ MatchPeaksSAILERX <- function(
   verbose = TRUE,
   ...
 ) {
-  check_seurat(object)
-  check_seurat(reference, "reference")
+  object <- check_seurat(object)
+  reference <- check_seurat(reference, "reference")
   backend <- rlang::arg_match(backend)
   atac.assay <- check_atac_assay(object, atac.assay)
   reference.assay <- check_atac_assay(reference, reference.assay)

@@ -5,7 +5,9 @@
 #' graphs. A message names what a Seurat object cannot hold.
 #'
 #' Peaks with `chrom`, `start` and `end` become a Signac `ChromatinAssay` if Signac is installed, with the genome, sequence
-#' lengths, fragment files and gene annotation that the file has. Positions in the file are 0-based and half-open, in Signac
+#' lengths, fragment files and gene annotation that the file has. A modality holds peaks if it was a `ChromatinAssay` in R, is
+#' called `atac` or `peaks`, has only peaks in its column `feature_types`, or names its features by coordinates; genes that have
+#' coordinates stay genes. Positions in the file are 0-based and half-open, in Signac
 #' 1-based with both ends included: `start` differs by one, the peak is the same.
 #'
 #' @param file Path of an `.h5mu` file.
@@ -13,8 +15,9 @@
 #'   `c(RNA = "rna", peaks = "atac")`. Unnamed, an assay gets the name it had in R, else `rna` becomes `RNA`, `atac` becomes
 #'   `ATAC`, and any other modality keeps its name.
 #' @param chromatin Read peaks as a `ChromatinAssay`? `"auto"`: if Signac is installed and the file does not say that they
-#'   were a plain assay. `TRUE`: always, also where the coordinates are only in the names of the peaks (`chr1:100-200`,
-#'   1-based as in Signac); an error if no modality has peaks. `FALSE`: never.
+#'   were a plain assay. `TRUE`: always, also where the coordinates are only in the names of the peaks (`chr1:100-200` from 0,
+#'   as in BED files, or `chr1-101-200` from 1, as in Signac); an error if no modality has peaks. `FALSE`: never. Names of
+#'   modalities: those.
 #' @param verbose Show a message that names what was not read?
 #' @returns A `Seurat` object. Seurat forbids `_` and `|` in feature names, and Signac names peaks by their coordinates;
 #'   where a name was changed, the feature metadata column `original_name` has the names of the file.
@@ -24,6 +27,10 @@ ReadH5MU <- function(file, assays = NULL, chromatin = "auto", verbose = TRUE) {
   chromatin <- check_chromatin(chromatin)
   connection <- open_h5mu(file)
   on.exit(h5_close(connection))
+  said_of_file(file, read_object(connection, assays, chromatin, verbose))
+}
+
+read_object <- function(connection, assays, chromatin, verbose) {
   modalities <- choose_modalities(connection, assays)
   parts <- Map(
     function(modality, name) read_modality(connection, modality, name, chromatin),
@@ -52,13 +59,13 @@ read_modality <- function(connection, modality, name, chromatin) {
   cells <- intersect(read_index(h5_child(connection, "obs")), stored)
   rows <- match(cells, stored)
   layers <- lapply(read_layers(node, modality), order_columns, rows)
-  class <- assay_class(node, chromatin)
+  class <- assay_class(node, modality, chromatin)
   assay <- if (class == "ChromatinAssay") {
     new_chromatin_assay(node, layers, cells)
   } else {
     new_assay(class, layers, names_in_seurat(names), cells)
   }
-  assay <- add_feature_metadata(assay, read_features(node), names, class)
+  assay <- add_feature_metadata(assay, read_features(node), names, class, read_note(node, "columns", "var_own"))
   SeuratObject::Key(assay) <- read_note(node, "key") %||% make_key(tolower(name))
   list(
     node = node,

@@ -44,18 +44,24 @@
 #'
 #' [sailerx_sitrep()] shows the choice and how to repair it.
 #'
-#' @param object A `Seurat` object with an RNA and a peak assay, or the peak
-#'   assay itself (`ChromatinAssay`, `Assay` or `Assay5`; peaks × cells).
+#' @param object A `Seurat` object with an RNA and a peak assay; the peak
+#'   assay itself (`ChromatinAssay`, `Assay` or `Assay5`; peaks × cells); the list
+#'   of genes and peaks that `Seurat::Read10X_h5()` returns for a multiome; a
+#'   `SingleCellExperiment` with the other modality as an alternative experiment;
+#'   or a `MultiAssayExperiment` with an experiment of each.
 #' @param ... Options of the model, passed to Python by name and checked there:
 #'   `n_latent = 30` (or `n.latent`), `max_epochs = 50`, `preset = "paper"`,
 #'   `device = "cpu"`, `threads = 2` and so on. `python -m sailerx fit --help`
 #'   lists them with their defaults. `traceback = TRUE` adds Python's traceback
 #'   to an error. For an assay: also the arguments of the method for `Seurat`
 #'   objects.
-#' @returns For a `Seurat` object: the object with one more reduction and an
+#' @returns For a `Seurat` object, or a list, of which a `Seurat` object with the
+#'   assays `RNA` and `ATAC` is made: the object with one more reduction and an
 #'   entry in its command log; with `unpaired`, a list of `object` and `unpaired`,
 #'   the other object or list of objects, each with the reduction of its cells. For an
-#'   assay: the reduction alone. It is a `DimReduc`, by slot:
+#'   assay: the reduction alone. A `SingleCellExperiment` gains a reduced
+#'   dimension, a `MultiAssayExperiment` an experiment (dimensions × cells). The
+#'   reduction is a `DimReduc`, by slot:
 #'   * `cell.embeddings`: cells × dimensions, columns `SAILERX_1`, ...;
 #'     the cells of the peak assay,
 #'   * `assay.used`: the peak assay,
@@ -163,13 +169,13 @@ RunSAILERX.Seurat <- function(
   unpaired = NULL,
   ...
 ) {
-  check_seurat(object)
+  object <- check_seurat(object)
   backend <- rlang::arg_match(backend)
   atac.assay <- check_atac_assay(object, atac.assay)
   rna.assay <- check_rna_assay(object, rna.assay, atac.assay, reference)
   check_reference(object, reference, rna.assay)
   check_columns(object, batch, "batch")
-  check_columns(object, covariates, "covariates")
+  check_covariates(object, covariates)
   check_seed(seed)
   sets <- check_unpaired(unpaired, atac.assay, c(batch, covariates), reduction.name, reduction.key)
   reduction.key <- check_reduction(object, reduction.name, reduction.key)
@@ -182,7 +188,7 @@ RunSAILERX.Seurat <- function(
   on.exit(unlink(folder, recursive = TRUE), add = TRUE)
   assays <- c(rna = rna.assay, atac = atac.assay)
   run <- python_runner(backend, python, folder, verbose, assays)
-  input <- write_training_input(object, sets, assays, reference, c(batch, covariates), folder, run)
+  input <- write_training_input(object, sets, assays, reference, list(batch = batch, covariates = covariates), folder, run)
   run(fit_arguments(folder, reference, c(batch, set_column(object, assays, sets)), covariates, seed, verbose, options))
   result <- read_result(file.path(folder, "embedding.h5ad"))
   result$matched.peaks <- read_matched_peaks(input, "mod/atac/uns")

@@ -1,21 +1,50 @@
 # New assays: from the layers of a file, or of the same class as another assay of the object.
 
-# The class of the assay that a modality becomes: as noted in the file, a ChromatinAssay where the coordinates of peaks
-# are known, else Seurat's default.
-assay_class <- function(node, chromatin) {
+# The class of the assay that a modality becomes: as noted in the file, a ChromatinAssay for peaks whose coordinates are
+# known, else Seurat's default.
+assay_class <- function(node, modality, chromatin) {
   noted <- read_note(node, "class")
-  peaks <- all(PEAK_COLUMNS %in% h5_attribute(h5_child(node, "var"), "column-order"))
-  if (identical(chromatin, "auto")) {
-    chromatin <- peaks && (noted %||% "ChromatinAssay") == "ChromatinAssay" && builds_chromatin()
-  } else if (chromatin) {
-    peaks <- !is.null(read_peaks(node))
-  }
-  if (chromatin && peaks) {
+  if (becomes_chromatin(node, modality, noted, chromatin)) {
     return("ChromatinAssay")
   }
   old <- identical(getOption("Seurat.object.assay.version"), "v3")
   switch(noted %||% "", Assay = "Assay", Assay5 = "Assay5", if (old) "Assay" else "Assay5")
 }
+
+# `chromatin`: "auto", TRUE, FALSE, or names of modalities.
+becomes_chromatin <- function(node, modality, noted, chromatin) {
+  if (is.character(chromatin) && !identical(chromatin, "auto")) {
+    return(modality %in% chromatin)
+  }
+  if (isFALSE(chromatin) || !holds_peaks(node, modality, noted)) {
+    return(FALSE)
+  }
+  if (isTRUE(chromatin)) {
+    return(!is.null(read_peaks(node)))
+  }
+  has_columns(node) && (noted %||% "ChromatinAssay") %in% CHROMATIN && builds_chromatin()
+}
+
+# Coordinates alone do not make peaks of features, for genes may have them too: a modality holds peaks if it was a
+# ChromatinAssay in R, is called atac or peaks, says so in `feature_types`, or names its features by their coordinates.
+holds_peaks <- function(node, modality, noted) {
+  if ((noted %||% "") %in% CHROMATIN || tolower(modality) %in% c("atac", "peaks")) {
+    return(TRUE)
+  }
+  var <- h5_child(node, "var")
+  if ("feature_types" %in% h5_attribute(var, "column-order")) {
+    types <- as.character(read_value(h5_child(var, "feature_types")))
+    return(length(types) > 0L && all(types %in% c("Peaks", "ATAC", "Chromatin Accessibility")))
+  }
+  all(grepl(RANGE, read_index(var)))
+}
+
+has_columns <- function(node) {
+  all(PEAK_COLUMNS %in% h5_attribute(h5_child(node, "var"), "column-order"))
+}
+
+# Signac's classes, of version 1 and of version 2.
+CHROMATIN <- c("ChromatinAssay", "ChromatinAssay5", "GRangesAssay")
 
 new_assay <- function(class, layers, names, cells) {
   layers <- lapply(layers, `dimnames<-`, list(names, cells))
@@ -43,7 +72,10 @@ add_layers <- function(assay, layers) {
 
 # A ChromatinAssay with the layers (peaks x cells) and the ranges of the file; Signac names the peaks by their ranges.
 new_chromatin_assay <- function(node, layers, cells) {
-  ranges <- as_ranges(read_peaks(node))
+  ranges <- as_ranges(read_peaks(node) %||% cli::cli_abort(c(
+    "A {.cls ChromatinAssay} needs the columns {.val chrom}, {.val start} and {.val end}, or names such as {.val chr1:100-200}.",
+    i = "Name modalities of peaks in {.arg chromatin}."
+  ), call = NULL))
   layers <- lapply(layers, `dimnames<-`, list(peak_names(ranges), cells))
   first <- first_layer(layers)
   assay <- create_chromatin_assay(
@@ -63,10 +95,10 @@ create_chromatin_assay <- function(values, layer, ranges, ...) {
 }
 
 check_chromatin <- function(chromatin, call = rlang::caller_env()) {
-  if (!(rlang::is_bool(chromatin) || identical(chromatin, "auto"))) {
-    cli::cli_abort("{.arg chromatin} must be TRUE, FALSE or \"auto\", not {.obj_type_friendly {chromatin}}.", call = call)
+  if (!(rlang::is_bool(chromatin) || (is.character(chromatin) && length(chromatin) && !anyNA(chromatin)))) {
+    cli::cli_abort("{.arg chromatin} must be TRUE, FALSE, \"auto\" or names of modalities, not {.obj_type_friendly {chromatin}}.", call = call)
   }
-  if (isTRUE(chromatin)) {
+  if (!isFALSE(chromatin) && !identical(chromatin, "auto")) {
     rlang::check_installed("Signac", "to build a ChromatinAssay.", call = call)
     if (!builds_chromatin()) {
       cli::cli_abort(c(

@@ -6,6 +6,21 @@ layer_parts <- function(assay, layer) {
   if (layer %in% there) layer else there[startsWith(there, paste0(layer, "."))]
 }
 
+# Parts of a split layer are of different cells. CreateSeuratObject() of a list, as Read10X_h5() returns it, makes parts of
+# the same cells instead, one per kind of feature: genes and peaks in one assay, which is not what any model takes.
+check_parts <- function(assay, name, layer, call = rlang::caller_env()) {
+  parts <- layer_parts(assay, layer)
+  cells <- unlist(lapply(parts, function(part) SeuratObject::Cells(assay, layer = part)))
+  if (anyDuplicated(cells)) {
+    kinds <- substring(parts, nchar(layer) + 2L)
+    cli::cli_abort(c(
+      "The layers {.val {parts}} of assay {.val {name}} must be of different cells, but are of the same: {.val {kinds}} in one assay.",
+      i = "Make an assay of each, for example {.code object[[\"ATAC\"]] <- CreateAssay5Object(LayerData(object, assay = \"{name}\", layer = \"{parts[length(parts)]}\"))}, and the same for {.val {kinds[1]}}.",
+      i = "Or give {.fn RunSAILERX} the list that {.fn Read10X_h5} returns."
+    ), call = call)
+  }
+}
+
 has_counts <- function(object, assay) {
   length(layer_parts(object[[assay]], "counts")) > 0
 }
@@ -44,6 +59,7 @@ layer_matrix <- function(assay, layer, name) {
   matrix <- if (layer %in% SeuratObject::Layers(assay)) {
     one_layer(assay, layer)
   } else {
+    check_parts(assay, name, layer, NULL)
     joined_layers(assay, layer_parts(assay, layer))
   }
   if (any(dim(matrix) != dim(assay))) {
@@ -79,6 +95,7 @@ joined_layers <- function(assay, parts) {
     matrix <- as_dgCMatrix(SeuratObject::LayerData(assay, layer = part))
     if (identical(rownames(matrix), rownames(assay))) matrix else with_rows(matrix, rownames(assay))
   })
+  check_countable(sum(vapply(parts, function(part) length(part@x), numeric(1))))
   matrix <- do.call(cbind, parts)
   cells <- intersect(colnames(assay), colnames(matrix))
   if (identical(cells, colnames(matrix))) matrix else matrix[, cells, drop = FALSE]
@@ -104,13 +121,34 @@ as_dgCMatrix <- function(matrix) {
 write_layers <- function(node, assay, name, options) {
   layer <- options$layer[[name]]
   if (!is.na(layer)) {
-    write_csr(node, "X", layer_matrix(assay, layer, name), options$gzip)
+    write_layer(node, "X", assay, layer, name, options$gzip)
   }
   for (extra in setdiff(options$layers, layer)) {
     if (length(layer_parts(assay, extra)) > 0L) {
-      write_csr(node[["layers"]], extra, layer_matrix(assay, extra, name), options$gzip)
+      write_layer(node[["layers"]], h5_key(extra), assay, extra, name, options$gzip)
     }
   }
+}
+
+# Writes one layer, and compares the sum of its values in the object with that in the file.
+write_layer <- function(node, key, assay, layer, name, gzip) {
+  matrix <- layer_matrix(assay, layer, name)
+  write_csr(node, key, matrix, gzip)
+  before <- sum(vapply(layer_parts(assay, layer), function(part) layer_total(assay, part), numeric(1)))
+  after <- h5_sum(h5_child(node, paste0(key, "/data")))
+  if (!isTRUE(all.equal(before, after, tolerance = if (fits_float32(matrix@x)) 0 else 1e-6))) {
+    cli::cli_abort(c(
+      "The file must hold all of layer {.val {layer}} of assay {.val {name}}, but its values sum to {after}, those of the object to {before}. Nothing was written.",
+      i = "Please report this with a small example of the object."
+    ), call = NULL)
+  }
+}
+
+# The sum of a layer as it is stored, without a copy if it is a sparse matrix.
+layer_total <- function(assay, part) {
+  stored <- if (inherits(assay, "Assay5")) methods::slot(assay, "layers")[[part]]
+  matrix <- if (inherits(stored, "dgCMatrix")) stored else SeuratObject::LayerData(assay, layer = part)
+  if (inherits(matrix, "dgCMatrix")) sum(matrix@x) else sum(as_dgCMatrix(matrix)@x)
 }
 
 # X and `layers` as a list of dgCMatrix, named by layer. X has the name that WriteH5MU() noted, else name_of_x().

@@ -53,13 +53,15 @@ WriteH5MU.Seurat <- function(
   ...
 ) {
   rlang::check_dots_empty()
-  check_seurat(object)
+  object <- check_seurat(object)
   assays <- check_assays(object, assays)
   layer <- check_layer(object, assays, layer)
   reductions <- choose_by_assay(object, SeuratObject::Reductions(object), reductions, assays, "reductions")
   graphs <- choose_by_assay(object, SeuratObject::Graphs(object), graphs, assays, "graphs")
   meta <- split_columns(object, check_meta_data(object, meta.data), if (is.null(meta.data)) assays)
-  options <- list(layer = layer, layers = layers, features = features, chromatin = chromatin, gzip = gzip)
+  options <- list(
+    layer = layer, layers = layers, features = features, chromatin = chromatin, gzip = gzip, names = names_in_file
+  )
   write_atomically(file, overwrite, function(path) {
     write_mudata(path, object, assays, reductions, graphs, meta, options)
   })
@@ -81,7 +83,7 @@ write_mudata <- function(path, object, assays, reductions, graphs, meta, options
   on.exit(h5_close(file))
   cells <- lapply(assays, function(name) colnames(object[[name]]))
   all_cells <- intersect(colnames(object), unlist(cells))
-  features <- lapply(assays, function(name) names_in_file(object[[name]]))
+  features <- lapply(assays, function(name) options$names(object[[name]]))
   all_features <- unlist(features, use.names = FALSE)
   write_root(file, assays)
   write_dataframe(file, "obs", meta$global[all_cells, , drop = FALSE])
@@ -111,7 +113,7 @@ write_modality <- function(file, modality, name, object, own_columns, options) {
   obs <- own_columns[[name]] %||% object[[]][character()]
   write_dataframe(node, "obs", obs[colnames(assay), , drop = FALSE])
   var <- feature_frame(assay, name, options$features, modality)
-  write_dataframe(node, "var", var, index = names_in_file(assay))
+  write_dataframe(node, "var", var, index = options$names(assay))
   write_layers(node, assay, name, options)
   if (options$chromatin && inherits(assay, "ChromatinAssay")) {
     write_chromatin(node[["uns"]], assay)
@@ -120,4 +122,5 @@ write_modality <- function(file, modality, name, object, own_columns, options) {
     warn_of_signac_2(assay, "its peaks and coordinates are written; genome, fragment files and annotation are not")
   }
   write_value(node[["uns"]], "seurat", assay_notes(assay, name, options$layer, obs, var))
+  invisible()
 }

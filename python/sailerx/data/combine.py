@@ -9,9 +9,11 @@ import mudata
 import pandas as pd
 from mudata import MuData
 
-from sailerx.data.counts import pick_counts
+from sailerx.data.counts import pick_counts, refuse_lost_counts, total
 from sailerx.data.match_peaks import REPORT, match_peaks
-from sailerx.data.peaks import peak_table
+from sailerx.data.modalities import find_modalities
+from sailerx.data.peaks import columns_in_order, peak_table
+from sailerx.data.stack_columns import stack_obs
 from sailerx.errors import InputError
 
 
@@ -40,8 +42,9 @@ def combine(
     -------
     MuData. The ATAC modality holds the cells of all sets on the peaks of the first paired set (see `match_peaks`); the RNA
     modality holds the cells of the paired sets on their shared genes. X holds raw counts, from the layer ``counts`` where
-    a set has one, else from X. All obs columns are kept, with missing values where a set lacks a column; an obsm entry is
-    kept if every set of the modality has it. If a barcode occurs in two sets, every barcode gets the suffix ``-<set>``.
+    a set has one, else from X. All obs columns are kept, with missing values where a set lacks a column; a column that is text
+    in one set and numbers in another becomes text. An obsm entry is kept if every set of the modality has it. If a barcode
+    occurs in two sets, every barcode gets the suffix ``-<set>``.
     ``uns['matched_peaks']`` of the ATAC modality holds the report of `match_peaks` for each set with other peaks.
 
     Raises
@@ -60,6 +63,7 @@ def combine(
     (60, 100)
     """
     unpaired = dict(unpaired or {})
+    paired = {name: find_modalities(mdata, rna, atac) for name, mdata in paired.items()}
     _check_sets(paired, unpaired, rna, atac)
     reference = next(iter(paired.values())).mod[atac]
     atac_sets = {
@@ -75,6 +79,8 @@ def combine(
     all_rna = _concatenate(rna_sets, key, separator)
     if all_rna.n_vars == 0:
         raise InputError(f"the paired sets must share genes, but no name is in all of {', '.join(paired)}.")
+    _refuse_loss(matched, all_atac)
+    _refuse_loss(rna_sets, all_rna)
     with mudata.set_options(pull_on_update=False):
         return MuData({rna: all_rna, atac: all_atac})
 
@@ -105,7 +111,7 @@ def _on_peaks_of(reference: ad.AnnData, atac: ad.AnnData) -> ad.AnnData:
     known, own = peak_table(reference.var), peak_table(atac.var)
     if known is None or own is None:  # no coordinates: compare names
         return atac if atac.var_names.equals(reference.var_names) else match_peaks(atac, reference)
-    columns = pd.MultiIndex.from_frame(own).get_indexer(pd.MultiIndex.from_frame(known))
+    columns = columns_in_order(own, known)
     if (columns >= 0).all() and len(own) == len(known):
         reordered = atac[:, columns].copy()
         reordered.var = reference.var.copy()
@@ -129,11 +135,19 @@ def _with_counts_in_x(adata: ad.AnnData, modality: str, obs: pd.DataFrame | None
 
 def _concatenate(sets: Mapping[str, ad.AnnData], key: str, separator: str | None) -> ad.AnnData:
     """Concatenate cells on shared features and obsm keys, with all obs columns; ``key`` holds the name of the set."""
-    adata = ad.concat(sets, join="inner", index_unique=separator, merge="same")
-    obs = pd.concat([part.obs.assign(**{key: name}) for name, part in sets.items()]).set_axis(adata.obs_names)
-    text = [column for column in obs if obs[column].dtype == object]
-    adata.obs = obs.astype(dict.fromkeys(text, "category"))
+    bare = {
+        name: ad.AnnData(part.X, part.obs[[]], part.var, obsm=dict(part.obsm)) for name, part in sets.items()
+    }
+    adata = ad.concat(bare, join="inner", index_unique=separator, merge="same")
+    tables = {name: part.obs.assign(**{key: name}) for name, part in sets.items()}
+    adata.obs = stack_obs(tables).set_axis(adata.obs_names)
     return adata
+
+
+def _refuse_loss(sets: Mapping[str, ad.AnnData], together: ad.AnnData) -> None:
+    """Refuse to go on if counts on the features of all sets are lost on the way."""
+    kept = (total(part[:, part.var_names.isin(together.var_names)].X) for part in sets.values())
+    refuse_lost_counts("combine", sum(kept), total(together.X))
 
 
 def _suffix_separator(barcodes: list[pd.Index]) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sailerx.data.levels import level_of, level_text
 from sailerx.errors import InputError
 
 
@@ -40,7 +41,9 @@ class Levels:
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Encode values (text) as 0/1: cells × levels; a value that is no level becomes a row of zeros."""
-        return (values[:, None] == np.array(self.levels, dtype=object)[None, :]).astype(float)
+        level = {text: level_of(text, self.levels) for text in pd.unique(values) if text is not None}
+        known = np.array([level.get(text) for text in values], dtype=object)
+        return (known[:, None] == np.array(self.levels, dtype=object)[None, :]).astype(float)
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Confounders:
         """
         columns = [self.depth.apply(np.log(depth))]
         columns += [
-            part.apply(obs[part.name].astype(str).to_numpy(dtype=object)) for part in self.categorical
+            part.apply(level_text(obs[part.name]).to_numpy(dtype=object)) for part in self.categorical
         ]
         columns += [part.apply(_numeric_values(part.name, obs[part.name])) for part in self.continuous]
         return np.concatenate(columns, axis=1).astype(np.float32)
@@ -120,7 +123,7 @@ class Confounders:
 
 def _levels(name: str, column: pd.Series) -> Levels:
     _refuse_missing(name, column)
-    levels = Levels(name, tuple(sorted(column.astype(str).unique())))
+    levels = Levels(name, tuple(sorted(level_text(column).unique())))
     if len(levels.levels) == 1:
         warnings.warn(
             f"batch column {name!r} has one level ({levels.levels[0]!r}) and is ignored.", stacklevel=2
@@ -133,7 +136,7 @@ def _numeric_values(name: str, column: pd.Series) -> np.ndarray:
     if not pd.api.types.is_numeric_dtype(column):
         raise InputError(
             f"continuous confounder {name!r} must be numeric, found {column.dtype}. "
-            "Give it as `batch_key` if it is a category."
+            f"{_numeric_hint(name, column)}"
         )
     values = column.to_numpy(dtype=float)
     if not np.isfinite(values).all():
@@ -141,6 +144,13 @@ def _numeric_values(name: str, column: pd.Series) -> np.ndarray:
             f"continuous confounder {name!r} must be finite, found infinite values. Replace or drop them."
         )
     return values
+
+
+def _numeric_hint(name: str, column: pd.Series) -> str:
+    """Say how the column could be used: as numbers if it holds them as text, else as a category."""
+    if pd.to_numeric(level_text(column), errors="coerce").notna().all():
+        return f"Its values are numbers stored as text or categories: make them numbers, `obs[{name!r}].astype(str).astype(float)`."
+    return "Name it among the batches (`batch_key`; in R `batch`) if it is a category."
 
 
 def _refuse_missing(name: str, column: pd.Series) -> None:

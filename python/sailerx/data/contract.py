@@ -11,13 +11,14 @@ import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import h5py
 import jsonschema
 import numpy as np
 
 from sailerx.errors import InputError
+from sailerx.files.trouble import reading
 
 Profile = Literal["readable", "written"]
 
@@ -55,7 +56,7 @@ def check_file(path: str | Path, *, profile: Profile = "readable") -> int | None
         The file is missing, not HDF5, cut short, of a newer format version, or lacks what an .h5mu must have.
     """
     path = Path(path)
-    with _open(path) as file:
+    with open_hdf5(path) as file, reading(path):
         version = _check_version(path, file)
         _check_outline(path, outline(file), profile)
         for name, problem in _wrong_lengths(file):
@@ -89,17 +90,21 @@ def _plain(attrs: h5py.AttributeManager, key: str) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
-def _open(path: Path) -> h5py.File:
-    if not path.is_file():
+def open_hdf5(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading.
+
+    Raises
+    ------
+    InputError
+        With the reason if it is missing, of another kind, cut short, in use, or not permitted to be read.
+    """
+    if not path.exists():
         raise InputError(f"The input must be an .h5mu file: there is no file {path}. Check the path.")
-    try:
+    with reading(path):
+        with open(path, "rb"):  # the system's reasons, which HDF5 does not always pass on
+            pass
         if h5py.is_hdf5(path):
             return h5py.File(path, "r")
-    except OSError as error:
-        raise InputError(
-            f"{path} must be a complete HDF5 file, but it was cut short or is damaged ({error}). "
-            "Copy or write it again."
-        ) from error
     raise InputError(
         f"{path} must be an HDF5 file in the .h5mu layout, but it is of another kind or was cut short near its start. "
         "Write it with mudata's `write` in Python or `WriteH5MU()` in R."
@@ -122,15 +127,20 @@ def _check_version(path: Path, file: h5py.File) -> int | None:
 
 def _check_outline(path: Path, found: dict[str, Any], profile: Profile) -> None:
     if found["attrs"].get("encoding-type") == "anndata":
-        raise InputError(
-            f"{path} must be an .h5mu file, but it holds a single AnnData object. "
-            'Put it beside the other modality: mudata.MuData({"rna": rna, "atac": atac}).write("file.h5mu").'
-        )
+        refuse_one_modality(path)
     schema = {"$ref": f"#/$defs/{profile}", "$defs": format_schema()["$defs"]}
     errors = jsonschema.Draft202012Validator(schema).iter_errors(found)
     worst = min(errors, key=lambda error: len(error.absolute_path), default=None)
     if worst is not None:
         raise InputError(_describe(path, worst))
+
+
+def refuse_one_modality(path: Path) -> NoReturn:
+    """Refuse a file with a single AnnData object where RNA and ATAC are needed."""
+    raise InputError(
+        f"{path} must be an .h5mu file, but it holds a single AnnData object. "
+        'Put it beside the other modality: mudata.MuData({"rna": rna, "atac": atac}).write("file.h5mu").'
+    )
 
 
 def _describe(path: Path, error: jsonschema.ValidationError) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -44,6 +47,24 @@ def to_csr(matrix: object) -> sp.csr_matrix:
     elif isinstance(matrix, h5py.Dataset):
         matrix = matrix[:]
     return canonical(sp.csr_matrix(matrix))
+
+
+def total(counts: Any) -> float:
+    """Sum all values of a matrix in memory, in double precision: exact for counts below 2⁵³."""
+    values = counts.data if sp.issparse(counts) else np.asarray(counts)
+    return float(values.sum(dtype=np.float64))
+
+
+def refuse_lost_counts(what: str, before: float, after: float) -> None:
+    """Raise `InputError` if a step that moves or copies counts does not keep their total."""
+    if not math.isfinite(before):  # refused where counts are checked
+        return
+    rounding = 0.0 if before == math.floor(before) else 1e-6  # sums of fractions depend on their order
+    if not math.isclose(before, after, rel_tol=rounding):
+        raise InputError(
+            f"{what} must keep all counts, but of {before:,.0f} there are {after:,.0f} afterwards, so nothing is written. "
+            "Please report this with a small example of the data."
+        )
 
 
 def why_not_counts(counts: sp.csr_matrix) -> str | None:
@@ -180,7 +201,7 @@ def total_counts(matrix: object) -> tuple[str | None, np.ndarray]:
         wrong = why_not_counts(counts)
         if wrong:
             return wrong, total
-        total[cells] = np.asarray(counts.sum(axis=1)).ravel()
+        total[cells] = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
     return None, total
 
 

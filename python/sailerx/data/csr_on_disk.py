@@ -12,6 +12,13 @@ import numpy as np
 import scipy.sparse as sp
 from anndata.abc import CSCDataset, CSRDataset
 
+#: NumPy kind → types of that kind, ascending; sums of True and False are small numbers
+_ASCENDING = {
+    "b": ("uint8", "uint16", "uint32"),
+    "u": ("uint16", "uint32"),
+    "i": ("int16", "int32"),
+    "f": ("float32",),
+}
 #: consecutive cells read together; training from disk shuffles chunks between buffers, and cells within a buffer
 CELLS_PER_CHUNK = 256
 
@@ -23,10 +30,31 @@ def is_on_disk(matrix: object) -> bool:
 
 def canonical(matrix: sp.csr_matrix) -> sp.csr_matrix:
     """Sort indices, sum duplicates and drop stored zeros; return the argument itself if there is nothing to do."""
-    if not (matrix.has_canonical_format and (matrix.nnz == 0 or matrix.data.all())):
-        matrix = matrix.copy()
-        matrix.sum_duplicates()
-        matrix.eliminate_zeros()
+    if matrix.has_canonical_format and (matrix.nnz == 0 or matrix.data.all()):
+        return matrix
+    ordered = matrix.sorted_indices()
+    parts = sp.csr_matrix((ordered.data, ordered.indices, ordered.indptr), shape=matrix.shape)
+    if not parts.has_canonical_format:  # an entry is stored in several parts
+        parts = widened(parts)
+        parts.sum_duplicates()
+        parts = in_storage_of(parts, matrix.dtype)
+    parts.eliminate_zeros()
+    return parts
+
+
+def widened(matrix: sp.csr_matrix) -> sp.csr_matrix:
+    """Copy counts to 64-bit numbers, to compute with: a byte holds 255 at most, a float32 no odd number above 2²⁴."""
+    return matrix.astype(np.float64 if matrix.dtype.kind == "f" else np.int64)
+
+
+def in_storage_of(matrix: sp.csr_matrix, dtype: np.dtype) -> sp.csr_matrix:
+    """Convert 64-bit counts to the type that they had, or to the next wider one that holds them exactly."""
+    wider = [np.dtype(name) for name in _ASCENDING.get(dtype.kind, ())]
+    for kind in (dtype, *(kind for kind in wider if kind.itemsize >= dtype.itemsize)):
+        with np.errstate(over="ignore", invalid="ignore"):
+            narrow = matrix.astype(kind)
+        if (narrow.data == matrix.data).all():
+            return narrow
     return matrix
 
 
@@ -34,7 +62,7 @@ def canonical(matrix: sp.csr_matrix) -> sp.csr_matrix:
 class CsrOnDisk:
     """A CSR matrix of cells × features in a file. Row pointers are 64-bit, so there may be more than 2³¹ non-zeros."""
 
-    #: HDF5 group with the arrays ``data`` and ``indices``
+    #: HDF5 or zarr group with the arrays ``data`` and ``indices``
     group: Any
     #: row pointers, one per cell and one more, int64
     indptr: np.ndarray
@@ -49,9 +77,11 @@ class CsrOnDisk:
         return cls(group, group["indptr"][:].astype(np.int64), (n_cells, n_features))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as file name and HDF5 name; another process opens the file again."""
-        file, name = os.path.abspath(self.group.file.filename), self.group.name
-        return _reopened, (file, name, self.indptr, self.shape)
+        """Pickle as the names of the file or .zarr folder and of the group; another process opens it again."""
+        if isinstance(self.group, h5py.Group):
+            file, name = os.path.abspath(self.group.file.filename), self.group.name
+            return _reopened, (file, name, self.indptr, self.shape)
+        return _reopened_zarr, (str(self.group.store.root), self.group.path, self.indptr, self.shape)
 
     def read(self, start: int, end: int, *, values: bool = True) -> sp.csr_matrix:
         """Read cells start to end (exclusive) as stored; with ``values=False`` every stored entry is 1 (uint8)."""
@@ -71,3 +101,9 @@ class CsrOnDisk:
 
 def _reopened(file: str, name: str, indptr: np.ndarray, shape: tuple[int, int]) -> CsrOnDisk:
     return CsrOnDisk(h5py.File(file, "r")[name], indptr, shape)
+
+
+def _reopened_zarr(folder: str, name: str, indptr: np.ndarray, shape: tuple[int, int]) -> CsrOnDisk:
+    import zarr
+
+    return CsrOnDisk(zarr.open_group(folder, mode="r")[name], indptr, shape)

@@ -10,8 +10,10 @@ import pandas as pd
 import scipy.sparse as sp
 from mudata import MuData
 
-from sailerx.data.counts import pick_counts, to_csr, why_not_counts
-from sailerx.data.peaks import FORMS, peak_table
+from sailerx.data.counts import pick_counts, refuse_lost_counts, to_csr, total, why_not_counts
+from sailerx.data.csr_on_disk import in_storage_of, widened
+from sailerx.data.names import completed
+from sailerx.data.peaks import FORMS, peak_table, same_names
 from sailerx.errors import InputError
 
 #: key of the report of `match_peaks` in uns
@@ -29,8 +31,9 @@ def match_peaks(
     """Transfer ATAC counts to the peaks of another data set by overlap.
 
     The counts of each peak are added to the one reference peak with the longest overlap (the first on ties), so that no
-    fragment is counted twice. Counts in peaks without overlap are lost; with fragment files at hand, counting fragments on
-    the reference's peaks loses nothing.
+    fragment is counted twice; a peak without overlap goes to the reference peak of the same name, if names are coordinates.
+    Counts in peaks without overlap are lost; with fragment files at hand, counting fragments on the reference's peaks loses
+    nothing.
 
     Parameters
     ----------
@@ -77,9 +80,10 @@ def match_peaks(
     target_of = _best_overlap(_coordinates(atac), table, min_overlap)
     kept = np.flatnonzero(target_of >= 0)
     assignment = sp.csr_matrix(  # peaks × reference peaks, 0/1
-        (np.ones(len(kept), counts.dtype), (kept, target_of[kept])), shape=(counts.shape[1], len(table))
+        (np.ones(len(kept), np.int64), (kept, target_of[kept])), shape=(counts.shape[1], len(table))
     )
-    matched = sp.csr_matrix(counts @ assignment)
+    matched = in_storage_of(sp.csr_matrix(widened(counts) @ assignment), counts.dtype)
+    refuse_lost_counts("match_peaks", total(counts[:, kept]), total(matched))
     result = ad.AnnData(matched, obs=atac.obs.copy(), var=table.copy(), obsm=dict(atac.obsm))
     result.uns[REPORT] = _report(counts, matched, target_of)
     _warn_of_losses(result.uns[REPORT], atac.n_obs)
@@ -106,18 +110,23 @@ def _best_overlap(peaks: pd.DataFrame, reference: pd.DataFrame, min_overlap: int
     start, end = pairs[["start", "start_reference"]].max(axis=1), pairs[["end", "end_reference"]].min(axis=1)
     pairs = pairs.assign(length=(end - start).astype(np.int64))
     pairs = pairs[pairs["length"] >= max(1, min_overlap)]
-    if pairs.empty:
-        chroms = [", ".join(sorted(table["chrom"].unique())[:3]) for table in (peaks, reference)]
-        raise InputError(
-            f"no peak overlaps a peak of the reference (chromosomes: {chroms[0]}, … and {chroms[1]}, …). Both must be of "
-            "the same genome and name chromosomes alike."
-        )
     best = pairs.sort_values(
         ["position", "length", "position_reference"], ascending=[True, False, True]
     ).drop_duplicates("position")
     target_of = np.full(len(peaks), -1)
     target_of[best["position"].to_numpy(dtype=np.int64)] = best["position_reference"].to_numpy(dtype=np.int64)
+    target_of = completed(target_of, same_names(reference.index, peaks.index))
+    if (target_of < 0).all():
+        _refuse_apart(peaks, reference)
     return target_of
+
+
+def _refuse_apart(peaks: pd.DataFrame, reference: pd.DataFrame) -> None:
+    chroms = [", ".join(sorted(table["chrom"].unique())[:3]) for table in (peaks, reference)]
+    raise InputError(
+        f"no peak overlaps a peak of the reference (chromosomes: {chroms[0]}, … and {chroms[1]}, …). Both must be of "
+        "the same genome and name chromosomes alike."
+    )
 
 
 def _report(counts: sp.csr_matrix, matched: sp.csr_matrix, target_of: np.ndarray) -> dict[str, int]:
@@ -126,8 +135,8 @@ def _report(counts: sp.csr_matrix, matched: sp.csr_matrix, target_of: np.ndarray
     return {
         "peaks": len(kept),
         "peaks_kept": int(kept.sum()),
-        "counts": int(counts.sum()),
-        "counts_kept": int(matched.sum()),
+        "counts": int(total(counts)),
+        "counts_kept": int(total(matched)),
         "reference_peaks": matched.shape[1],
         "reference_peaks_reached": len(np.unique(target_of[kept])),
         "cells_left_empty": int(emptied.sum()),

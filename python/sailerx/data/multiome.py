@@ -27,7 +27,14 @@ from sailerx.data.counts import (
 )
 from sailerx.data.match_peaks import REPORT
 from sailerx.data.obs_columns import obs_columns
-from sailerx.data.peaks import FORMS, Blocks, blocks_by_chromosome, peak_table
+from sailerx.data.peaks import (
+    FORMS,
+    SINGLE_BLOCK,
+    Blocks,
+    blocks_by_chromosome,
+    peak_table,
+    refuse_other_features,
+)
 from sailerx.data.rna_reference import RnaReference
 from sailerx.errors import InputError
 
@@ -122,6 +129,7 @@ class Multiome:
         a, r = (
             (mdata, None) if isinstance(mdata, AnnData) else (_modality(mdata, atac), _modality(mdata, rna))
         )
+        refuse_other_features(a.var, atac)
         x = binary_accessibility(a, atac, atac_layer, in_memory=in_memory)
         has_rna, rows = (
             (np.zeros(a.n_obs, bool), np.empty(0, int)) if r is None else _match_barcodes(a, r, atac, rna)
@@ -255,7 +263,7 @@ def _order_peaks(a: AnnData, settings: Settings) -> tuple[np.ndarray, pd.DataFra
     table = peak_table(a.var)
     if table is None:
         raise InputError(
-            f"peaks need coordinates, but names such as {a.var_names[0]!r} are not understood. " + FORMS
+            f"peaks need coordinates, but names such as {a.var_names[0]!r} are not understood. {FORMS} {SINGLE_BLOCK}"
         )
     order, blocks = blocks_by_chromosome(table["chrom"].to_numpy(), settings.min_peaks_per_chrom)
     return order, table.iloc[order], blocks

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sailerx.data.levels import level_text
 from sailerx.data.multiome import Multiome
 
 #: warn above this share of the variance of log ATAC depth between batches
@@ -68,7 +69,7 @@ def depth_follows_batch(depth: np.ndarray, batch: pd.Series) -> str | None:
     batch
         Batch of each cell; the series is named after its obs column.
     """
-    level = batch.astype(str).to_numpy()
+    level = level_text(batch).to_numpy()
     share = _variance_between(np.log(depth), level)
     if share < DEPTH_BY_BATCH:
         return None

@@ -13,6 +13,7 @@ from anndata import AnnData
 
 from sailerx.config import Settings
 from sailerx.data.counts import pick_counts, refuse_without_counts, to_csr, why_not_counts
+from sailerx.data.names import positions_by_name
 from sailerx.data.rna_pca import RnaProjection
 from sailerx.errors import InputError
 
@@ -153,9 +154,8 @@ def _in_order(counts: sp.csr_matrix, here: pd.Index, genes: np.ndarray) -> sp.cs
     """Arrange counts in the order of the model's genes; a gene that is not here counts 0, with a warning."""
     if list(here) == list(genes):
         return counts
-    place = pd.Series(np.arange(len(here)), index=here)
-    place = place[~place.index.duplicated()].reindex(genes)
-    found = place.notna().to_numpy()
+    place = positions_by_name(here, pd.Index(genes))
+    found = place >= 0
     if not found.any():
         raise InputError(
             f"the data share no gene with the model (its first: {genes[0]!r}; theirs: {here[0]!r}). Name genes as in the training "
@@ -166,7 +166,7 @@ def _in_order(counts: sp.csr_matrix, here: pd.Index, genes: np.ndarray) -> sp.cs
             f"{int((~found).sum())} of the model's {len(genes)} genes are not in the data and are taken as 0.",
             stacklevel=4,
         )
-    chosen = counts[:, place[found].astype(int).to_numpy()]
+    chosen = counts[:, place[found]]
     to = sp.csr_matrix(
         (np.ones(found.sum()), (np.arange(found.sum()), np.flatnonzero(found))), (found.sum(), len(genes))
     )

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sailerx.errors import InputError
+from sailerx.files.trouble import writing
 
 #: a folder with this file is a model folder; only a model folder may be replaced
 MODEL_FILE = "model.json"
@@ -34,14 +35,16 @@ def new_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iter
     if target.exists() and not (target / MODEL_FILE).exists():
         raise InputError(f"{target} is not a model folder, so it is not replaced. Choose another folder.")
     near = next(parent for parent in target.absolute().parents if parent.exists())
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=near))
+    with writing(target):
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=near))
     try:
-        (temporary / "new").mkdir()
-        yield temporary / "new"
-        if target.exists():
-            target.rename(temporary / "old")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (temporary / "new").rename(target)
+        with writing(target):
+            (temporary / "new").mkdir()
+            yield temporary / "new"
+            if target.exists():
+                target.rename(temporary / "old")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (temporary / "new").rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -64,7 +67,10 @@ def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise InputError(f"{target} must be a file, but is a folder. Choose another name.")
     temporary = target.with_name(f".{os.getpid()}.{target.name}")
     try:
-        yield temporary
-        os.replace(temporary, target)
+        with writing(target):
+            temporary.touch()  # says at once if the folder may not be written to
+            temporary.unlink()
+            yield temporary
+            os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)

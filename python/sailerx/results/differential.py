@@ -22,6 +22,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
+from sailerx.data.levels import level_text, value_text
 from sailerx.errors import InputError
 from sailerx.results.impute import impute, read_accessibility
 from sailerx.results.selection import Batch
@@ -98,16 +99,15 @@ def _refuse_numbers(min_change: float, fdr: float) -> None:
 
 def _two_groups(groups: pd.Series, group1: str, group2: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Find the positions of the cells of both groups, and a mask over all cells for the first group."""
-    labels = groups.astype(object).where(groups.notna(), None)
-    labels = labels.map(lambda label: label if label is None else str(label))
+    labels = level_text(groups)
     there = sorted(set(labels.dropna()))
     for name in (group1, group2):
-        if name is not None and str(name) not in there:
+        if name is not None and value_text(name) not in there:
             raise InputError(
                 f"column {groups.name!r} has no cell of group {name!r}. It has: {', '.join(there)}."
             )
-    first = (labels == str(group1)).to_numpy()
-    second = (labels.notna() if group2 is None else labels == str(group2)).to_numpy() & ~first
+    first = (labels == value_text(group1)).to_numpy()
+    second = (labels.notna() if group2 is None else labels == value_text(group2)).to_numpy() & ~first
     for name, members in ((group1, first), (group2 or f"all but {group1}", second)):
         if members.sum() < 2:
             raise InputError(

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from anndata import AnnData
 
 from sailerx.data.accessibility import Accessibility
 from sailerx.data.csr_on_disk import is_on_disk
+from sailerx.data.levels import value_text
 from sailerx.errors import InputError
 from sailerx.files import result_writer
 from sailerx.files.result_writer import ResultRows
@@ -111,7 +112,8 @@ def _frame(atac: AnnData, rows: np.ndarray, labels: pd.Categorical | None, var: 
 
 def _record(model: TrainedModel, depth: float | None, batch: Batch, *rest: Any) -> dict[str, str]:
     """Describe as JSON how the result was made: arguments, the model's seed, versions."""
-    batch = batch if batch is None or isinstance(batch, str) else dict(batch)
+    if batch is not None:
+        batch = dict(batch) if isinstance(batch, Mapping) else value_text(batch)
     names = ("depth", "batch", "threshold", "samples", "seed")
     settings = dict(zip(names, (depth, batch, *rest), strict=True)) | {"model_seed": model.record.get("seed")}
     return {"impute": json.dumps(settings, ensure_ascii=False), "versions": json.dumps(versions())}

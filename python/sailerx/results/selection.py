@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from sailerx.data.confounders import Confounders, Levels
-from sailerx.data.peaks import peak_table
+from sailerx.data.levels import level_of, level_text, value_text
+from sailerx.data.peaks import peak_table, same_names
 from sailerx.errors import InputError
 
 #: a level, levels by column, or all levels averaged
-Batch = str | Mapping[str, str] | None
+Batch = str | float | Mapping[str, str | float] | None
 
 
 def choose_peaks(
@@ -55,7 +56,8 @@ def _as_list(names: str | Sequence[str] | None) -> list[str]:
 def _named_peaks(known: pd.DataFrame, names: list[str]) -> np.ndarray:
     place = known.index.get_indexer(pd.Index(names))
     if (place < 0).any() and len(known.columns):
-        place = np.where(place < 0, _by_coordinates(known, names), place)
+        for others in (same_names(known.index, pd.Index(names)), _by_coordinates(known, names)):
+            place = np.where(place < 0, others, place)
     missing = np.flatnonzero(place < 0)
     if len(missing):
         raise InputError(
@@ -149,10 +151,10 @@ def labels_of(groups: pd.Series) -> pd.Categorical:
             f"column {groups.name!r} must have a value for every cell: {missing.sum()} of {len(groups)} are missing, first "
             f"{groups.index[missing.to_numpy()][0]!r}. Fill them, or choose cells that have one with `cells`."
         )
-    column = (
-        groups if isinstance(groups.dtype, pd.CategoricalDtype) else groups.astype(str).astype("category")
-    )
-    return pd.Categorical(column.cat.remove_unused_categories())
+    if not isinstance(groups.dtype, pd.CategoricalDtype):
+        return pd.Categorical(level_text(groups))
+    kept = groups.cat.remove_unused_categories()
+    return pd.Categorical(kept.cat.rename_categories(level_text(kept.cat.categories.to_series()).tolist()))
 
 
 def neutral_confounders(confounders: Confounders, depth: float | None, batch: Batch) -> np.ndarray:
@@ -195,17 +197,53 @@ def _chosen_levels(confounders: Confounders, batch: Batch) -> dict[str, list[str
     if batch is None:
         return {}
     if not isinstance(batch, Mapping):
-        with_level = [name for name, part in known.items() if str(batch) in part.levels]
-        if len(with_level) != 1:
-            found = f"is a level of {', '.join(with_level)}" if with_level else "is none of them"
-            raise InputError(
-                f"`batch` must be a level of one confounder, but {batch!r} {found}. {_described(known)}"
-            )
-        batch = {with_level[0]: str(batch)}
+        batch = {_column_with(known, value_text(batch)): batch}
+    chosen = {}
     for name, level in batch.items():
-        if name not in known or str(level) not in known[name].levels:
+        found = level_of(value_text(level), known[name].levels) if name in known else None
+        if found is None:
             raise InputError(f"the model knows no batch {name!r} = {level!r}. {_described(known)}")
-    return {name: [str(level)] for name, level in batch.items()}
+        chosen[name] = [found]
+    return chosen
+
+
+def _column_with(known: Mapping[str, Levels], level: str) -> str:
+    """The one batch column that has this level."""
+    names = [name for name, part in known.items() if level_of(level, part.levels) is not None]
+    if len(names) != 1:
+        found = f"is a level of {', '.join(names)}" if names else "is none of them"
+        raise InputError(
+            f"`batch` must be a level of one confounder, but {level!r} {found}. {_described(known)}"
+        )
+    return names[0]
+
+
+def batch_of_words(confounders: Confounders, words: Sequence[str]) -> Batch:
+    """Read a batch as it is typed on the command line: a level, or COLUMN=LEVEL for each of several columns.
+
+    Levels and names of columns may hold ``=`` themselves: what the model knows decides. One word that is a level of a column is
+    that level, whatever signs it has.
+
+    Raises
+    ------
+    InputError
+        If a word is neither.
+    """
+    known = {part.name: part for part in confounders.categorical}
+    if len(words) == 1 and any(level_of(words[0], part.levels) is not None for part in known.values()):
+        return words[0]
+    chosen: dict[str, str | float] = {}
+    for word in words:
+        parts = [(word[:i], word[i + 1 :]) for i, sign in enumerate(word) if sign == "="]
+        column, level = next((part for part in parts if part[0] in known), (None, None))
+        if column is None or level is None:
+            if len(words) == 1:
+                return word
+            raise InputError(
+                f"`batch` must be one level, or COLUMN=LEVEL for each column, got {word!r}. {_described(known)}"
+            )
+        chosen[column] = level
+    return chosen or None
 
 
 def _described(known: Mapping[str, Levels]) -> str:

@@ -65,3 +65,12 @@ local_h5 <- function(env = parent.frame()) {
   }, envir = env)
   file
 }
+
+# As a file that was born in Python: without the note of which class an assay had in R.
+forget_class <- function(path, modalities) {
+  file <- hdf5r::H5File$new(path, "r+")
+  for (modality in modalities) {
+    file[[paste0("mod/", modality, "/uns/seurat")]]$link_delete("class")
+  }
+  file$close_all()
+}

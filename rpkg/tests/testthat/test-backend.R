@@ -1,11 +1,14 @@
 test_that("model options become flags by name", {
   expect_equal(command_options(list()), character())
-  expect_equal(command_options(list(n_latent = 30)), c("--n-latent", "30"))
-  expect_equal(command_options(list(n.latent = 30L, preset = "paper")), c("--n-latent", "30", "--preset", "paper"))
-  expect_equal(command_options(list(lambda_ = 0.5)), c("--lambda", "0.5"))
+  expect_equal(command_options(list(n_latent = 30)), "--n-latent=30")
+  expect_equal(command_options(list(n.latent = 30L, preset = "paper")), c("--n-latent=30", "--preset=paper"))
+  expect_equal(command_options(list(lambda_ = 0.5)), "--lambda=0.5")
   expect_equal(command_options(list(single_block = TRUE, max_epochs = NULL)), "--single-block")
   expect_equal(command_options(list(single_block = FALSE)), "--no-single-block")
-  expect_equal(command_options(list(keys = c("a", "b"))), c("--keys", "a", "b"))
+  expect_equal(command_options(list(keys = c("a", "b"))), c("--keys=a", "--keys=b"))
+  expect_equal(command_options(list(batch = c(kit = "v=1", genotype = "-/-"))), c("--batch=kit=v=1", "--batch=genotype=-/-"))
+  expect_equal(command_options(list(batch = TRUE)), "--batch=True")
+  expect_equal(command_options(list(batch = 1)), "--batch=1")
 })
 
 test_that("numbers reach Python as they are", {
@@ -31,10 +34,10 @@ test_that("the command holds what the user gave and no default", {
   expect_equal(arguments, c(
     "fit", "dir/input.h5mu", "-o", "dir/run", "--embed", "dir/embedding.h5ad", "--progress", "lines"
   ))
-  arguments <- fit_arguments("dir", "pca", c("donor", "plate"), "mito", 7, FALSE, c("--n-latent", "30"))
+  arguments <- fit_arguments("dir", "pca", c("donor", "plate"), "mito", 7, FALSE, "--n-latent=30")
   expect_equal(arguments[-(1:6)], c(
-    "--rna-embedding", "X_pca", "--batch-key", "donor", "plate", "--continuous-key", "mito",
-    "--seed", "7", "--progress", "none", "--n-latent", "30"
+    "--rna-embedding=X_pca", "--batch-key=donor", "--batch-key=plate", "--continuous-key=mito",
+    "--seed=7", "--progress", "none", "--n-latent=30"
   ))
 })
 

@@ -15,3 +15,35 @@ test_that("the columns of a modality join the metadata and go back where they ca
   expect_identical(back$kind, object$label, ignore_attr = TRUE)
   expect_identical(SeuratObject::Misc(back, "h5mu")$columns, list(RNA = c(kind = "kind")))
 })
+
+test_that("a feature column of a reserved name is written once, and stays the user's own", {
+  object <- random_object()
+  chosen <- rownames(object) %in% SeuratObject::VariableFeatures(object)
+  own <- data.frame(highly_variable = chosen, means = as.double(1:20), row.names = rownames(object))
+  object[["RNA"]] <- SeuratObject::AddMetaData(object[["RNA"]], own)
+  expect_no_warning(back <- local_round_trip(object))
+  expect_identical(SeuratObject::VariableFeatures(back), SeuratObject::VariableFeatures(object))
+  expect_identical(back[["RNA"]][[]]$highly_variable, chosen)
+  expect_identical(back[["RNA"]][[]]$means, as.double(1:20))
+
+  object[["RNA"]] <- SeuratObject::AddMetaData(object[["RNA"]], data.frame(highly_variable = rev(chosen), row.names = rownames(object)))
+  expect_warning(back <- local_round_trip(object), "\"highly_variable\".*is written as \"highly_variable_1\"")
+  expect_identical(back[["RNA"]][[]]$highly_variable_1, rev(chosen))
+  expect_identical(SeuratObject::VariableFeatures(back), SeuratObject::VariableFeatures(object))
+})
+
+test_that("names that HDF5 cannot hold, or two columns of one name, are renamed with a warning", {
+  frame <- data.frame(1, 2, 3, 4, 5)
+  names(frame) <- c("x", "x", ".", "..", NA)
+  expect_warning(found <- safe_names(frame, "meta.data"), "renamed to")
+  expect_identical(names(found), c("x", "x.1", "_", "_.1", "NA"))
+  expect_equal(unlist(found, use.names = FALSE), as.double(1:5))
+})
+
+test_that("columns beyond what an HDF5 header holds are left out with a warning that names them", {
+  frame <- as.data.frame(matrix(0, 2, MOST_COLUMNS + 2, dimnames = list(c("a", "b"), NULL)))
+  expect_warning(kept <- safe_names(frame, "meta.data"), "2 are left out, \"V4001\" and\\s+\"V4002\"")
+  file <- local_h5()
+  write_dataframe(file, "obs", kept)
+  expect_identical(ncol(read_dataframe(h5_child(file, "obs"))), MOST_COLUMNS)
+})

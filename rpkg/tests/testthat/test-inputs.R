@@ -6,7 +6,7 @@ test_that("the file for Python holds counts, reference and named columns, and no
   )
   object[["other"]] <- toy_reduction(toy_cells(), key = "other_")
   path <- withr::local_tempfile(fileext = ".h5mu")
-  write_input(object, path, "RNA", "peaks", "pca", c("donor", "mito"))
+  write_input(object, path, "RNA", "peaks", "pca", list(batch = "donor", covariates = "mito"))
   file <- hdf5r::H5File$new(path, mode = "r")
   withr::defer(file$close_all())
   expect_setequal(setdiff(hdf5r::list.datasets(file[["obs"]], recursive = FALSE), "_index"), "mito")

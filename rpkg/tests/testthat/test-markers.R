@@ -37,5 +37,5 @@ test_that("the batches of the training must be there; the set is known from the 
   expect_equal(dim(batch_columns(object, "sailerx", NULL)), c(60, 0))
   expect_error(batch_columns(object, "sailerx", c("donor", "library")), "no \"library\"")
   SeuratObject::Misc(object[["sailerx"]], slot = "set") <- "other"
-  expect_equal(batch_columns(object, "sailerx", c("donor", SET_COLUMN))[[SET_COLUMN]], rep("other", 60))
+  expect_identical(batch_columns(object, "sailerx", c("donor", SET_COLUMN))[[SET_COLUMN]], factor(rep("other", 60)))
 })

@@ -1,0 +1,41 @@
+"""Read Cell Ranger's ``filtered_feature_bc_matrix.h5``: genes and peaks of the same cells in one matrix."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+
+#: columns of var and the names of their datasets in the file
+_COLUMNS = {"gene_ids": "id", "feature_types": "feature_type", "genome": "genome", "interval": "interval"}
+
+
+def is_tenx(file: h5py.File) -> bool:
+    """Whether an HDF5 file has the layout of Cell Ranger 3 and later."""
+    return "matrix" in file and {"barcodes", "features", "data", "indptr"} <= set(file["matrix"])
+
+
+def read_tenx(file: h5py.File) -> AnnData:
+    """Read all features, genes and peaks, as scanpy's ``read_10x_h5(gex_only=False)`` does.
+
+    Cell Ranger stores features × cells by column, which is cells × features by row: nothing is transposed.
+
+    Returns
+    -------
+    Cells × features, counts; var has the columns ``gene_ids``, ``feature_types``, ``genome`` and, with peaks, ``interval``.
+    """
+    matrix = file["matrix"]
+    n_features, n_cells = (int(size) for size in matrix["shape"][:])
+    values = matrix["data"][:].astype(np.float32), matrix["indices"][:], matrix["indptr"][:]
+    counts = sp.csr_matrix(values, shape=(n_cells, n_features))
+    features = matrix["features"]
+    columns = {name: _text(features[own]) for name, own in _COLUMNS.items() if own in features}
+    var = pd.DataFrame(columns, index=pd.Index(_text(features["name"])))
+    return AnnData(counts, obs=pd.DataFrame(index=pd.Index(_text(matrix["barcodes"]))), var=var)
+
+
+def _text(dataset: h5py.Dataset) -> np.ndarray:
+    texts: np.ndarray = dataset.asstr()[:]
+    return texts

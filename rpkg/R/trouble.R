@@ -1,0 +1,50 @@
+# Why a file cannot be read or written, in one sentence each, and what to do. HDF5's own errors are pages long and name
+# functions of its source.
+
+# HDF5 could not open the file.
+abort_unopened <- function(file, error, call) {
+  why <- if (dir.exists(file)) {
+    c("it is a folder", i = "Name a file. A {.val .zarr} folder is converted by Python: {.code sailerx.read(\"folder.zarr\").write(\"file.h5mu\")}.")
+  } else if (file.access(file, 4L) != 0L) {
+    c("you have no permission to read it", i = "Ask its owner for permission, or for a copy.")
+  } else if (grepl("lock", conditionMessage(error))) {
+    c("another program has it open for writing", i = "Close it there, then try again.")
+  } else {
+    c("it is of another kind, or was cut short", i = "Write or copy it again.")
+  }
+  cli::cli_abort(c(paste0("{.arg file} must be an .h5mu file, but {.path {file}} cannot be opened as HDF5: ", why[[1]], "."), why[-1]), call = call)
+}
+
+# Evaluates `value`, which reads the file; an error that is not of this package becomes a sentence about the file.
+said_of_file <- function(file, value, call = rlang::caller_env()) {
+  tryCatch(value, error = function(error) {
+    if (inherits(error, "rlang_error")) rlang::cnd_signal(error)
+    cli::cli_abort(c(
+      "{.path {file}} cannot be read: {first_line(error)}.",
+      i = "If it was cut short or is damaged, write or copy it again; {.code sailerx check} in Python says what a valid file lacks."
+    ), call = call)
+  })
+}
+
+# Evaluates `value`, which writes to the temporary file `path` that becomes `file`.
+said_of_new_file <- function(file, path, value, call) {
+  tryCatch(value, error = function(error) {
+    if (inherits(error, "rlang_error")) rlang::cnd_signal(error)
+    what <- if (file.access(dirname(path), 2L) != 0L) {
+      c("you have no permission to write into its folder", i = "Choose another folder.")
+    } else if (grepl("No space left|file write failed|quota", conditionMessage(error))) {
+      c("the disk is full", i = "Free some space, or choose another disk.")
+    } else {
+      c(first_line(error), i = "Nothing was left behind.")
+    }
+    cli::cli_abort(c(paste0("{.path {file}} cannot be written: ", escape_braces(what[[1]]), "."), what[-1]), call = call)
+  })
+}
+
+# The first line of an error's message that tells what went wrong.
+first_line <- function(error) {
+  lines <- trimws(strsplit(conditionMessage(error), "\n", fixed = TRUE)[[1]])
+  reasons <- grep("^error #[0-9]+:", lines, value = TRUE)
+  line <- if (length(reasons)) sub("^.*line [0-9]+: ", "", utils::tail(reasons, 1)) else c(lines[nzchar(lines)], "no reason given")[1]
+  sub("[.!]+$", "", substr(line, 1, 300))
+}
