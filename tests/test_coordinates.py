@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import igraph
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from sailerx.data.atac_scores import AtacScores, sampling_noise
+from sailerx.joint.choice import Cells, choose
 from sailerx.joint.coordinates import Coordinates, Sample
 from sailerx.joint.groups import groups_of
 from sailerx.joint.rows import damped, unit_rows
@@ -127,3 +130,13 @@ def test_few_cells_are_one_group_or_few(n: int) -> None:
 def test_the_random_numbers_of_igraph_are_left_as_they_were() -> None:
     groups_of(unit_rows(np.random.default_rng(0).normal(size=(50, 4))), 0)
     igraph.Graph.Erdos_Renyi(10, 0.5)  # igraph draws from Python's own generator again
+
+
+def test_a_choice_is_made_where_too_little_is_left_to_rise_above_noise() -> None:
+    rng = np.random.default_rng(0)
+    x = sp.csr_matrix((rng.random((200, 400)) < 0.1).astype(np.uint8))
+    rna = sp.csr_matrix(rng.poisson(0.5, (200, 50)).astype(float))
+    learned = AtacScores.learn(x, 10, 0)
+    whole = replace(learned, reliability=np.full(10, 0.5), strength=np.full(10, 1.5))
+    g = unit_rows(rng.normal(size=(200, 4)))
+    assert choose(Cells(x, rna, g, np.zeros((200, 1))), Coordinates(whole), 0).alpha == 0

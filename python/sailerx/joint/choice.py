@@ -229,6 +229,7 @@ class _Trial:
         both = Coordinates.learn(sample, scores, seed[0])
         z = both.scores_of(x)
         atac = {True: both.of(z, g), False: both.without_local(sample).of(z, g)}
+        atac = {local: rows if rows.shape[1] else np.zeros((len(rows), 1)) for local, rows in atac.items()}
         n = x.shape[0]
         molecules = sum(part.nnz for part in (x, rna) if part is not None) / n
         queries = np.sort(rng.permutation(n)[: int(_MAX_GATHERED / (_NEIGHBORS * molecules * n_trials))])
