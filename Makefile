@@ -74,7 +74,7 @@ bench-gpu: setup  ## whole runs on a GPU; with quality beside the CPU: make benc
 	$(PYTHON_IN_VENV) benchmarks/gpu.py --table $(GPU_OUT)
 
 compare: setup  ## embeddings of a file beside each other, into compare/: make compare DATA=file.h5mu LABELS=cell_type DROP=label
-	$(PYTHON_IN_VENV) benchmarks/compare.py "$(DATA)" $(if $(LABELS),--labels "$(LABELS)") $(if $(DROP),--drop "$(DROP)") --out compare
+	$(PYTHON_IN_VENV) benchmarks/side_by_side.py "$(DATA)" $(if $(LABELS),--labels "$(LABELS)") $(if $(DROP),--drop "$(DROP)") --out compare
 
 lint: setup  ## layout, style and types of the Python code
 	$(PYTEST) tests/test_lint.py

@@ -110,7 +110,7 @@ def test_training_from_a_file_is_measured(tmp_path: Path) -> None:
 def test_embeddings_of_a_file_are_compared_in_a_table_and_a_figure(tmp_path: Path) -> None:
     data = write(paired(n_cells=150), tmp_path / "x.h5mu")
     arguments = (data, "--labels", "cell_type", "--seeds", 0, "--out", tmp_path / "out")
-    printed = script("compare", *arguments)
+    printed = script("side_by_side", *arguments)
     lines = (tmp_path / "out" / "scores.csv").read_text().splitlines()
     rows = {row["embedding"]: row for row in csv.DictReader(lines)}
     assert {"RNA PCA", "ATAC LSI", "sailerx", "ATAC alone", "ATAC shuffled"} <= set(rows)

@@ -351,7 +351,8 @@ def _links(
     **choice: Any,
 ) -> None:
     with new_file(output) as path:
-        found = _load(model, device, threads).links(input, annotation, batch=_levels(batch), **choice)
+        trained = _load(model, device, threads)
+        found = trained.links(input, annotation, batch=_batch_of(trained, batch), **choice)
         found.to_csv(path, index=False)
 
 

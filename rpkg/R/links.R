@@ -70,7 +70,7 @@ LinksSAILERX <- function(
   verbose = TRUE,
   ...
 ) {
-  check_seurat(object)
+  object <- check_seurat(object)
   backend <- rlang::arg_match(backend)
   model <- model_folder(object, reduction, model)
   record <- model_record(model)
@@ -88,7 +88,7 @@ LinksSAILERX <- function(
   write_both(input, object, c(rna.assay, atac.assay), record, object[[]][character()], "object")
   arguments <- c(
     "links", model, input, annotation_file(annotation, folder), "-o", output, "--distance", number_text(distance),
-    lines_argument("--genes", if (!is.null(genes)) names_of_genes(object[[rna.assay]], genes), folder), options
+    flag_values("--genes", if (!is.null(genes)) names_of_genes(object[[rna.assay]], genes)), options
   )
   run_sailerx(arguments, backend, python, folder, verbose, rlang::set_names(c(rna.assay, atac.assay), c(record$rna, record$atac)))
 
@@ -145,14 +145,14 @@ annotation_file <- function(annotation, folder) {
 }
 
 names_of_genes <- function(assay, genes) {
-  names_in_file(assay)[match(genes, rownames(assay))]
+  training_names(assay)[match(genes, rownames(assay))]
 }
 
 # The table of `sailerx links`, with the names of genes and peaks in the object.
 read_links <- function(path, rna, atac, name) {
   text <- c(gene = "character", peak = "character", chrom = "character")
   table <- utils::read.csv(path, colClasses = text, encoding = "UTF-8")
-  rows <- match(table$gene, names_in_file(rna))
+  rows <- match(table$gene, training_names(rna))
   table$gene <- ifelse(is.na(rows), table$gene, rownames(rna)[rows])
   peaks <- unique(table[c("peak", PEAK_COLUMNS)])
   rownames(peaks) <- peaks$peak

@@ -70,7 +70,7 @@ MotifActivitySAILERX <- function(
   verbose = TRUE,
   ...
 ) {
-  check_seurat(object)
+  object <- check_seurat(object)
   backend <- rlang::arg_match(backend)
   model <- if (imputed) model_folder(object, reduction, model)
   atac.assay <- model_assay(object, reduction, atac.assay)
@@ -172,7 +172,7 @@ write_matches <- function(path, matches, assay, name) {
   h5_encoding(file, "anndata", "0.1.0")
   attr(matches, "labels") <- NULL
   write_csr(file, "X", Matrix::t(matches))
-  write_dataframe(file, "obs", peaks, names_in_file(assay))
+  write_dataframe(file, "obs", peaks, training_names(assay))
   write_dataframe(file, "var", motifs)
   for (part in c("obsm", "varm", "obsp", "varp", "layers", "uns")) write_dict(file, part)
   path

@@ -58,8 +58,8 @@ TransferSAILERX <- function(
   verbose = TRUE,
   ...
 ) {
-  check_seurat(object)
-  check_seurat(query, "query")
+  object <- check_seurat(object)
+  query <- check_seurat(query, "query")
   backend <- rlang::arg_match(backend)
   model <- model_folder(object, reduction, model)
   atac.assay <- model_assay(object, reduction, atac.assay)
@@ -78,11 +78,11 @@ TransferSAILERX <- function(
   input <- write_query(query, query.assay, query.rna, model, folder, run)
   known <- write_known(object, rna.assay, atac.assay, model, groups, folder)
   output <- file.path(folder, "transferred.h5ad")
-  genes <- if (!is.null(features)) names_in_file(object[[rna.assay]])[match(features, rownames(object[[rna.assay]]))]
+  genes <- if (!is.null(features)) training_names(object[[rna.assay]])[match(features, rownames(object[[rna.assay]]))]
   run(c(
     "transfer", model, known, input$path, "-o", output,
     if (ncol(groups)) c("--labels", LABELS),
-    if (!is.null(assay.name)) c("--rna", lines_argument("--genes", genes, folder)),
+    if (!is.null(assay.name)) c("--rna", flag_values("--genes", genes)),
     options
   ))
   params <- list(
@@ -152,7 +152,7 @@ add_predicted_rna <- function(query, path, name, rna, source) {
   on.exit(h5_close(file))
   values <- as_dgCMatrix(read_sparse(h5_child(file, "X")))
   genes <- read_index(h5_child(file, "var"))
-  dimnames(values) <- list(rownames(rna)[match(genes, names_in_file(rna))], read_index(h5_child(file, "obs")))
+  dimnames(values) <- list(rownames(rna)[match(genes, training_names(rna))], read_index(h5_child(file, "obs")))
   cells <- intersect(colnames(query), colnames(values))
   put_assay(query, SeuratObject::CreateAssay5Object(data = values[, cells, drop = FALSE]), name, source)
 }

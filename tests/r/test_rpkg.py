@@ -117,11 +117,11 @@ def until(lines: object, text: str) -> None:
 
 
 def processes_about(folder: Path, patience: float = 5) -> list[str]:
-    """Command lines of running Python processes that name the folder, once they are none or time is up."""
+    """Command lines of running Python processes of R that name the folder, once they are none or time is up."""
     deadline = time.monotonic() + patience
     while True:
         table = subprocess.run(["ps", "-eww", "-o", "stat=,args="], capture_output=True, text=True).stdout
-        found = [line for line in table.splitlines() if str(folder) in line and "sailerx fit" in line]
+        found = [line for line in table.splitlines() if str(folder) in line and "-m sailerx" in line]
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(0.2)

@@ -124,7 +124,9 @@ def kind_of(path: str | os.PathLike[str]) -> Kind:
     InputError
         If there is none, it cannot be opened, or it is neither HDF5 nor zarr.
     """
-    if Path(path).is_dir():
+    with reading(path):  # a folder above it may not be entered
+        is_folder = Path(path).is_dir()
+    if is_folder:
         root = _zarr_root(Path(path))
         return "mudata" if "mod" in root else "anndata"
     with contract.open_hdf5(Path(path)) as file:

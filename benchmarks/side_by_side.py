@@ -1,6 +1,6 @@
 """Compare embeddings of a file of yours: by cell types, and by prediction of molecules that the embedding never saw.
 
-    python benchmarks/compare.py DATA.h5mu --labels cell_type --out compare
+    python benchmarks/side_by_side.py DATA.h5mu --labels cell_type --out compare
 
 The file holds modalities `rna` and `atac` with counts of the same cells. Into the folder go scores.csv, table.md and scores.png.
 README.md describes the scores. Beside sailerx: its parts, each alone, and controls.
