@@ -26,12 +26,13 @@ read_note <- function(node, ...) {
 }
 
 assay_notes <- function(assay, name, layer, obs, var) {
+  own <- own_reserved(assay)
   list(
     assay = scalar(name),
     class = scalar(class(assay)[[1L]]),
     key = scalar(SeuratObject::Key(assay)),
     x = if (!is.na(layer[[name]])) scalar(layer[[name]]),
-    columns = list(obs_character = text_columns(obs), var_character = text_columns(var), var_own = own_reserved(assay))
+    columns = list(obs_character = text_columns(obs), var_character = text_columns(var), var_own = if (length(own)) own)
   )
 }
 
