@@ -38,7 +38,7 @@ def test_embedding_has_a_row_per_atac_cell_whose_rna_part_has_unit_length(model:
     z = model.embed(MDATA)
     assert model.joint is not None
     n_rna = model.joint.anchor_g.shape[1]
-    assert z.shape == (60, n_rna + (8 if model.joint.choice.alpha else 0))
+    assert z.shape == (60, n_rna + (model.joint.coordinates.n_signal if model.joint.choice.alpha else 0))
     assert z.dtype == np.float32
     assert unit_rows(z[:, :n_rna])
 

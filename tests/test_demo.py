@@ -111,7 +111,7 @@ def test_demo_in_r_writes_object_figures_and_scores(run_r, tmp_path: Path):
         tmp_path / "in.h5mu",
     )
     assert {path.name for path in (tmp_path / "out").iterdir()} == WRITTEN | {"demo.rds"}
-    assert re.search(r"Seurat 150 (30|38|50) TRUE", printed)  # the reference, and scores if they count
+    assert re.search(r"Seurat 150 [345][0-9] TRUE", printed)  # the reference, and scores if they count
     table = pd.read_csv(tmp_path / "out" / "scores.csv", index_col=0)
     assert list(table.index) == ["RNA PCA", "ATAC LSI", "SAILERX"]
     assert table[["nmi", "batch_leakage", "depth_leakage"]].notna().all(axis=None)

@@ -28,14 +28,14 @@ def new_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iter
         If ``path`` exists, and ``overwrite`` is false or ``path`` is not a model folder.
     """
     target = Path(path)
-    if target.exists() and not overwrite:
-        raise InputError(
-            f"{target} exists already. Choose another folder, or allow replacing it (`overwrite=True`, --overwrite)."
-        )
-    if target.exists() and not (target / MODEL_FILE).exists():
-        raise InputError(f"{target} is not a model folder, so it is not replaced. Choose another folder.")
-    near = next(parent for parent in target.absolute().parents if parent.exists())
     with writing(target):
+        if target.exists() and not overwrite:
+            raise InputError(
+                f"{target} exists already. Choose another folder, or allow replacing it (`overwrite=True`, --overwrite)."
+            )
+        if target.exists() and not (target / MODEL_FILE).exists():
+            raise InputError(f"{target} is not a model folder, so it is not replaced. Choose another folder.")
+        near = next(parent for parent in target.absolute().parents if parent.exists())
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=near))
     try:
         with writing(target):
@@ -61,9 +61,11 @@ def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         If the folder of ``path`` does not exist, or ``path`` is a folder.
     """
     target = Path(path)
-    if not target.parent.is_dir():
+    with writing(target):  # a folder above it may not be entered
+        has_folder, is_folder = target.parent.is_dir(), target.is_dir()
+    if not has_folder:
         raise InputError(f"the folder of {target} must exist. Make it first, or choose another file.")
-    if target.is_dir():
+    if is_folder:
         raise InputError(f"{target} must be a file, but is a folder. Choose another name.")
     temporary = target.with_name(f".{os.getpid()}.{target.name}")
     try:
