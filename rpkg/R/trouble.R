@@ -7,12 +7,27 @@ abort_unopened <- function(file, error, call) {
     c("it is a folder", i = "Name a file. A {.val .zarr} folder is converted by Python: {.code sailerx.read(\"folder.zarr\").write(\"file.h5mu\")}.")
   } else if (file.access(file, 4L) != 0L) {
     c("you have no permission to read it", i = "Ask its owner for permission, or for a copy.")
-  } else if (grepl("lock", conditionMessage(error))) {
+  } else if (grepl("unable to lock", conditionMessage(error)) || is_whole_h5(file)) {
     c("another program has it open for writing", i = "Close it there, then try again.")
   } else {
     c("it is of another kind, or was cut short", i = "Write or copy it again.")
   }
   cli::cli_abort(c(paste0("{.arg file} must be an .h5mu file, but {.path {file}} cannot be opened as HDF5: ", why[[1]], "."), why[-1]), call = call)
+}
+
+# Whether a file begins as HDF5 does and is as long as it says, so that it was not cut short. HDF5's own reason why it cannot be
+# opened may be missing: R cuts errors, and other packages bring other versions of HDF5.
+is_whole_h5 <- function(file) {
+  start <- readBin(file, "raw", 2048L)
+  signature <- as.raw(c(0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a))
+  at <- Filter(function(at) identical(start[at + 1:8], signature), c(0L, 512L, 1024L))
+  if (!length(at)) {
+    return(FALSE)
+  }
+  # the superblock of versions 0 to 3 has the end of the file here, in 8 bytes, the lowest first
+  end_at <- at[1] + c("00" = 40L, "01" = 44L, "02" = 28L, "03" = 28L)[as.character(start[at[1] + 9L])]
+  bytes <- as.integer(start[end_at + 1:8])
+  !anyNA(bytes) && file.size(file) >= sum(bytes * 256^(0:7))
 }
 
 # Evaluates `value`, which reads the file; an error that is not of this package becomes a sentence about the file.

@@ -13,6 +13,22 @@ test_that("a file that another program has open, or that may not be read, is not
   expect_error(abort_unopened(path, mocked, NULL), "another program")
 })
 
+test_that("a file is whole if it is as long as it says", {
+  path <- withr::local_tempfile(fileext = ".h5mu")
+  WriteH5MU(random_object(), path)
+  expect_true(is_whole_h5(path))
+  bytes <- readBin(path, "raw", file.size(path))
+  writeBin(bytes[seq_len(length(bytes) - 700L)], path)
+  expect_false(is_whole_h5(path))
+  expect_error(ReadH5MU(path), "cut short")
+  writeBin(charToRaw("no HDF5"), path)
+  expect_false(is_whole_h5(path))
+  python <- withr::local_tempfile(fileext = ".h5")
+  file <- hdf5r::H5File$new(python, "w")
+  file$close_all()
+  expect_true(is_whole_h5(python))
+})
+
 test_that("what HDF5 says becomes one sentence", {
   long <- simpleError("HDF5-API Errors:\n  error #000: a.c in H5Fopen(): line 8: unable to open file\n    class: HDF5\n  error #001: b.c in f(): line 34: no such thing")
   expect_equal(first_line(long), "no such thing")
