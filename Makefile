@@ -59,7 +59,7 @@ docs:  ## the site, in site/: R, Python, the command line and the vignettes with
 	@$(MAKE) --no-print-directory setup || SAILERX_WITHOUT_R=1 $(MAKE) --no-print-directory setup
 	docs/build.sh site
 
-test: setup  ## the checks that every change must pass (about 10 minutes on two cores)
+test: setup  ## the checks that every change must pass (10 to 15 minutes on two cores)
 	$(PYTEST) $(PARALLEL) -m "not full"
 
 test-full: setup  ## all checks, for a release (under 80 minutes)
