@@ -63,7 +63,7 @@ class Model(TrainedModel):
         Returns
         -------
         Cells × dimensions, float32, in the order of the ATAC modality's ``obs_names``; for Euclidean neighbours. A row is the
-        RNA reference, scaled to unit length, beside the weighted ATAC scores (`sailerx.joint`); without RNA the reference of the
+        RNA reference, scaled to unit length, beside the ATAC coordinates (`sailerx.joint`); without RNA the reference of the
         most similar training cells takes its place. With the paper's preset, z given ATAC alone, scaled to unit length.
 
         Raises

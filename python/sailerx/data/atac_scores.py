@@ -79,7 +79,7 @@ class AtacScores:
         seed
             Seed of the draw of cells and of the solver's starting vector.
         prior
-            c_0 over the mean of c; by default the one of 1, 3 and 10 whose components rise highest above the bulk.
+            c_0 over the mean of c; by default the one of 1, 3 and 10 whose components rise highest above noise.
         """
         counts = sample_of(x, _MAX_CELLS, seed, _MAX_ONES)[1]
         found = _best_components(counts, seed) if prior is None else _components(counts, prior, seed)

@@ -1,1 +1,1 @@
-"""The embedding that users get: the RNA reference beside the ATAC scores, weighted by what they predict."""
+"""The embedding that users get: the RNA reference beside coordinates of the ATAC, weighted by what they predict."""

@@ -86,7 +86,7 @@ class JointEmbedding:
 
         Returns
         -------
-        Cells × (dimensions of g + scores, if ATAC counts), float32. The RNA part of a row has unit length.
+        Cells × (dimensions of g + coordinates of ATAC, if it counts), float32. The RNA part of a row has unit length.
         """
         z = self.coordinates.scores_of(x)
         if not len(self.anchors):
@@ -200,7 +200,7 @@ def _coordinates(
 
 
 def predicted(private: np.ndarray, anchors: np.ndarray, anchor_g: np.ndarray) -> np.ndarray:
-    """Predict the RNA reference of cells from their weighted ATAC scores: the mean over the nearest anchors, unit rows."""
+    """Predict the RNA reference of cells from their ATAC scores, weighted by reliability: the mean over the nearest anchors, unit rows."""
     if not len(private):
         return np.empty((0, anchor_g.shape[1]))
     from sklearn.neighbors import NearestNeighbors  # takes a second to import
