@@ -200,7 +200,7 @@ def _coordinates(
 
 
 def predicted(private: np.ndarray, anchors: np.ndarray, anchor_g: np.ndarray) -> np.ndarray:
-    """Predict the RNA reference of cells by their ATAC scores weighted by reliability: the mean over the nearest anchors, unit rows."""
+    """Predict the RNA reference of cells by their weighted ATAC scores: the mean over the nearest anchors, unit rows."""
     if not len(private):
         return np.empty((0, anchor_g.shape[1]))
     from sklearn.neighbors import NearestNeighbors  # takes a second to import
