@@ -33,8 +33,8 @@ from sklearn.metrics import balanced_accuracy_score
 import sailerx
 from sailerx.data.lsi import lsi
 from sailerx.data.rna_pca import RnaProjection
+from sailerx.joint.nearest import nearest_others
 from sailerx.joint.prediction import SHRINKAGE
-from sailerx.results.nearest import nearest_others
 from sailerx.results.predict_rna import SCALE
 from sailerx.results.votes import votes_of
 

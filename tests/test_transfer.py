@@ -16,10 +16,10 @@ import sailerx
 from data import TINY, paired, together, write
 from sailerx.data.accessibility import PeaksInMemory, StackedCells
 from sailerx.errors import InputError
+from sailerx.joint.nearest import nearest_others
 from sailerx.results.comparison import CellSet, compare
 from sailerx.results.gaussians import Gaussians, typicality
 from sailerx.results.label_caller import LabelCaller, Mixing
-from sailerx.results.nearest import nearest_others
 from sailerx.results.votes import votes_of
 
 # Votes, Gaussians and their mixture

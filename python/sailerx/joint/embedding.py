@@ -13,6 +13,7 @@ from sailerx.data.atac_scores import AtacScores, sample_of
 from sailerx.data.multiome import MAX_SAMPLED, Multiome
 from sailerx.joint.choice import Cells, Choice, Gain, choose
 from sailerx.joint.coordinates import Coordinates, Sample, leading
+from sailerx.joint.nearest import nearest_others
 from sailerx.joint.rows import joined, unit_rows
 
 #: number of ATAC scores
@@ -22,8 +23,6 @@ N_SCORES = 20
 _ANCHORS = 5
 #: cells with RNA that are kept as anchors, at most
 _MAX_ANCHORS = 20_000
-#: distance below which a cell and an anchor are one
-SAME = 1e-4
 #: rounds of predicting g of cells without RNA and removing what follows confounders, given g
 _ROUNDS = 2
 #: open peaks of the cells that the choice is made from, at most
@@ -203,14 +202,8 @@ def predicted(private: np.ndarray, anchors: np.ndarray, anchor_g: np.ndarray) ->
     """Predict the RNA reference of cells by their weighted ATAC scores: the mean over the nearest anchors, unit rows."""
     if not len(private):
         return np.empty((0, anchor_g.shape[1]))
-    from sklearn.neighbors import NearestNeighbors  # takes a second to import
-
-    finder = NearestNeighbors(n_neighbors=min(_ANCHORS + 1, len(anchors)), algorithm="brute").fit(anchors)
-    distance, near = finder.kneighbors(private.astype(np.float32))
-    counts = distance > SAME  # a cell that is an anchor itself does not see its own RNA
-    counts[:, _ANCHORS:] &= ~counts[:, :_ANCHORS].all(axis=1, keepdims=True)
-    counts[~counts.any(axis=1)] = True
-    return unit_rows(np.einsum("nk,nkd->nd", counts.astype(float), anchor_g[near]))
+    near = nearest_others(anchors, private.astype(np.float32), max(min(_ANCHORS, len(anchors) - 1), 1))
+    return unit_rows(anchor_g[near].astype(float).mean(axis=1))
 
 
 def _g_of_all(g: np.ndarray, teaches: np.ndarray, private: np.ndarray) -> np.ndarray:

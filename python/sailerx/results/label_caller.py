@@ -16,8 +16,8 @@ from itertools import product
 
 import numpy as np
 
+from sailerx.joint.nearest import nearest_others
 from sailerx.results.gaussians import Gaussians, typicality
-from sailerx.results.nearest import nearest_others
 from sailerx.results.votes import votes_of
 
 #: numbers of neighbours, weights of the Gaussians (0 = votes alone), weights of label frequencies, and powers to choose from

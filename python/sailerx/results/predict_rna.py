@@ -12,8 +12,8 @@ from mudata import MuData
 
 from sailerx.data.counts import pick_counts, to_csr, why_not_counts
 from sailerx.errors import InputError
+from sailerx.joint.nearest import nearest_others
 from sailerx.results.comparison import CellSet, compare
-from sailerx.results.nearest import nearest_others
 from sailerx.results.trained import TrainedModel, atac_of
 
 #: predicted counts of a cell sum to this, as those of Seurat's NormalizeData

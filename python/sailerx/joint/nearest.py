@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sailerx.joint.embedding import SAME
+#: distance below which two cells are one
+_SAME = 1e-4
 
 
 def nearest_others(known: np.ndarray, cells: np.ndarray, k: int) -> np.ndarray:
@@ -13,7 +14,7 @@ def nearest_others(known: np.ndarray, cells: np.ndarray, k: int) -> np.ndarray:
     Parameters
     ----------
     known
-        Known cells × dimensions, more than ``k``.
+        Known cells × dimensions, more than ``k``; if they are ``k``, all of them are neighbours.
     cells
         Cells × dimensions.
     k
@@ -25,6 +26,6 @@ def nearest_others(known: np.ndarray, cells: np.ndarray, k: int) -> np.ndarray:
     """
     from sklearn.neighbors import NearestNeighbors  # takes a second to import
 
-    finder = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(known)
+    finder = NearestNeighbors(n_neighbors=min(k + 1, len(known)), algorithm="brute").fit(known)
     distance, near = finder.kneighbors(cells)
-    return np.where(distance[:, :1] <= SAME, near[:, 1:], near[:, :-1])
+    return near if len(known) <= k else np.where(distance[:, :1] <= _SAME, near[:, 1:], near[:, :-1])
