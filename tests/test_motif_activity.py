@@ -359,3 +359,15 @@ def test_gc_bias_of_a_batch_is_corrected(planted: tuple[MuData, ad.AnnData]) -> 
         return float(np.polyfit(gc_of_motif, table["difference"], 1)[0])
 
     assert abs(dependence(matches.obs["gc"].to_numpy())) < 0.3 * abs(dependence(np.full(6000, 0.5)))
+
+
+def test_false_discovery_rate_is_the_least_share_of_false_calls_at_which_a_test_is_called() -> None:
+    p = np.array([0.01, np.nan, 0.04, 0.03, 0.5, 0.03])
+    tested = p[~np.isnan(p)]
+    expected = [
+        min(min(t * len(tested) / (tested <= t).sum() for t in tested if t >= own), 1.0) for own in tested
+    ]
+    found = false_discovery_rate(p)
+    np.testing.assert_allclose(found[~np.isnan(p)], expected)
+    assert np.isnan(found[1])
+    assert np.isnan(false_discovery_rate(np.full(3, np.nan))).all()
