@@ -90,6 +90,22 @@ def test_what_follows_a_confounder_is_removed_and_the_rest_stays() -> None:
     assert explained(after, half) > 0.9 * explained(z, half)
 
 
+def test_scores_blind_to_a_confounder_are_fewer_and_those_that_knew_nothing_of_it_are_kept() -> None:
+    rng = np.random.default_rng(0)
+    z, batch = rng.normal(size=(5000, 4)), rng.integers(0, 2, 5000).astype(float)
+    z[:, 1] += 2 * batch
+    z[:, 1] /= z[:, 1].std()
+    of_scores = {"strength": [2.0, 1.5, 1.2, 1.0], "reliability": [0.9, 0.8, 0.5, 0.0], "noise": [1.0, 2.0, 3.0, 4.0]}
+    scores = AtacScores(
+        np.eye(4, dtype=np.float32), np.zeros(4, np.float32), *(np.array(of) for of in of_scores.values())
+    )
+    blind = scores.blind_to(z, batch[:, None], np.empty((5000, 0)))
+    np.testing.assert_allclose(np.abs(blind.loadings), np.eye(4)[:, [0, 2, 3]], atol=0.1)
+    for name, before in of_scores.items():
+        np.testing.assert_allclose(getattr(blind, name), np.array(before)[[0, 2, 3]], rtol=0.05, atol=0.02)
+    np.testing.assert_allclose(blind.loadings.T @ blind.loadings, np.eye(3), atol=1e-6)
+
+
 def test_a_difference_between_batches_that_comes_from_their_types_stays() -> None:
     x, half = drawn(1000, 400, halves=2.0)
     batch = (np.random.default_rng(0).random(len(half)) < np.where(half, 0.8, 0.2)).astype(float)

@@ -76,17 +76,47 @@ def test_noise_gives_no_coordinates() -> None:
     assert coordinates.of(coordinates.scores_of(x), g).shape == (800, coordinates.n_signal)
 
 
-def test_a_group_s_scores_do_not_repeat_those_of_all_cells() -> None:
+def test_noise_of_a_group_s_scores_is_not_noise_of_those_of_all_cells() -> None:
     cells, _, _ = split_inside()
     whole = AtacScores.learn(cells.x, 20, 0)
     coordinates = Coordinates.learn(cells, whole, 0)
-    group = groups_of(cells.g, 0)
+    group, rng = groups_of(cells.g, 0), np.random.default_rng(0)
+    assert coordinates.local
     for i, scores in zip(coordinates.group_of, coordinates.local, strict=True):
-        own = scores.of(cells.x[group == i])
-        known = whole.first(whole.n_reliable).of(cells.x[group == i])
-        np.testing.assert_allclose(own.mean(axis=0), 0, atol=1e-3)
+        of_group = cells.x[group == i]
+        np.testing.assert_allclose(scores.of(of_group).mean(axis=0), 0, atol=1e-3)
+        share = np.asarray(of_group.mean(axis=0), np.float64).ravel()
+        alike = sp.csr_matrix(rng.multinomial(100, share / share.sum(), 5000).astype(np.float32))
+        own, known = scores.of(alike), whole.first(whole.n_reliable).of(alike)
         together = np.corrcoef(own.T, known.T)[: own.shape[1], own.shape[1] :]
-        assert np.abs(together).max() < 0.02
+        assert np.abs(together).max() < 0.06
+
+
+def test_no_coordinate_of_a_group_repeats_another_once_blind_to_a_batch() -> None:
+    cells, kind, half = split_inside(2000)
+    batch = np.random.default_rng(3).random(len(kind)) < 0.5
+    shifted = cells.x.tolil()
+    shifted[np.flatnonzero(batch)[:, None], np.arange(150)] = 0
+    c = np.column_stack([batch, ~batch]).astype(float)
+    x = sp.csr_matrix(shifted, dtype=np.float32)
+    x.eliminate_zeros()
+    sample = Sample(x, cells.g, c)
+    whole = AtacScores.learn(x, 20, 0)
+    whole = whole.blind_to(whole.of(x), c, cells.g)
+    coordinates = Coordinates.learn(sample, whole, 0)
+    group = groups_of(cells.g, 0)
+    z = coordinates.scores_of(x)
+    start = len(whole.strength)
+    for i, scores in zip(coordinates.group_of, coordinates.local, strict=True):
+        own = z[group == i, start : start + len(scores.strength)]
+        start += len(scores.strength)
+        alike = np.corrcoef(own.T) if own.shape[1] > 1 else np.ones((1, 1))
+        assert np.abs(alike - np.eye(len(alike))).max() < 0.3
+        follows = np.corrcoef(own.T, batch[group == i])[-1, :-1]
+        assert np.abs(follows).max() < 0.15
+    found = coordinates.of(z, cells.g)
+    of_first = [of for of in found[kind == 0].T if of.std() > 0]
+    assert max(separation(of, half[kind == 0]) for of in of_first) > 1.2
 
 
 def test_noise_of_scores_is_that_of_cells_drawn_from_one_distribution() -> None:

@@ -602,6 +602,9 @@ def _add_simulate(parser: Any) -> None:
     parser.add_argument("output", metavar="OUT.h5mu")
     names = ("n_cells", "n_genes", "n_peaks", "n_types", "seed")
     add_flags(parser, simulate_to_file, dict.fromkeys(names, ("N", "")))
+    add_flags(parser, simulate_to_file, {"preset": ("", "size, depth and difficulty of real data")})
+    add_fields(parser, dict.fromkeys(("n_atac_splits", "n_rna_splits"), int))
+    add_fields(parser, dict.fromkeys(("split_share", "split_change"), float))
 
 
 def _simulate(output: str, **arguments: Any) -> None:

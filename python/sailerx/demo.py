@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import mudata
 import numpy as np
@@ -32,6 +33,9 @@ from sailerx.simulation.recipe import Recipe
 
 EMBEDDING = "X_sailerx"
 PEERS = ("RNA PCA", "ATAC LSI")
+#: simulated cells: blood by 10x Multiome, with two cell types whose halves only ATAC tells apart
+SIMULATED: dict[str, Any] = {"preset": "10x", "n_genes": 3000, "n_atac_splits": 2, "split_share": 1 / 15, "split_change": 1.5}
+TYPES, HALVES = "cell_type", "subtype"
 
 
 def run_demo(
@@ -56,9 +60,10 @@ def run_demo(
     output
         The folder; made where it is missing, and what an earlier demo wrote there is replaced.
     path
-        An .h5mu file with paired RNA and ATAC counts; None simulates one.
+        An .h5mu file with paired RNA and ATAC counts; None simulates one: types of which two have halves that only ATAC tells
+        apart.
     labels
-        Column of `obs` with cell types; by default `cell_type` where there is one.
+        Column of `obs` with cell types; by default `cell_type` where there is one, and of simulated cells `subtype`.
     batch
         Column of `obs` to hide from the embedding; by default `batch` where there is one.
     drop
@@ -79,8 +84,8 @@ def run_demo(
     InputError
         If the file or a column cannot be used.
     """
-    mdata = read(path) if path else simulate(n_cells, n_peaks=n_peaks, seed=seed)
-    labels = _column(mdata, labels, "cell_type", "labels")
+    mdata = read(path) if path else simulate(n_cells, n_peaks=n_peaks, seed=seed, **SIMULATED)
+    labels = _column(mdata, labels, TYPES if path else HALVES, "labels")
     batch = _column(mdata, batch, "batch", "batch")
     model = _train(mdata, batch, seed=seed, max_epochs=max_epochs)
     folder = Path(output)
@@ -89,7 +94,8 @@ def run_demo(
     with new_file(folder / "demo.h5mu") as part, mudata.set_options(pull_on_update=False):
         mdata.write_h5mu(part, compression="gzip", compression_opts=1)
     draw(mdata, model.history, folder, [name for name in (labels, "cluster", batch) if name], seed=seed)
-    table = score_file(mdata, labels, batch=batch, drop=drop, seed=seed) if labels else pd.DataFrame()
+    asked = {"batch": batch, "within": None if path else TYPES, "drop": drop, "seed": seed}
+    table = score_file(mdata, labels, **asked) if labels else pd.DataFrame()
     report(table, folder / "scores.csv" if labels else None)
     print(f"Written into {folder}/: {', '.join(sorted(entry.name for entry in folder.iterdir()))}")
     return table
@@ -141,6 +147,7 @@ def score_file(
     labels: str,
     *,
     batch: str | None = None,
+    within: str | None = None,
     drop: Sequence[str] = (),
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -152,6 +159,8 @@ def score_file(
         MuData with `X_sailerx` in the obsm of `atac`, or its file. RNA PCA is `X_pca` of `rna`, or is computed.
     labels, batch
         Columns of `obs`.
+    within
+        Column of `obs` with coarser types. Within those that have several labels, the kNN accuracy of these is scored as well.
     drop, seed
         As in `sailerx.metrics.score`.
 
@@ -187,7 +196,17 @@ def score_file(
         )
         for name, z in embeddings.items()
     }
+    if within:
+        coarse = _values(mdata, within)[both]
+        for name, z in embeddings.items():
+            scores[name]["within"] = _accuracy_within(z, kinds, coarse, str(scores[name]["metric"]))
     return pd.DataFrame(scores).T
+
+
+def _accuracy_within(z: np.ndarray, labels: np.ndarray, coarse: np.ndarray, metric: str) -> float:
+    """Mean kNN accuracy of labels within each coarser type that has several."""
+    split = [cells for name in pd.unique(coarse) if len(set(labels[cells := coarse == name])) > 1]
+    return float(np.mean([metrics.knn_accuracy(z[cells], labels[cells], metric=metric) for cells in split]))
 
 
 def report(table: pd.DataFrame, path: Path | None = None) -> None:
@@ -198,9 +217,12 @@ def report(table: pd.DataFrame, path: Path | None = None) -> None:
     if table.empty:
         print("No labels: name a column of obs with cell types to see scores.")
         return
-    shown = table[[name for name in COLUMNS if name in table]].rename(columns=COLUMNS)
+    names = {"within": "halves told apart"} | COLUMNS
+    shown = table[[name for name in names if name in table]].rename(columns=names)
     numbers = shown.map(lambda value: f"{value:.3f}" if isinstance(value, float) else str(value))
     print(f"\n{numbers.to_string()}\n")
+    if "within" in table:
+        print("Halves told apart: kNN accuracy within the types whose halves only ATAC tells apart; by chance 0.5.")
     print(
         "Leakage is within cell type: R² of log depth; batch accuracy above chance, 0 to 1. Lower is better."
     )
@@ -236,16 +258,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("input", metavar="IN.h5mu")
     parser.add_argument("--labels", required=True, metavar="COLUMN", help="obs column of cell types")
     parser.add_argument("--batch", metavar="COLUMN", help="obs column of batches")
+    parser.add_argument("--within", metavar="COLUMN", help="obs column of coarser types, to score labels within them")
     parser.add_argument("--drop", nargs="+", default=[], metavar="LABEL", help="labels that are not scored")
     parser.add_argument("-o", "--output", type=Path, metavar="TABLE.csv")
     arguments = parser.parse_args(argv)
     try:
         mdata = read(arguments.input)
-        for argument in ("labels", "batch"):
+        for argument in ("labels", "batch", "within"):
             _column(mdata, getattr(arguments, argument), "", argument)
-        report(
-            score_file(mdata, arguments.labels, batch=arguments.batch, drop=arguments.drop), arguments.output
-        )
+        asked = {name: getattr(arguments, name) for name in ("batch", "within", "drop")}
+        report(score_file(mdata, arguments.labels, **asked), arguments.output)
     except InputError as error:
         print(f"sailerx: error: {error}", file=sys.stderr)
         return 2

@@ -14,7 +14,7 @@ single cells).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -129,7 +129,8 @@ class AtacScores:
         """Remove the directions in which scores follow confounders among cells with equal RNA.
 
         Scores are regressed on c and g together; directions of which c explains at least 3 % of the variance (more in small
-        data, by chance) are projected out. So a difference between batches that only comes from their cell types is kept.
+        data, by chance) are removed. So a difference between batches that only comes from their cell types is kept. What is left has
+        as many scores fewer, rotated so that the most reliable come first.
 
         Parameters
         ----------
@@ -146,12 +147,20 @@ class AtacScores:
         explained = slope.T @ np.atleast_2d(np.cov(c.T, bias=True)) @ slope
         value, direction = np.linalg.eigh(explained)
         by_chance = (np.sqrt(k) + np.sqrt(c.shape[1])) ** 2 / max(n - design.shape[1], 1)
-        removed = direction[:, value > max(_LEAST_EXPLAINED, 2 * by_chance)]
-        keep = np.eye(k) - removed @ removed.T
-        return replace(
-            self,
-            loadings=(self.loadings @ keep).astype(np.float32),
-            centre=(self.centre @ keep).astype(np.float32),
+        removed = value > max(_LEAST_EXPLAINED, 2 * by_chance)
+        return self._rotated(direction[:, ~removed]) if removed.any() else self
+
+    def _rotated(self, basis: np.ndarray) -> AtacScores:
+        """Keep the scores in the span of an orthonormal basis, scores × kept, the most reliable direction first."""
+        reliability, turn = np.linalg.eigh((basis.T * self.reliability) @ basis)
+        turn = basis @ turn[:, ::-1]
+        return AtacScores(
+            (self.loadings @ turn).astype(np.float32),
+            (self.centre @ turn).astype(np.float32),
+            np.sqrt(self.strength**2 @ turn**2),
+            np.maximum(reliability[::-1], 0.0),
+            np.sqrt(self.noise**2 @ turn**2),
+            self.prior,
         )
 
 

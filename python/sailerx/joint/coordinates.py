@@ -25,8 +25,8 @@ from sailerx.joint.rows import damped
 _LEAST_CELLS = 100
 #: components kept in one group, at most
 _MOST_LOCAL = 5
-#: share of a local score's variance that the scores of the whole data must leave unexplained
-_LEAST_NEW = 0.5
+#: share of a local score's noise that must not be noise of the scores of the whole data
+_LEAST_NEW = 0.1
 #: nearest anchors by RNA whose groups say how far a cell belongs to each
 _GATE_NEIGHBORS = 30
 #: leading directions of g that confounders are adjusted for
@@ -164,18 +164,31 @@ def _within(cells: Sample, member: np.ndarray, whole: AtacScores, seed: int) -> 
 
 
 def _beyond(scores: AtacScores, known: AtacScores, x: sp.csr_matrix) -> AtacScores:
-    """Subtract from scores what known scores predict of them in the cells x, linearly; drop those of which little is left."""
-    z, of_known = scores.of(x).astype(np.float64), known.of(x).astype(np.float64)
-    slope = np.linalg.lstsq(of_known - of_known.mean(axis=0), z, rcond=None)[0]
-    loadings = (scores.loadings - known.loadings @ slope).astype(np.float32)
-    new = z - of_known @ slope
-    kept = new.var(axis=0) > _LEAST_NEW
-    centre = scores.centre - known.centre @ slope + new.mean(axis=0)
+    """Subtract from scores what shares its noise with known scores, in the cells x; drop those of which little is left.
+
+    Noise of what is left is independent of the noise of the known scores, so that their squared distances add up, and no signal is
+    counted twice. Signal over noise falls by the share of the noise that is left.
+    """
+    share = np.asarray(x.mean(axis=0), np.float64).ravel()
+    share /= share.sum()
+
+    def covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        product: np.ndarray = (a * share[:, None]).T @ b - np.outer(share @ a, share @ b)
+        return product
+
+    own, of_known = scores.loadings.astype(np.float64), known.loadings.astype(np.float64)
+    shared = covariance(of_known, own)
+    slope = np.linalg.lstsq(covariance(of_known, of_known), shared, rcond=1e-6)[0]
+    left = 1 - (slope * shared).sum(axis=0) / np.maximum(np.diag(covariance(own, own)), 1e-300)
+    odds = left * scores.reliability / np.maximum(1 - scores.reliability, 1e-12)
+    loadings = (own - of_known @ slope).astype(np.float32)
+    centre = (scores.of(x) - known.of(x) @ slope).mean(axis=0) + scores.centre - known.centre @ slope
+    kept = left > _LEAST_NEW
     return AtacScores(
         loadings[:, kept],
         centre[kept].astype(np.float32),
         scores.strength[kept],
-        scores.reliability[kept],
+        (odds / (1 + odds))[kept],
         sampling_noise(loadings[:, kept], x),
         scores.prior,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 import anndata as ad
 import mudata
@@ -12,15 +12,17 @@ import pandas as pd
 import scipy.sparse as sp
 
 from sailerx.simulation.draw import Profile, Truth, component_weights, draw_chunks, draw_truth, log_shares
+from sailerx.simulation.presets import recipe_of
 from sailerx.simulation.recipe import Recipe, gene_table, peak_table
 
 
 def simulate(
-    n_cells: int = Recipe.n_cells,
-    n_genes: int = Recipe.n_genes,
-    n_peaks: int = Recipe.n_peaks,
-    n_types: int = Recipe.n_types,
+    n_cells: int | None = None,
+    n_genes: int | None = None,
+    n_peaks: int | None = None,
+    n_types: int | None = None,
     *,
+    preset: Literal["snareseq", "10x"] | None = None,
     seed: int = Recipe.seed,
     genome: str | os.PathLike[str] | None = None,
     **options: Any,
@@ -29,8 +31,14 @@ def simulate(
 
     Parameters
     ----------
-    n_cells, n_genes, n_peaks, n_types, seed
-        As in `Recipe`.
+    n_cells, n_genes, n_peaks, n_types
+        As in `Recipe`; by default the preset's, or 2,000 cells of 12 types, 3,000 genes and 20,000 peaks.
+    preset
+        Size, depth and overlap of cell types as in real data: ``"snareseq"``, mouse cortex (10,000 cells × 1,700 genes × 26,000
+        peaks, 80 open peaks per cell), or ``"10x"``, blood by 10x Multiome (5,000 cells × 5,000 genes × 60,000 peaks, 3,700 open
+        peaks per cell). With other numbers of genes or peaks, depth changes in proportion.
+    seed
+        Equal arguments and seed give equal data.
     genome
         Also write a genome to this FASTA file: GC content is higher in peaks that are more open or that the first batch opens, and
         a motif of JASPAR, of another factor for each cell type, is planted in peaks of that type. Needs
@@ -50,7 +58,7 @@ def simulate(
     Raises
     ------
     InputError
-        If a size cannot be simulated.
+        If there is no such preset, or a size cannot be simulated.
 
     Examples
     --------
@@ -59,7 +67,9 @@ def simulate(
     >>> mdata["rna"].shape, mdata["atac"].shape, mdata.obs["cell_type"].nunique()
     ((60, 100), (60, 90), 3)
     """
-    recipe = Recipe(n_cells, n_genes, n_peaks, n_types, seed, **options)
+    recipe = recipe_of(
+        preset, n_cells=n_cells, n_genes=n_genes, n_peaks=n_peaks, n_types=n_types, seed=seed, **options
+    )
     truth = draw_truth(recipe)
     planted = {} if genome is None else _with_genome(genome, recipe, truth)
     chunks = list(draw_chunks(recipe, truth))

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from sailerx.files.h5mu_writer import CsrWriter, FrameWriter, atomic_h5mu, finish_h5mu, write_anndata
 from sailerx.simulation.draw import draw_chunks, draw_truth
 from sailerx.simulation.in_memory import truth_tables
+from sailerx.simulation.presets import recipe_of
 from sailerx.simulation.recipe import Recipe, gene_table, peak_table
 
 
 def simulate_to_file(
     path: str | os.PathLike[str],
-    n_cells: int = Recipe.n_cells,
-    n_genes: int = Recipe.n_genes,
-    n_peaks: int = Recipe.n_peaks,
-    n_types: int = Recipe.n_types,
+    n_cells: int | None = None,
+    n_genes: int | None = None,
+    n_peaks: int | None = None,
+    n_types: int | None = None,
     *,
+    preset: Literal["snareseq", "10x"] | None = None,
     seed: int = Recipe.seed,
     compression: str | None = "gzip",
     progress: Callable[[int, int], None] | None = None,
@@ -33,7 +35,7 @@ def simulate_to_file(
     ----------
     path
         File to write; an existing one is replaced.
-    n_cells, n_genes, n_peaks, n_types, seed, **options
+    n_cells, n_genes, n_peaks, n_types, preset, seed, **options
         As in `simulate`.
     compression
         HDF5 filter of the counts: `"gzip"` (level 1), `"lzf"` or None.
@@ -53,8 +55,10 @@ def simulate_to_file(
     ...     sailerx.read(f"{folder}/cells.h5mu")["atac"].shape
     (60, 90)
     """
-    recipe = Recipe(n_cells, n_genes, n_peaks, n_types, seed, **options)
-    truth = draw_truth(recipe)
+    recipe = recipe_of(
+        preset, n_cells=n_cells, n_genes=n_genes, n_peaks=n_peaks, n_types=n_types, seed=seed, **options
+    )
+    n, truth = recipe.n_cells, draw_truth(recipe)
     tables = {"rna": gene_table(recipe), "atac": peak_table(recipe)}
     with atomic_h5mu(path) as file:
         groups = {
@@ -64,16 +68,16 @@ def simulate_to_file(
             for name, table in tables.items()
         }
         matrices = {
-            name: CsrWriter(group, "X", (n_cells, len(tables[name])), compression)
+            name: CsrWriter(group, "X", (n, len(tables[name])), compression)
             for name, group in groups.items()
         }
         frames: list[FrameWriter] = []
         for chunk in draw_chunks(recipe, truth):
-            frames = frames or [FrameWriter(g, "obs", chunk.obs, n_cells) for g in (file, *groups.values())]
+            frames = frames or [FrameWriter(g, "obs", chunk.obs, n) for g in (file, *groups.values())]
             for frame in frames:
                 frame.append(chunk.obs)
             for name, matrix in matrices.items():
                 matrix.append(getattr(chunk, name))
             if progress is not None:
-                progress(frames[0].rows, n_cells)
-        finish_h5mu(file, n_cells, {name: table.index for name, table in tables.items()})
+                progress(frames[0].rows, n)
+        finish_h5mu(file, n, {name: table.index for name, table in tables.items()})

@@ -3,8 +3,9 @@
 #
 #   Rscript demo.R FOLDER [DATA.h5mu [LABELS [BATCH [DROP]]]]
 #
-# Without DATA, 2,000 cells and 20,000 peaks are simulated. LABELS and BATCH are columns of the metadata, by default
-# cell_type and batch where there are such columns; cells labelled DROP are not scored. Into FOLDER go demo.rds (the Seurat
+# Without DATA, 2,000 cells and 20,000 peaks are simulated, like blood by 10x Multiome, with two cell types whose halves only ATAC
+# tells apart. LABELS and BATCH are columns of the metadata, by default cell_type and batch where there are such columns; cells
+# labelled DROP are not scored. Into FOLDER go demo.rds (the Seurat
 # object), demo.h5mu (the same for Python), umap.png, losses.png and scores.csv.
 
 suppressPackageStartupMessages({
@@ -58,7 +59,9 @@ load_data <- function(path, found) {
   if (is.na(path) || path == "") {
     path <- tempfile(fileext = ".h5mu")
     on.exit(unlink(path))
-    python(found, "sailerx", "simulate", path)
+    sizes <- c("--n-cells", 2000, "--n-genes", 3000, "--n-peaks", 20000)
+    splits <- c("--n-atac-splits", 2, "--split-share", 1 / 15, "--split-change", 1.5)
+    python(found, "sailerx", "simulate", path, "--preset", "10x", sizes, splits)
   }
   ReadH5MU(path, assays = c(RNA = "rna", peaks = "atac"), verbose = FALSE)
 }
@@ -101,7 +104,7 @@ main <- function(folder = "demo", data = NA, labels = NA, batch = NA, drop = NA)
   found <- sailerx:::find_python()
   simulated <- is.na(data) || data == ""
   object <- step(if (simulated) "Simulating cells" else paste("Reading", data), load_data(data, found))
-  labels <- column(object, labels, "cell_type")
+  labels <- column(object, labels, if (simulated) "subtype" else "cell_type")
   batch <- column(object, batch, "batch")
   object <- step("Seurat's PCA of RNA, the reference", add_rna_pca(object))
   object <- step("RunSAILERX()", RunSAILERX(
@@ -124,7 +127,7 @@ main <- function(folder = "demo", data = NA, labels = NA, batch = NA, drop = NA)
   if (length(labels)) {
     step("Scoring it beside RNA PCA and ATAC LSI", python(
       found, "sailerx.demo", into("demo.h5mu"), "--labels", labels, if (length(batch)) c("--batch", batch),
-      if (!is.na(drop)) c("--drop", drop), "-o", into("scores.csv")
+      if (simulated) c("--within", "cell_type"), if (!is.na(drop)) c("--drop", drop), "-o", into("scores.csv")
     ))
   }
   cat("Written into ", folder, "/: ", toString(list.files(folder)), "\n", sep = "")
