@@ -175,6 +175,12 @@ NOTES = {
 }
 
 
+def test_notes_that_are_allowed_are_explained_where_publishing_is() -> None:
+    text = (RPKG.parent / "docs" / "publishing.md").read_text("utf-8")
+    table = text.split("| note | why |")[1].split("\n\n")[0]
+    assert dict(re.findall(r"^\| ([^|-]+) \| ([^|]+) \|$", table, re.MULTILINE)).keys() == NOTES.keys()
+
+
 @pytest.mark.full
 def test_r_cmd_check_finds_nothing(tmp_path: Path) -> None:
     """As on CRAN's machines, where no Python has sailerx: there, what needs it is passed over."""
