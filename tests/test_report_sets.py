@@ -168,6 +168,22 @@ def test_calls_are_those_of_transfer_labels_with_the_cells_own(
     assert label_calls(model, hybrid, bare, "cell_type")["own"].isna().all()
 
 
+def test_labels_that_are_numbers_are_compared_as_text(
+    model: sailerx.Model, hybrid: mudata.MuData, new: ad.AnnData
+) -> None:
+    codes = {name: float(i) for i, name in enumerate(sorted(set(new.obs["cell_type"])))}
+    known, unseen = hybrid["atac"].copy(), new.copy()
+    for atac in (known, unseen):
+        atac.obs["code"] = atac.obs["cell_type"].astype(str).map(codes)
+    unseen.obs.loc[unseen.obs_names[0], "code"] = np.nan
+    found = label_calls(model, with_part(hybrid, atac=known), unseen, "code")
+    assert list(found["own"][:2]) == [None, str(int(codes[new.obs["cell_type"].iloc[1]]))]
+    by_name = label_calls(model, hybrid, new, "cell_type")[1:]
+    assert (found["best_label"].astype(str) == found["own"])[1:].mean() == (
+        by_name["best_label"].astype(str) == by_name["own"]
+    ).mean()
+
+
 def test_labels_come_from_the_cells_with_rna_alone(model: sailerx.Model, hybrid: mudata.MuData) -> None:
     atac = hybrid["atac"]
     found = label_calls(model, hybrid, None, "cell_type")

@@ -12,6 +12,7 @@ from anndata import AnnData
 from mudata import MuData
 
 from sailerx.data.accessibility import StackedCells
+from sailerx.data.levels import level_text
 from sailerx.data.lsi import lsi
 from sailerx.data.obs_columns import obs_column
 from sailerx.errors import InputError
@@ -101,11 +102,11 @@ def _set_names(has_rna: np.ndarray, prefix: str) -> np.ndarray:
 
 
 def own_labels(data: MuData | AnnData, atac: str, labels: str | None, drop: Sequence[str] = ()) -> np.ndarray:
-    """Read the label of each ATAC cell; None without one, for those in ``drop``, and for all if there is no such column."""
+    """Read each ATAC cell's label as text; None without one, for those in ``drop``, and for all if there is no such column."""
     column = pd.Series(np.nan, range(atac_of(data, atac).n_obs), dtype=object)
     if labels is not None:
         with suppress(InputError):
-            column = obs_column(data, atac, labels).astype(object)
+            column = level_text(obs_column(data, atac, labels))
     return column.where(column.notna() & ~column.isin(list(drop)), None).to_numpy(dtype=object)
 
 
