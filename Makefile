@@ -30,7 +30,7 @@ in_wheel := $(shell find python bridge/sailerx_bridge bridge/format.json pyproje
 	-not -name '*.pyc' -not -name __pycache__ 2>/dev/null)
 in_r_package := $(shell find rpkg -not -name '*.whl' -not -path '*/_snaps/*' 2>/dev/null)
 
-.PHONY: help setup package demo docs test test-full bench bench-gpu compare lint format clean
+.PHONY: help setup package vignettes dist demo docs test test-full bench bench-gpu compare lint format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -58,6 +58,16 @@ demo: setup  ## simulated data through R into demo/; on a real file: make demo D
 docs:  ## the site, in site/: R, Python, the command line and the vignettes with their results; without R its Python half
 	@$(MAKE) --no-print-directory setup || SAILERX_WITHOUT_R=1 $(MAKE) --no-print-directory setup
 	docs/build.sh site
+
+vignettes: setup  ## knit vignettes/ anew for the R package, with their results: into rpkg/vignettes/ (some minutes)
+	@for name in $(basename $(notdir $(wildcard vignettes/*.Rmd))); do \
+		setup/step.sh .rlib/vignettes.log "$$name" Rscript vignettes/precompute.R $$name; done
+
+dist: setup  ## the packages as they are published, checked, in dist/: wheel and sdist for Python, .tar.gz for R
+	rm -rf dist && mkdir dist
+	$(PYTHON_IN_VENV) -m build --no-isolation --outdir dist .
+	$(PYTHON_IN_VENV) -m twine check --strict dist/*
+	@if [ -f .rlib/r.txt ]; then cd dist && R CMD build ../rpkg && _R_CHECK_FORCE_SUGGESTS_=false _R_CHECK_DOC_SIZES_=false R CMD check --as-cran --no-manual sailerx_*.tar.gz; fi
 
 test: setup  ## the checks that every change must pass (10 to 15 minutes on two cores)
 	$(PYTEST) $(PARALLEL) -m "not full"

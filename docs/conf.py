@@ -85,6 +85,7 @@ html_sidebars = {
         "benchmarks",
         "changelog",
         "contributing",
+        "publishing",
     )
 }
 

@@ -49,8 +49,10 @@ class Html(HTMLParser):
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
 
-    def row(self, name: str) -> list[str]:
-        return next(row[1:] for row in self.rows if row[0] == name)
+    def row(self, name: str, table: str | None = None) -> list[str]:
+        """The first row of this name, of the table whose first header is this."""
+        start = next(i for i, row in enumerate(self.rows) if table in (None, row[0]))
+        return next(row[1:] for row in self.rows[start:] if row[0] == name)
 
 
 def data() -> mudata.MuData:
@@ -161,11 +163,11 @@ def test_nothing_in_the_page_points_elsewhere(written: tuple[Path, Path], html: 
 
 def test_page_is_made_for_those_who_hear_it_too(html: Html) -> None:
     assert html.all("html")[0]["lang"] == "en"
-    assert [tag for tag, _ in html.tags if tag in ("h1", "h2", "h3")] == ["h1"] + ["h2"] * 8
+    assert [tag for tag, _ in html.tags if tag in ("h1", "h2", "h3")] == ["h1"] + ["h2"] * 9
     assert all(len(str(image["alt"])) > 20 for image in html.all("img"))
     assert len({image["alt"] for image in html.all("img")}) == len(html.all("img"))
     assert {head["scope"] for head in html.all("th")} == {"col", "row"}
-    assert len(html.all("caption")) == len(html.all("table")) == 5
+    assert len(html.all("caption")) == len(html.all("table")) == 6
     anchors = [f"#{tag['id']}" for _, tag in html.tags if "id" in tag]
     assert [link["href"] for link in html.all("a")] == anchors
 
@@ -176,11 +178,11 @@ def test_scores_are_those_of_the_embedding(written: tuple[Path, Path], html: Htm
     z = model.embed(mdata)[:140]  # the cells with RNA
     kinds = mdata["atac"].obs["cell_type"][:140].to_numpy(dtype=object)
     found = metrics.score(z, kinds)
-    shown = dict(zip(html.row("embedding"), html.row("SAILERX"), strict=True))
+    shown = dict(zip(html.row("embedding"), html.row("SAILERX", "embedding"), strict=True))
     for key, title in (("ari", "ARI"), ("nmi", "NMI"), ("knn", "kNN accuracy"), ("silhouette", "silhouette")):
         assert float(shown[title]) == pytest.approx(found[key], abs=6e-4)
     assert int(shown["clusters"]) == found["clusters"]
-    assert html.row("RNA reference")[0] == "–"
+    assert html.row("RNA reference", "embedding")[0] == "–"
     depth = np.diff(mdata["atac"].X.indptr)[:140]
     assert float(html.row("log ATAC depth (R²)")[0]) == pytest.approx(
         metrics.depth_leakage(z, kinds, depth), abs=6e-4
@@ -202,8 +204,8 @@ def test_facts_warnings_settings_and_versions_are_told(html: Html) -> None:
     assert html.row("python")[0] == html.row("python")[1] == sys.version.split()[0]
     strong = [tag for tag in html.all("tr") if tag.get("class") == "strong"]
     assert (
-        len(strong) == 1 + 4
-    )  # our row, and the changed options but the number of epochs, which the preset leaves open
+        len(strong) == 2 + 4
+    )  # our rows, and the changed options but the number of epochs, which the preset leaves open
 
 
 def test_whatever_data_are_called_is_text(written: tuple[Path, Path], tmp_path: Path, quick: None) -> None:
@@ -214,7 +216,7 @@ def test_whatever_data_are_called_is_text(written: tuple[Path, Path], tmp_path: 
     found = Html(tmp_path / "p.html")
     assert found.all("b") == []
     assert f"sailerx report: {ODD}" in found.text
-    assert sum(ODD in str(image["alt"]) for image in found.all("img")) == 1
+    assert sum(ODD in str(image["alt"]) for image in found.all("img")) == 2
 
 
 def test_without_labels_leakage_is_within_clusters(
@@ -224,6 +226,7 @@ def test_without_labels_leakage_is_within_clusters(
     sailerx.load(folder / "run").report(sailerx.read(folder / "in.h5mu"), tmp_path / "p.html")
     found = Html(tmp_path / "p.html")
     assert found.row("embedding") == ["RNA neighbours kept"]
+    assert found.row("mixing in") == ["iLISI of sets", "iLISI, sets shuffled"]
     assert "cluster of the RNA reference" in found.text
     assert "name a column of cell types" in found.text
 

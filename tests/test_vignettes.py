@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import subprocess
 import sys
@@ -47,6 +48,66 @@ def test_links_between_vignettes_lead_somewhere() -> None:
         text = (FOLDER / f"{name}.Rmd").read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([\w-]+)\.html\)", text):
             assert target in VIGNETTES, f"{name}.Rmd links to {target}.html"
+
+
+KNITTED = FOLDER.parent / "rpkg" / "vignettes"
+
+
+def text_and_code(path: Path) -> list[str]:
+    """Lines that a reader of the page sees, blank lines and fences apart: the title, text, and code of shown chunks."""
+    lines, shown, fenced = [], True, False
+    header, body = path.read_text(encoding="utf-8").removeprefix("---\n").split("---\n", 1)
+    for line in body.splitlines():
+        if line.startswith("```"):
+            fenced = not fenced
+            shown = not fenced or "include = FALSE" not in line
+        elif line.strip() and shown:
+            lines.append(line.strip())
+    return [line.strip() for line in header.splitlines()] + lines
+
+
+def differences(source: Path, knitted: Path) -> list[str]:
+    """Lines of the source that the knitted page lacks, and lines of the page that are neither of the source nor results."""
+    ours, theirs = text_and_code(source), text_and_code(knitted)
+    matcher = difflib.SequenceMatcher(None, ours, theirs, autojunk=False)
+    found = []
+    for what, a, b, c, d in matcher.get_opcodes():
+        if what != "equal":
+            found += ours[a:b]
+            found += [
+                line for line in theirs[c:d] if not re.match(r"#>|<!-- `make|</?div|<img |!\[|<p class", line)
+            ]
+    return found
+
+
+@pytest.mark.parametrize("name", VIGNETTES)
+def test_package_has_the_vignette_as_it_is(name: str) -> None:
+    found = differences(FOLDER / f"{name}.Rmd", KNITTED / f"{name}.Rmd")
+    assert found == [], "`make vignettes` knits them anew"
+    text = (KNITTED / f"{name}.Rmd").read_text(encoding="utf-8")
+    assert f"made this page of vignettes/{name}.Rmd" in text
+    assert not re.search(r"#> (Error|Warning)|/tmp/|/home/", text)
+    for figure in re.findall(r"figures/[\w-]+\.png", text):
+        assert 5_000 < (KNITTED / figure).stat().st_size < 150_000
+    assert text.count("``` r") == 0 or "#>" in text  # with results
+
+
+def test_package_has_no_other_vignettes_or_figures() -> None:
+    assert sorted(path.stem for path in KNITTED.glob("*.Rmd")) == VIGNETTES
+    texts = "".join(path.read_text(encoding="utf-8") for path in KNITTED.glob("*.Rmd"))
+    assert all(path.name in texts for path in (KNITTED / "figures").iterdir())
+
+
+def test_a_change_of_either_side_would_be_noticed(tmp_path: Path) -> None:
+    source = FOLDER / "multiome.Rmd"
+    for side, (old, new) in {
+        "source": ("You have a Seurat object", "You have an object"),
+        "code": ("library(Seurat)", "library(SeuratObject)"),
+    }.items():
+        changed = tmp_path / f"{side}.Rmd"
+        changed.write_text(source.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+        assert differences(changed, KNITTED / "multiome.Rmd"), side
+        assert differences(source, changed) != []
 
 
 def run_script(name: str, folder: Path, *arguments: str) -> str:

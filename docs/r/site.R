@@ -25,7 +25,7 @@ readme <- function(heading) {
 # What pkgdown reads: a copy of the package with the vignettes in it.
 source <- file.path(tempdir(), "rpkg")
 dir.create(file.path(source, "pkgdown", "assets"), recursive = TRUE)
-package <- setdiff(list.files("rpkg", full.names = TRUE), "rpkg/tests")
+package <- setdiff(list.files("rpkg", full.names = TRUE), c("rpkg/tests", "rpkg/vignettes"))
 invisible(file.copy(c(package, "vignettes", "docs/r/_pkgdown.yml"), source, recursive = TRUE, copy.date = TRUE))
 invisible(file.copy("docs/r/extra.css", file.path(source, "pkgdown")))
 invisible(file.copy("docs/r/pkgdown.js", file.path(source, "pkgdown", "assets")))

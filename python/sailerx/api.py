@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
-from mudata import MuData
 
 from sailerx.config import Settings, make_settings
 from sailerx.data.accessibility import PeaksOnDisk
@@ -201,23 +200,28 @@ class Model(TrainedModel):
 
     def report(
         self,
-        mdata: MuData | AnnData,
+        mdata: Cells,
         path: str | os.PathLike[str],
         *,
         labels: str | None = None,
         drop: Sequence[str] = (),
         title: str = "",
         motifs: AnnData | None = None,
+        links: pd.DataFrame | None = None,
+        new: Cells | None = None,
+        transfer: bool = False,
     ) -> None:
         """Write a self-contained HTML report of the model and its data.
 
         It shows UMAPs of the embedding, the share of RNA neighbours kept, alignment weights, scores, loss curves, warnings
-        about the data, settings and versions. Needs ``pip install 'sailerx[plot]'``.
+        about the data with a figure of each, settings and versions. Of cells with and without RNA, and of new cells, it also shows
+        a UMAP of all sets and how well they mix (with scib-metrics: ``pip install 'sailerx[scib]'``). Needs
+        ``pip install 'sailerx[plot]'``.
 
         Parameters
         ----------
         mdata
-            RNA and ATAC, as for `fit`.
+            RNA and ATAC, as for `fit`; some of the cells, or all, may have ATAC alone.
         path
             File to write, for example ``report.html``; an existing file is replaced when the new one is complete.
         labels
@@ -228,11 +232,19 @@ class Model(TrainedModel):
             Title in the heading of the page.
         motifs
             Motif activity of the cells, from `sailerx.motifs.activity` or `motif_activity`, to show by ``labels``.
+        links
+            Peak-to-gene links to show, from `links`.
+        new
+            New cells to show beside ``mdata``, as for `embed`.
+        transfer
+            Whether to transfer ``labels`` to the new cells or, without ``new``, from the cells with RNA to those without, and to
+            show how sure they are (`transfer_labels`).
 
         Raises
         ------
         InputError
-            If the data cannot be used as in training, the labels do not form groups, or a package is missing.
+            If the data cannot be used as in training, the labels do not form groups, there is nothing to transfer labels to, or a
+            package is missing.
 
         Examples
         --------
@@ -244,8 +256,9 @@ class Model(TrainedModel):
         """
         from sailerx.evaluate.report import write_report
 
-        with self._opened(mdata) as data:
-            write_report(self, data, path, labels=labels, drop=drop, title=title, motifs=motifs)
+        options: dict[str, Any] = {"drop": drop, "title": title, "motifs": motifs, "links": links}
+        with self._opened(mdata) as data, nullcontext() if new is None else self._opened(new) as others:
+            write_report(self, data, path, labels=labels, new=others, transfer=transfer, **options)
 
     def differential_accessibility(
         self,

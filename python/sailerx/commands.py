@@ -479,9 +479,16 @@ def _add_report(parser: Any) -> None:
     flags = {
         "labels": ("COLUMN", "obs column of cell types, to colour and score by"),
         "drop": ("LABEL", "labels whose cells are not scored"),
+        "transfer": (
+            "",
+            "transfer the labels to the new cells, or to those without RNA, and show how sure they are",
+        ),
     }
     add_flags(parser, Model.report, flags)
+    text = "new cells to show beside those of IN.h5mu: an .h5mu file, or an .h5ad file with their ATAC alone"
+    parser.add_argument("--new", metavar="NEW.h5mu", help=text)
     parser.add_argument("--motifs", metavar="FILE.h5ad", help="motif activity, as `sailerx motifs` wrote it")
+    parser.add_argument("--links", metavar="FILE.csv", help="links, as `sailerx links` wrote them")
     _add_machine(parser)
 
 
@@ -490,17 +497,31 @@ def _report(
     input: str,
     output: str,
     motifs: str | None,
+    links: str | None,
+    new: str | None,
     device: str,
     threads: int | None,
     **arguments: Any,
 ) -> None:
     from anndata import read_h5ad
 
-    from sailerx.data.reading import read
+    from sailerx.data.reading import read_cells
 
     activity = read_h5ad(motifs) if motifs else None
+    found = _read_links(links) if links else None
+    others = read_cells(new) if new else None
     trained = _load(model, device, threads)
-    trained.report(read(input), output, title=Path(input).name, motifs=activity, **arguments)
+    shown: dict[str, Any] = {"motifs": activity, "links": found, "new": others}
+    trained.report(read_cells(input), output, title=Path(input).name, **shown, **arguments)
+
+
+def _read_links(path: str) -> Any:
+    import pandas as pd
+
+    from sailerx.files.trouble import reading
+
+    with reading(path):
+        return pd.read_csv(path, dtype={"gene": str, "peak": str, "chrom": str})
 
 
 # Data: check, combine, match-peaks, simulate

@@ -5,13 +5,24 @@ returned; `save` writes them. The functions live in `sailerx.evaluate`; this mod
 """
 
 from sailerx.evaluate.figures import save, to_svg
+from sailerx.evaluate.link_plots import link_arcs, link_panels
 from sailerx.evaluate.motif_plots import draw_logo, motif_heatmap, motif_ranks
-from sailerx.evaluate.run_plots import agreement_panels, loss_curves, weight_panels
+from sailerx.evaluate.run_plots import (
+    agreement_panels,
+    atac_weight_panels,
+    confidence_panels,
+    loss_curves,
+    weight_panels,
+)
 from sailerx.evaluate.umap_plots import umap_layout, umap_panels
 
 __all__ = [
     "agreement_panels",
+    "atac_weight_panels",
+    "confidence_panels",
     "draw_logo",
+    "link_arcs",
+    "link_panels",
     "loss_curves",
     "motif_heatmap",
     "motif_ranks",

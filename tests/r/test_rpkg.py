@@ -175,12 +175,20 @@ NOTES = {
 }
 
 
+def test_notes_that_are_allowed_are_explained_where_publishing_is() -> None:
+    text = (RPKG.parent / "docs" / "publishing.md").read_text("utf-8")
+    table = text.split("| note | why |")[1].split("\n\n")[0]
+    assert dict(re.findall(r"^\| ([^|-]+) \| ([^|]+) \|$", table, re.MULTILINE)).keys() == NOTES.keys()
+
+
 @pytest.mark.full
 def test_r_cmd_check_finds_nothing(tmp_path: Path) -> None:
     """As on CRAN's machines, where no Python has sailerx: there, what needs it is passed over."""
     if shutil.which("R") is None:
         pytest.skip("R is not installed; `make setup` says how")
     environment = os.environ | {"_R_CHECK_FORCE_SUGGESTS_": "false", "SAILERX_PYTHON": str(tmp_path / "none")}
+    # sizes of PDFs, of which the package has none, need the program qpdf; examples of a second take longer on a busy machine
+    environment |= {"_R_CHECK_DOC_SIZES_": "false", "_R_CHECK_EXAMPLE_TIMING_THRESHOLD_": "30"}
     check = ["check", "--as-cran", "--no-manual", f"sailerx_{sailerx.__version__}.tar.gz"]
     for command in (["build", str(RPKG)], check):
         answer = subprocess.run(

@@ -23,10 +23,10 @@ atac = mdata["atac"]
 model = sailerx.fit(mdata, batch_key=BATCH, seed=0)
 atac.obsm["X_sailerx"] = model.embed(mdata)
 
-# The loss curves should be flat at the end. If "alignment" still falls, increase max_epochs.
+# The curves of the network, which imputes accessibility, should be flat at the end. If "alignment" still falls, increase max_epochs.
 plot.save(plot.loss_curves(model.history), "loss.png")
 
-# Clusters and UMAP. Rows have length one, so Euclidean and cosine neighbours are equal.
+# Clusters and UMAP. A row is the RNA reference, of length one, beside the weighted ATAC scores: made for Euclidean neighbours.
 atac.obs["cluster"] = metrics.leiden_clusters(atac.obsm["X_sailerx"], 0.5)
 columns = [column for column in ("cluster", "cell_type", *BATCH) if column in atac.obs]
 plot.save(plot.umap_panels(atac.obsm["X_sailerx"], atac.obs, columns), "umap.png")

@@ -6,6 +6,8 @@ changed nor refused.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
@@ -32,7 +34,17 @@ RARE_PEAKS_SHARE = 0.2
 REFERENCE_CORRELATION = 0.8
 
 
-def quality_warnings(data: Multiome, batches: pd.DataFrame) -> list[str]:
+class Finding(NamedTuple):
+    """One finding about the data."""
+
+    #: name of the function of this module that found it
+    check: str
+    text: str
+    #: obs column that it is about
+    column: str | None = None
+
+
+def quality_findings(data: Multiome, batches: pd.DataFrame) -> list[Finding]:
     """Run all checks of this module on validated data.
 
     Parameters
@@ -44,19 +56,27 @@ def quality_warnings(data: Multiome, batches: pd.DataFrame) -> list[str]:
 
     Returns
     -------
-    One message per finding.
+    The findings, each with the name of its check.
     """
     depth, n_open = data.depth, data.n_open
     with_depth = np.isfinite(data.rna_depth)
     rna_depth = data.rna_depth[with_depth]
     found = [
-        *(depth_follows_batch(depth, column) for _, column in batches.items()),
-        doublets_by_depth(depth[with_depth], rna_depth),
-        few_peaks_per_cell(depth),
-        rarely_open_peaks(n_open),
-        reference_follows_depth(data.g[with_depth], rna_depth),
+        *(
+            (depth_follows_batch, depth_follows_batch(depth, column), str(name))
+            for name, column in batches.items()
+        ),
+        (doublets_by_depth, doublets_by_depth(depth[with_depth], rna_depth), None),
+        (few_peaks_per_cell, few_peaks_per_cell(depth), None),
+        (rarely_open_peaks, rarely_open_peaks(n_open), None),
+        (reference_follows_depth, reference_follows_depth(data.g[with_depth], rna_depth), None),
     ]
-    return [text for text in found if text is not None]
+    return [Finding(check.__name__, text, column) for check, text, column in found if text is not None]
+
+
+def quality_warnings(data: Multiome, batches: pd.DataFrame) -> list[str]:
+    """Run all checks, as `quality_findings` does, and return the messages alone, one per finding."""
+    return [finding.text for finding in quality_findings(data, batches)]
 
 
 def depth_follows_batch(depth: np.ndarray, batch: pd.Series) -> str | None:
@@ -116,10 +136,21 @@ def doublets_by_depth(atac_depth: np.ndarray, rna_depth: np.ndarray) -> str | No
 
 
 def _far_above(depth: np.ndarray) -> np.ndarray:
+    return np.log(depth) > np.log(doublet_limit(depth))
+
+
+def doublet_limit(depth: np.ndarray) -> float:
+    """Compute the depth above which a cell is far deeper than the others.
+
+    Parameters
+    ----------
+    depth
+        Depth per cell, positive, in one modality.
+    """
     log_depth = np.log(depth)
     median = np.median(log_depth)
     spread = 1.4826 * np.median(np.abs(log_depth - median))  # a normal's standard deviation
-    return log_depth > median + max(DOUBLET_SPREADS * spread, np.log(DOUBLET_FOLD))
+    return float(np.exp(median + max(DOUBLET_SPREADS * spread, np.log(DOUBLET_FOLD))))
 
 
 def few_peaks_per_cell(depth: np.ndarray) -> str | None:
@@ -172,9 +203,7 @@ def reference_follows_depth(g: np.ndarray, rna_depth: np.ndarray) -> str | None:
     log_depth = np.log(rna_depth)
     if len(g) < 3 or np.ptp(log_depth) == 0:
         return None
-    g, y = g - g.mean(axis=0), log_depth - log_depth.mean()
-    norms = np.linalg.norm(g, axis=0) * np.linalg.norm(y)
-    r = np.abs(y @ g) / np.where(norms > 0, norms, np.inf)
+    r = np.abs(depth_correlations(g, rna_depth))
     n_strong = int((r > REFERENCE_CORRELATION).sum())
     if n_strong == 0:
         return None
@@ -184,3 +213,18 @@ def reference_follows_depth(g: np.ndarray, rna_depth: np.ndarray) -> str | None:
         "dimensions from the reference, or name one made from normalised counts with `rna_embedding`; where cell types "
         "differ in depth, some correlation is real."
     )
+
+
+def depth_correlations(g: np.ndarray, rna_depth: np.ndarray) -> np.ndarray:
+    """Correlate each dimension of the RNA reference with log RNA depth; 0 for a constant dimension.
+
+    Parameters
+    ----------
+    g, rna_depth
+        As for `reference_follows_depth`.
+    """
+    log_depth = np.log(rna_depth)
+    g, y = g - g.mean(axis=0), log_depth - log_depth.mean()
+    norms = np.linalg.norm(g, axis=0) * np.linalg.norm(y)
+    r: np.ndarray = (y @ g) / np.where(norms > 0, norms, np.inf)
+    return r

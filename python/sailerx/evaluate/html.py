@@ -28,14 +28,6 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Warnings:
-    """A list of warnings, each beside a mark."""
-
-    kind: ClassVar = "warnings"
-    texts: Sequence[str]
-
-
-@dataclass(frozen=True)
 class Table:
     """A table whose first column (the index) and first row are headers.
 
@@ -68,6 +60,22 @@ class Picture:
     def base64(self) -> str:
         """The image as a data URI's payload."""
         return base64.b64encode(self.svg.encode("utf-8")).decode("ascii")
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A warning, with a picture of what it says where there is one."""
+
+    text: str
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True)
+class Warnings:
+    """A list of warnings, each beside a mark."""
+
+    kind: ClassVar = "warnings"
+    alerts: Sequence[Alert]
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,16 @@ from sailerx.evaluate.motif_plots import group_means, motif_heatmap
 from sailerx.evaluate.report_data import (
     ATAC_ALONE,
     KEPT,
+    MODALITIES,
     OPEN_PEAKS,
     REFERENCE,
     RESULT,
     RNA_COUNTS,
     ReportData,
 )
+from sailerx.evaluate.report_links import links_section
+from sailerx.evaluate.report_sets import sets_section
+from sailerx.evaluate.warning_plots import warning_figure
 from sailerx.files.atomic import new_file
 from sailerx.results.trained import TrainedModel
 from sailerx.versions import versions
@@ -36,33 +40,41 @@ from sailerx.versions import versions
 
 def write_report(
     model: TrainedModel,
-    mdata: MuData,
+    mdata: MuData | AnnData,
     path: str | os.PathLike[str],
     *,
     labels: str | None = None,
     drop: Sequence[str] = (),
     title: str = "",
     motifs: AnnData | None = None,
+    links: pd.DataFrame | None = None,
+    new: MuData | AnnData | None = None,
+    transfer: bool = False,
 ) -> None:
     """Write the page; it appears once it is whole. Arguments as of `Model.report`."""
     if motifs is not None and labels is None:
         raise InputError("motif activity is shown by groups of cells. Name their column by `labels`.")
     with new_file(path) as part:
         content = ReportData.of(model, mdata, labels=labels, drop=drop)
+        has_rna = bool(content.data.has_rna.any())
+        sections = [
+            _summary(model, content),
+            _warnings(content),
+            _embedding(content),
+            sets_section(model, mdata, new, content, labels=labels, drop=drop, transfer=transfer),
+            _neighbours(content) if has_rna else None,
+            _weights(content) if has_rna else None,
+            _quality(content, labels),
+            None if motifs is None else _motifs(motifs, str(labels)),
+            None if links is None else links_section(links),
+            _training(model),
+            _settings(model),
+        ]
+        embedded = "embedded from RNA and ATAC" if has_rna else "embedded from ATAC alone"
         text = html.render(
             f"sailerx report: {title}" if title else "sailerx report",
-            f"{content.data.n_cells:,} cells, embedded from RNA and ATAC; RNA reference: {content.data.source}",
-            [
-                _summary(model, content),
-                _warnings(content),
-                _embedding(content),
-                _neighbours(content),
-                _weights(content),
-                _quality(content, labels),
-                *([] if motifs is None else [_motifs(motifs, str(labels))]),
-                _training(model),
-                _settings(model),
-            ],
+            f"{content.data.n_cells:,} cells, {embedded}; RNA reference: {content.data.source}",
+            [section for section in sections if section is not None],
             f"Written on {datetime.now():%Y-%m-%d} by sailerx {sailerx.__version__}. The page is whole in itself and loads "
             "nothing from elsewhere.",
         )
@@ -77,15 +89,16 @@ def _summary(model: TrainedModel, content: ReportData) -> html.Section:
         "of which have RNA": f"{int(data.has_rna.sum()):,}",
         "peaks": f"{data.n_peaks:,}",
         "open peaks per cell (median)": f"{np.median(data.depth):,.0f}",
-        "RNA reference": f"{data.source}, {data.g.shape[1]} dimensions",
-        "what ATAC adds": "as in the paper, z is shown"
-        if model.joint is None
-        else model.joint.choice.in_words(),
+        "RNA reference": f"{data.source}, {data.g.shape[1]} dimensions" if data.reference else data.source,
         "hidden, beside ATAC depth": ", ".join(hidden) or "nothing",
         "trained for": f"{len(model.history):,} epochs, {_duration(seconds)}",
         "on": f"{record['device'].upper()}, {record['threads']} thread{'s' if record['threads'] > 1 else ''}",
     }
     parts: list[html.Part] = [html.Facts(facts)]
+    if model.joint is None:
+        parts.append(html.Paragraph("The embedding is z, as in the paper."))
+    else:
+        parts.append(html.Paragraph(f"What ATAC adds: {model.joint.choice.in_words()}."))
     if len(content.layout) < data.n_cells:
         parts.append(
             html.Paragraph(
@@ -102,11 +115,12 @@ def _duration(seconds: float) -> str:
 
 
 def _warnings(content: ReportData) -> html.Section:
-    body: html.Part = (
-        html.Warnings(content.warnings)
-        if content.warnings
-        else html.Paragraph("Nothing suspicious was found in the data.")
-    )
+    alerts = [html.Alert(text) for text in content.warnings]
+    for finding in content.findings:
+        drawn = warning_figure(finding, content.data, content.batches)
+        picture = None if drawn is None else html.Picture(figures.to_svg(drawn[0]), drawn[1], drawn[1])
+        alerts.append(html.Alert(finding.text, picture))
+    body = html.Warnings(alerts) if alerts else html.Paragraph("Nothing suspicious was found in the data.")
     return html.Section("warnings", "Warnings", (body,))
 
 
@@ -115,7 +129,8 @@ def _embedding(content: ReportData) -> html.Section:
         "Each dot is a cell, placed by UMAP of the embedding. Where all is well, cell types lie apart, while batches "
         "and depths are mixed within each of them. Distances between far groups mean little."
     )
-    pictures = [_coloured(content, str(column)) for column in content.obs]
+    # the section on sets shows the modalities
+    pictures = [_coloured(content, str(column)) for column in content.obs if column != MODALITIES]
     return html.Section("embedding", "Embedding", (html.Paragraph(intro), html.Pictures(pictures)))
 
 
@@ -142,7 +157,7 @@ def _neighbours(content: ReportData) -> html.Section:
     text = (
         f"Of each cell's {k} nearest neighbours in the RNA reference, the share that is among its {k} nearest in the "
         f"embedding: {kept:.1%} on average. By chance it would be {content.chance:.2%}; a linear embedding of ATAC alone "
-        f"(LSI) has {by_atac:.1%}. Where the share is low, ATAC tells another story than RNA, or too little of it."
+        f"(LSI) has {by_atac:.1%}. Where the share is low, ATAC brings other cells near than RNA does."
     )
     figure = run_plots.agreement_panels(content.agreement, content.layout, chance=content.chance)
     alt = (
@@ -160,36 +175,51 @@ def _neighbours(content: ReportData) -> html.Section:
 
 
 def _weights(content: ReportData) -> html.Section:
+    parts: list[html.Part] = []
+    if content.atac_weight.any():
+        text = (
+            "ATAC weight: the share of ATAC in the squared length of a cell's row of the embedding; the rest is RNA's. It is large "
+            "where ATAC tells a cell from others that are alike in RNA."
+        )
+        alt = f"Left: histogram of ATAC weights, {_spread_of(content.atac_weight)}. Right: the weight in the UMAP layout."
+        figure = run_plots.atac_weight_panels(content.atac_weight, content.layout)
+        picture = html.Picture(figures.to_svg(figure), alt, "ATAC weight, per cell.", wide=True)
+        parts += [html.Paragraph(text), picture]
     text = (
-        "w says how much a cell borrows from its RNA: more where its ATAC is shallow for its RNA. A cell without RNA "
-        "borrows nothing and is grey."
+        "Alignment weight w: how strongly training aligned a cell's z, from which accessibility is imputed, to its RNA: more where "
+        "its ATAC is shallow for its RNA. A cell without RNA is not aligned, and grey."
     )
-    low, middle, high = np.nanquantile(content.weight, [0.05, 0.5, 0.95])
-    alt = (
-        f"Left: histogram of alignment weights, median {middle:.2f}, nine in ten between {low:.2f} and {high:.2f}. "
-        "Right: the weight in the UMAP layout."
-    )
+    alt = f"Left: histogram of alignment weights, {_spread_of(content.weight)}. Right: the weight in the UMAP layout."
     figure = run_plots.weight_panels(content.weight, content.layout)
     picture = html.Picture(figures.to_svg(figure), alt, "Alignment weight w, per cell.", wide=True)
-    return html.Section("weights", "Alignment weights", (html.Paragraph(text), picture))
+    parts += [html.Paragraph(text), picture]
+    return html.Section("weights", "Weights of ATAC and of RNA", tuple(parts))
+
+
+def _spread_of(weight: np.ndarray) -> str:
+    low, middle, high = np.nanquantile(weight, [0.05, 0.5, 0.95])
+    return f"median {middle:.2f}, nine in ten between {low:.2f} and {high:.2f}"
 
 
 def _quality(content: ReportData, labels: str | None) -> html.Section:
-    beside = f"{REFERENCE}: what taught the model. {ATAC_ALONE}: a linear embedding of the ATAC alone."
+    taught = f"{REFERENCE}: what taught the model. " if REFERENCE in content.scores.index else ""
+    beside = f"{taught}{ATAC_ALONE}: a linear embedding of the ATAC alone."
     scored = (
         f"Agreement with {labels!r}: ARI and NMI of Leiden clusters at the resolution with the best NMI, balanced accuracy of 15 "
         "nearest neighbours, silhouette. Higher is better. Labels drawn from RNA favour the reference. "
         if labels
         else "Without labels no clustering can be scored: name a column of cell types to see scores. "
     )
-    within = f"label of {labels!r}" if labels else "cluster of the RNA reference"
+    clustered = "RNA reference" if taught else "embedding"
+    within = f"label of {labels!r}" if labels else f"cluster of the {clustered}"
     leaks = (
         f"What an embedding still tells of depth and batch among cells of one {within}: 0 or below for nothing, 1 for "
-        "all. Lower is better. A dash: too few cells to tell."
+        "all. Lower is better. A dash: too few cells of several batches to tell."
     )
+    scores = html.Table(content.scores.rename_axis("embedding"), scored.strip(), strong=[RESULT])
     parts = (
         html.Paragraph(beside),
-        html.Table(content.scores.rename_axis("embedding"), scored.strip(), strong=[RESULT]),
+        scores if len(content.scores.columns) else html.Paragraph(scored.strip()),
         html.Table(content.leakage.rename_axis("leakage of"), leaks),
     )
     return html.Section("quality", "Scores", parts)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from mudata import MuData
 
 from sailerx.data.lsi import lsi
 from sailerx.data.multiome import Multiome
 from sailerx.data.obs_columns import obs_columns
-from sailerx.data.quality_warnings import quality_warnings
+from sailerx.data.quality_warnings import Finding, quality_findings
 from sailerx.errors import InputError
 from sailerx.evaluate import umap_plots
 from sailerx.evaluate.clustering import leiden_clusters
@@ -45,20 +46,25 @@ class ReportData:
     agreement: np.ndarray
     #: mean of `agreement` expected by chance
     chance: float
+    #: share of ATAC in the squared length of each row; 0 if the embedding has no part of RNA
+    atac_weight: np.ndarray
     #: alignment weight w, per cell; NaN for cells without RNA
     weight: np.ndarray
-    #: one row per embedding of the cells with RNA: RNA neighbours kept and, with labels, scores
+    #: one row per embedding of the cells with RNA (of all, if none has): RNA neighbours kept and, with labels, scores
     scores: pd.DataFrame
     #: confounders × embeddings: leakage of each confounder within a cell type or cluster
     leakage: pd.DataFrame
-    #: warnings about the data
+    #: warnings about the data and the run, but for the findings
     warnings: tuple[str, ...]
+    #: what the checks of the data have found, and the batches that they are about, of all cells
+    findings: tuple[Finding, ...]
+    batches: pd.DataFrame
 
     @classmethod
     def of(
         cls,
         model: TrainedModel,
-        mdata: MuData,
+        mdata: MuData | AnnData,
         *,
         labels: str | None = None,
         drop: Sequence[str] = (),
@@ -71,7 +77,7 @@ class ReportData:
         model
             A trained model.
         mdata
-            RNA and ATAC, as for training.
+            RNA and ATAC, as for training; or ATAC alone.
         labels
             Column of obs with cell types.
         drop
@@ -88,17 +94,19 @@ class ReportData:
             warnings.simplefilter("always")
             data, batch_columns = _training_data(model, mdata)
             kinds, named = (None, None) if labels is None else _kinds(mdata, model, labels, drop)
-            z = embed(model, mdata).rows
-        shown = _choose(data.n_cells, seed)
+            embedded = embed(model, mdata)
+        z = embedded.rows
+        shown = choose_cells(data.n_cells, seed)
         paired = data.has_rna[shown]
-        scored = shown[paired]
-        embeddings = {
-            RESULT: z[scored],
-            REFERENCE: data.g[scored],
-            ATAC_ALONE: lsi(data.x[scored], seed=seed),
-        }
+        scored = shown[paired] if paired.any() else shown
+        embeddings = {RESULT: z[scored]}
+        if paired.any():
+            embeddings[REFERENCE] = data.g[scored]
+        embeddings[ATAC_ALONE] = lsi(data.x[scored], seed=seed)
         kept = {
-            name: neighbor_agreement(embeddings[REFERENCE], embeddings[name]) for name in (RESULT, ATAC_ALONE)
+            name: neighbor_agreement(embeddings[REFERENCE], embeddings[name])
+            for name in (RESULT, ATAC_ALONE)
+            if paired.any()
         }
         obs = _colours(data, batch_columns, z, seed)
         if kinds is not None:
@@ -108,21 +116,23 @@ class ReportData:
             data=data,
             layout=umap_plots.umap_layout(z[shown], seed=seed),
             obs=obs.iloc[shown],
-            agreement=_spread(kept[RESULT], paired),
+            agreement=_spread(kept.get(RESULT, np.empty(0)), paired),
             chance=chance_agreement(len(scored)),
+            atac_weight=embedded.atac_weight[shown] if model.joint is not None else np.zeros(len(shown)),
             weight=np.where(paired, data.w[shown], np.nan),
             scores=_scores(embeddings, kept, named, seed),
             leakage=_leakage(embeddings, named, data.depth[scored], batch_columns.iloc[scored], seed),
             warnings=(
-                *_texts(raised),
+                *texts_of(raised),
                 *_differences(model, data),
-                *quality_warnings(data, batch_columns),
                 *jumps(model.history, model.settings),
             ),
+            findings=tuple(quality_findings(data, batch_columns)),
+            batches=batch_columns,
         )
 
 
-def _training_data(model: TrainedModel, mdata: MuData) -> tuple[Multiome, pd.DataFrame]:
+def _training_data(model: TrainedModel, mdata: MuData | AnnData) -> tuple[Multiome, pd.DataFrame]:
     """Validate the data as in training, and read the batch columns of the run."""
     record = model.record
     names = {name: record[name] for name in ("rna", "atac", "rna_layer", "atac_layer", "seed")}
@@ -132,7 +142,7 @@ def _training_data(model: TrainedModel, mdata: MuData) -> tuple[Multiome, pd.Dat
 
 
 def _kinds(
-    mdata: MuData, model: TrainedModel, labels: str, drop: Sequence[str]
+    mdata: MuData | AnnData, model: TrainedModel, labels: str, drop: Sequence[str]
 ) -> tuple[pd.Series, np.ndarray]:
     """Read the label of each ATAC cell twice: to colour by; and to score with, None for labels in ``drop``."""
     found = obs_columns(mdata, model.record["atac"], [labels])[labels].reset_index(drop=True)
@@ -146,7 +156,7 @@ def _kinds(
     return found.astype("category"), named.to_numpy(dtype=object)
 
 
-def _choose(n_cells: int, seed: int) -> np.ndarray:
+def choose_cells(n_cells: int, seed: int) -> np.ndarray:
     """Choose the positions of the cells to show, ascending: all, or `MOST_CELLS` at random."""
     if n_cells <= MOST_CELLS:
         return np.arange(n_cells)
@@ -179,7 +189,8 @@ def _scores(
     seed: int,
 ) -> pd.DataFrame:
     """Make the table of scores: RNA neighbours kept and, with labels, clustering and kNN scores."""
-    table = pd.DataFrame({KEPT: {name: kept[name].mean() if name in kept else np.nan for name in embeddings}})
+    shares = {name: kept[name].mean() if name in kept else np.nan for name in embeddings}
+    table = pd.DataFrame({KEPT: shares}) if kept else pd.DataFrame(index=list(embeddings))
     if named is None:
         return table
     tried = {ATAC_ALONE: ("euclidean", "cosine")}  # in the other embeddings rows have unit length
@@ -200,9 +211,10 @@ def _leakage(
     batch_columns: pd.DataFrame,
     seed: int,
 ) -> pd.DataFrame:
-    """Measure leakage of depth and batches within each label; without labels, within each cluster of the RNA reference."""
+    """Measure leakage of depth and batches within each label; without labels, within each cluster of the RNA reference (or of z)."""
     if named is None:
-        named = np.asarray(leiden_clusters(embeddings[REFERENCE], seed=seed), dtype=object)
+        within = embeddings.get(REFERENCE, embeddings[RESULT])
+        named = np.asarray(leiden_clusters(within, seed=seed), dtype=object)
     known = pd.notna(named)
     kinds = named[known].astype(str)
     rows = {
@@ -218,7 +230,8 @@ def _leakage(
     return pd.DataFrame(rows).T
 
 
-def _texts(raised: Sequence[warnings.WarningMessage]) -> list[str]:
+def texts_of(raised: Sequence[warnings.WarningMessage]) -> list[str]:
+    """Collect the messages that are for users."""
     return [str(one.message) for one in raised if issubclass(one.category, UserWarning)]
 
 

@@ -67,6 +67,52 @@ def weight_panels(w: np.ndarray, layout: np.ndarray) -> Figure:
     return _histogram_and_map(w, layout, "alignment weight w", {})
 
 
+def atac_weight_panels(weight: np.ndarray, layout: np.ndarray) -> Figure:
+    """Draw how much ATAC counts in each cell's row of the embedding.
+
+    Parameters
+    ----------
+    weight
+        Share of ATAC in the squared length of the row, 0 to 1: column ``sailerx_atac_weight`` of the results.
+    layout
+        Cells × 2, from `umap_layout`.
+
+    Returns
+    -------
+    The figure: a histogram over cells, and the cells in the layout.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ or no cell has a value.
+    """
+    return _histogram_and_map(weight, layout, "ATAC weight", {})
+
+
+def confidence_panels(confidence: np.ndarray, layout: np.ndarray, *, threshold: float = 0.5) -> Figure:
+    """Draw the confidence of each cell's transferred label.
+
+    Parameters
+    ----------
+    confidence
+        Confidence per cell, 0 to 1, from `sailerx.Model.transfer_labels`; NaN for cells that labels come from.
+    layout
+        Cells × 2, from `umap_layout`.
+    threshold
+        Confidence below which a cell is called unknown, marked in the histogram.
+
+    Returns
+    -------
+    The figure: a histogram over cells, and the cells in the layout.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ or no cell has a value.
+    """
+    return _histogram_and_map(confidence, layout, "confidence", {"unknown below": threshold})
+
+
 def loss_curves(history: pd.DataFrame) -> Figure:
     """Draw every loss term over the epochs, one small panel per term.
 

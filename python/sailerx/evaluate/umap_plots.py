@@ -68,6 +68,7 @@ def umap_panels(
     layout: np.ndarray | None = None,
     log: Sequence[str] = (),
     title: str = "",
+    missing: str = "missing",
 ) -> Figure:
     """Draw one UMAP layout in several panels, each coloured by one column of obs.
 
@@ -88,6 +89,8 @@ def umap_panels(
         Columns that are drawn on a logarithmic scale, for example depths.
     title
         Title above the panels.
+    missing
+        What the legend calls cells without a category.
 
     Returns
     -------
@@ -98,21 +101,23 @@ def umap_panels(
     InputError
         If a column is missing, the number of rows differs, or a column in ``log`` is not positive.
     """
-    missing = [column for column in columns if column not in obs]
-    if missing or not columns:
-        raise InputError(f"`columns` must be in obs: missing {missing}. obs has: {list(obs.columns)}.")
+    unknown = [column for column in columns if column not in obs]
+    if unknown or not columns:
+        raise InputError(f"`columns` must be in obs: missing {unknown}. obs has: {list(obs.columns)}.")
     if len(obs) != len(embedding):
         raise InputError(f"`obs` must have one row per cell: expected {len(embedding)}, found {len(obs)}.")
     layout = umap_layout(embedding, metric=metric, seed=seed) if layout is None else layout
     figure, all_axes = figures.grid(len(columns), 5.6, 4.6)
     for axes, column in zip(all_axes, columns, strict=True):
-        scatter(axes, layout, obs[column], log=column in log)
+        scatter(axes, layout, obs[column], log=column in log, missing=missing)
         axes.set_title(column.replace("_", " "), loc="left", fontsize=11)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return figure
 
 
-def scatter(axes: Axes, layout: np.ndarray, values: pd.Series, *, log: bool = False) -> None:
+def scatter(
+    axes: Axes, layout: np.ndarray, values: pd.Series, *, log: bool = False, missing: str = "missing"
+) -> None:
     """Draw cells in random order, so that no category hides another, with a legend or a colour bar."""
     axes.set_xticks([])
     axes.set_yticks([])
@@ -121,7 +126,7 @@ def scatter(axes: Axes, layout: np.ndarray, values: pd.Series, *, log: bool = Fa
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         _draw_numbers(axes, layout, values.to_numpy(float), log)
     else:
-        _draw_categories(axes, layout, values)
+        _draw_categories(axes, layout, values, missing)
 
 
 def _dots(layout: np.ndarray) -> dict[str, Any]:
@@ -162,12 +167,12 @@ def _round_numbers(values: np.ndarray, most: int = 7) -> np.ndarray:
     return ticks if len(ticks) <= most else powers[(low <= powers) & (powers <= high)]
 
 
-def _draw_categories(axes: Axes, layout: np.ndarray, values: pd.Series) -> None:
+def _draw_categories(axes: Axes, layout: np.ndarray, values: pd.Series, missing: str) -> None:
     codes, names, colours = _categories(values)
     order = np.random.default_rng(0).permutation(len(layout))
     x, y = layout[order].T
     axes.scatter(x, y, c=np.array([*colours, figures.MISSING])[codes[order]], **_dots(layout))
-    _legend(axes, [*names, "missing"] if (codes < 0).any() else names, [*colours, figures.MISSING])
+    _legend(axes, [*names, missing] if (codes < 0).any() else names, [*colours, figures.MISSING])
     if len(names) > len(figures.FEW):
         _write_names(axes, layout, codes, names[:-1] if figures.OTHERS in colours else names)
 
