@@ -172,11 +172,11 @@ def _zarr_root(folder: Path) -> Any:
 
 
 def _backed(root: Any, kind: Kind) -> MuData | AnnData:
-    """Build an object whose sparse matrices, X and layers, stay in the file; Cell Ranger's are read."""
+    """Build an object whose sparse matrices, X and layers, stay in the file."""
     where = root.filename if isinstance(root, h5py.File) else str(root.store_path)
     with reading(where):
         if kind == "tenx":
-            return read_tenx(root)
+            return read_tenx(root, backed=True)
         return _backed_mudata(root) if kind == "mudata" else _backed_anndata(root)
 
 
