@@ -12,6 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 from anndata.abc import CSCDataset, CSRDataset
 
+from sailerx.data.sparse_damage import place_of, refuse_damaged, refuse_damaged_parts, refuse_damaged_pointers
+
 #: NumPy kind → types of that kind, ascending; sums of True and False are small numbers
 _ASCENDING = {
     "b": ("uint8", "uint16", "uint32"),
@@ -84,7 +86,10 @@ class CsrOnDisk:
     def in_group(cls, group: Any, shape: Sequence[int], dtype: type[np.generic] | None = None) -> CsrOnDisk:
         """Take the arrays ``data``, ``indices`` and ``indptr`` of a group as cells × features."""
         n_cells, n_features = (int(size) for size in shape)
-        return cls(group, group["indptr"][:].astype(np.int64), (n_cells, n_features), dtype=dtype)
+        refuse_damaged_parts(group)
+        indptr, n_values = group["indptr"][:].astype(np.int64), len(group["data"])
+        refuse_damaged_pointers(indptr, n_cells, n_values, place_of(group))
+        return cls(group, indptr, (n_cells, n_features), dtype=dtype)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -107,6 +112,7 @@ class CsrOnDisk:
         stored = sp.csr_matrix(
             (data, indices, self.indptr[start : end + 1] - first), shape=(end - start, self.stored_shape[1])
         )
+        refuse_damaged(stored, place_of(self.group))
         return stored if self.columns is None else stored[:, self.columns]
 
     def chunks(self) -> Iterator[tuple[slice, sp.csr_matrix]]:
