@@ -57,7 +57,9 @@ def originals(folder: Path) -> dict[str, Path]:
 def one_matrix(mdata: Any) -> ad.AnnData:
     """Genes and peaks of the same cells in one matrix, with the columns of the ATAC."""
     r, a = mdata["rna"], mdata["atac"]
-    both = ad.AnnData(sp.hstack([r.X, a.X], format="csr"), obs=a.obs.copy(), obsm=dict(r.obsm), uns=dict(a.uns))
+    both = ad.AnnData(
+        sp.hstack([r.X, a.X], format="csr"), obs=a.obs.copy(), obsm=dict(r.obsm), uns=dict(a.uns)
+    )
     both.var_names = [*r.var_names, *a.var_names]
     both.var["feature_types"] = pd.Categorical(["Gene Expression"] * r.n_vars + ["Peaks"] * a.n_vars)
     both.layers["counts"] = both.X.copy()

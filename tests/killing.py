@@ -55,7 +55,9 @@ def prepare(folder: Path) -> None:
     new.write_h5ad(folder / "new.h5ad")
     matches = sp.random(new.n_vars, 4, 0.3, format="csr", random_state=0)
     peaks = new.var.assign(gc=np.linspace(0.3, 0.7, new.n_vars))
-    ad.AnnData(matches.sign(), obs=peaks, var=pd.DataFrame(index=list("abcd"))).write_h5ad(folder / "matches.h5ad")
+    ad.AnnData(matches.sign(), obs=peaks, var=pd.DataFrame(index=list("abcd"))).write_h5ad(
+        folder / "matches.h5ad"
+    )
 
 
 def content(path: Path) -> Any:
@@ -69,7 +71,11 @@ def content(path: Path) -> Any:
     if path.suffix == ".csv":
         return list(pd.read_csv(path).shape)
     found = sailerx.read(path)["atac"] if path.suffix == ".h5mu" else ad.read_h5ad(path)
-    return [*found.shape, found.obs_names[-1], str(np.round(0.0 if found.X is None else float(np.abs(found.X).sum()), 2))]
+    return [
+        *found.shape,
+        found.obs_names[-1],
+        str(np.round(0.0 if found.X is None else float(np.abs(found.X).sum()), 2)),
+    ]
 
 
 def kills(verb: str, moments: int) -> Iterator[dict[str, Any]]:
@@ -87,11 +93,23 @@ def kills(verb: str, moments: int) -> Iterator[dict[str, Any]]:
             fresh(out, before)
             moment = float(rng.uniform(0, 1.1 * seconds))
             killed = ended(words, moment)
-            yield {"verb": verb, "before": before, "at": moment, "killed": killed, **judged(out, before, whole)}
+            yield {
+                "verb": verb,
+                "before": before,
+                "at": moment,
+                "killed": killed,
+                **judged(out, before, whole),
+            }
         for event in range(1, 1000):
             fresh(out, before)
             killed = ended(words, None, event)
-            yield {"verb": verb, "before": before, "event": event, "killed": killed, **judged(out, before, whole)}
+            yield {
+                "verb": verb,
+                "before": before,
+                "event": event,
+                "killed": killed,
+                **judged(out, before, whole),
+            }
             if not killed:
                 break
 
@@ -139,7 +157,9 @@ def kill_at(event: int) -> None:
     left = [event]
 
     def hook(name: str, arguments: tuple[Any, ...]) -> None:
-        if name in EVENTS and any("out" in Path(os.fsdecode(a)).parts for a in arguments[:2] if isinstance(a, str | bytes)):
+        if name in EVENTS and any(
+            "out" in Path(os.fsdecode(a)).parts for a in arguments[:2] if isinstance(a, str | bytes)
+        ):
             left[0] -= 1
             if left[0] == 0:
                 os.kill(os.getpid(), signal.SIGKILL)

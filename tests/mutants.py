@@ -124,7 +124,14 @@ def other_shape(file: h5py.File, rng: Generator) -> None:
     """A dataset is longer, shorter, empty, a scalar, or has one axis more."""
     name = drawn(nodes(file, h5py.Dataset), rng)
     values = np.atleast_1d(file[name][()])
-    forms = [values[:-1], np.concatenate([values, values[:1]]), values[:0], values.ravel()[0], values[None], values[..., None]]
+    forms = [
+        values[:-1],
+        np.concatenate([values, values[:1]]),
+        values[:0],
+        values.ravel()[0],
+        values[None],
+        values[..., None],
+    ]
     file_value = forms[int(rng.integers(len(forms)))]
     put(file, name, file_value)
 
@@ -171,7 +178,15 @@ def strange_texts(file: h5py.File, rng: Generator) -> None:
     values = file[name][:]
     if not len(values):
         return
-    odd = [values[0], b"", b"x" * 10_000, b"\xff\xfe\xfa", "a/b\n\t".encode(), "\u202e\U0001f9ec".encode(), b"nan"]
+    odd = [
+        values[0],
+        b"",
+        b"x" * 10_000,
+        b"\xff\xfe\xfa",
+        b"a/b\n\t",
+        "\u202e\U0001f9ec".encode(),
+        b"nan",
+    ]
     values[rng.integers(len(values), size=2)] = odd[int(rng.integers(len(odd)))]
     put(file, name, values)
 
@@ -197,10 +212,10 @@ def attribute_removed(file: h5py.File, rng: Generator) -> None:
     del file[name].attrs[drawn(sorted(file[name].attrs), rng)]
 
 
-ATTRIBUTES: list[Any] = [
-    "dataframe", "categorical", "csr_matrix", "csc_matrix", "array", "dict", "null", "awkward-array", "nullable-integer", "raw", "anndata", "9.9.9",
-    "", 0, -1, 2**40, 1.5, True, [1, 2], [5, 10**12], [3, 3, 3], ["a", "b"], b"\xff\xfe", h5py.Empty("f4"), [], np.nan,
-]  # fmt: skip
+ENCODINGS = ["dataframe", "categorical", "csr_matrix", "csc_matrix", "array", "dict", "null", "awkward-array"]
+ENCODINGS += ["nullable-integer", "raw", "anndata", "9.9.9", ""]
+ATTRIBUTES: list[Any] = [*ENCODINGS, 0, -1, 2**40, 1.5, True, [1, 2], [5, 10**12], [3, 3, 3], ["a", "b"]]
+ATTRIBUTES += [b"\xff\xfe", h5py.Empty("f4"), [], np.nan]
 
 
 @in_hdf5
@@ -372,9 +387,26 @@ def model_arrays(folder: Path, rng: Generator) -> None:
 
 
 OF_CONTENT: list[Mutation] = [
-    element_removed, element_renamed, elements_exchanged, group_for_dataset, other_type, other_shape, no_data, strange_numbers, sparse_arrays,
-    strange_texts, categories, attribute_removed, attribute_changed, root_attribute, strange_links,
-]  # fmt: skip
+    *(
+        element_removed,
+        element_renamed,
+        elements_exchanged,
+        group_for_dataset,
+        other_type,
+        other_shape,
+        no_data,
+    ),
+    *(
+        strange_numbers,
+        sparse_arrays,
+        strange_texts,
+        categories,
+        attribute_removed,
+        attribute_changed,
+        root_attribute,
+    ),
+    strange_links,
+]
 OF_BYTES: list[Mutation] = [cut_short, bytes_flipped, header_flipped, block_of_zeros, other_file]
 OF_MODELS: list[Mutation] = [
     model_file_removed,

@@ -60,14 +60,19 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Mutations and the number of verbs that ended in each way, as a table in Markdown."""
     counts = Counter((row["mutation"], row["came"]) for row in rows)
     came = sorted({row["came"] for row in rows})
-    lines = [f"| {what} | {' | '.join(str(counts[what, c]) for c in came)} |" for what in sorted({r["mutation"] for r in rows})]
+    lines = [
+        f"| {what} | {' | '.join(str(counts[what, c]) for c in came)} |"
+        for what in sorted({r["mutation"] for r in rows})
+    ]
     return "\n".join([f"| mutation | {' | '.join(came)} |", f"|---|{'---|' * len(came)}", *lines])
 
 
 def assert_all_good(rows: list[dict[str, Any]]) -> None:
     print(table(rows))
     bad = [row for row in rows if row["came"] not in GOOD]
-    assert not bad, "\n".join(f"{row['kind']} {row['seed']} {row['verb']}: {row['came']} {row['text']}" for row in bad[:20])
+    assert not bad, "\n".join(
+        f"{row['kind']} {row['seed']} {row['verb']}: {row['came']} {row['text']}" for row in bad[:20]
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -104,7 +109,14 @@ def test_r_reads_or_refuses_all_mutants(run_r: Callable[..., str], tmp_path: Pat
     assert len(came) == len(done)
     assert_all_good(
         [
-            {"kind": "R", "seed": done[path], "verb": "ReadH5MU", "mutation": mutations[path], "came": what.split()[0], "text": what}
+            {
+                "kind": "R",
+                "seed": done[path],
+                "verb": "ReadH5MU",
+                "mutation": mutations[path],
+                "came": what.split()[0],
+                "text": what,
+            }
             for path, what in zip(begun, came, strict=True)
         ]
     )

@@ -26,7 +26,10 @@ MOMENTS = 20
 
 def kills(folder: Path, verb: str, moments: int) -> list[dict[str, Any]]:
     answer = subprocess.run(
-        [sys.executable, HERE / "killing.py", folder, verb, str(moments)], capture_output=True, text=True, cwd=HERE
+        [sys.executable, HERE / "killing.py", folder, verb, str(moments)],
+        capture_output=True,
+        text=True,
+        cwd=HERE,
     )
     assert answer.returncode == 0, answer.stderr
     return [json.loads(line) for line in answer.stdout.splitlines()]
@@ -37,7 +40,9 @@ def assert_whole(found: list[dict[str, Any]]) -> None:
     assert not bad, bad[:5]
     assert any(row["killed"] and not row["new"] for row in found), "no kill came before the end"
     assert any(row["new"] for row in found), "no run came to its end"
-    print(f"{found[0]['verb']}: {sum(row['killed'] for row in found)} of {len(found)} killed, {len(bad)} halves")
+    print(
+        f"{found[0]['verb']}: {sum(row['killed'] for row in found)} of {len(found)} killed, {len(bad)} halves"
+    )
 
 
 def test_a_model_that_is_replaced_is_there_at_every_moment(tmp_path: Path) -> None:
@@ -69,7 +74,8 @@ for (before in c(FALSE, TRUE)) for (moment in stats::runif(as.integer(args[1]), 
   Sys.sleep(moment)
   tools::pskill(child$pid, tools::SIGKILL)
   suppressWarnings(parallel::mccollect(child))
-  left <- if (!file.exists(out)) "nothing" else if (identical(readLines(out, 1, warn = FALSE), "what was there")) "old" else if (whole()) "new" else "half"
+  is_old <- file.exists(out) && identical(readLines(out, 1, warn = FALSE), "what was there")
+  left <- if (!file.exists(out)) "nothing" else if (is_old) "old" else if (whole()) "new" else "half"
   cat(before, left, "\\n")
 }
 """
@@ -105,13 +111,17 @@ def test_r_killed_while_it_trains_keeps_no_half_model(run_r: Callable[..., str],
 
     from sailerx import load
 
-    helpers = [HERE.parent / "rpkg" / "tests" / "testthat" / name for name in ("helper-h5mu.R", "helper-objects.R")]
+    helpers = [
+        HERE.parent / "rpkg" / "tests" / "testthat" / name for name in ("helper-h5mu.R", "helper-objects.R")
+    ]
     (tmp_path / "run.R").write_text(f"args <- commandArgs(trailingOnly = TRUE)\n{RUN}")
     draw = random.Random(0)
     seconds = None
     for n in range(MOMENTS + 1):
         keep = tmp_path / f"kept-{n}"
-        with subprocess.Popen(["Rscript", tmp_path / "run.R", keep, *helpers], stdout=subprocess.PIPE, text=True) as r:
+        with subprocess.Popen(
+            ["Rscript", tmp_path / "run.R", keep, *helpers], stdout=subprocess.PIPE, text=True
+        ) as r:
             assert r.stdout is not None
             assert r.stdout.readline() == "ready\n"
             start = time.perf_counter()
@@ -144,7 +154,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 KiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, text=True
+    )
     if mounted.returncode:
         pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
     yield disk
