@@ -6,6 +6,7 @@ everything, so that the moments fall into its work and not into its imports.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -84,7 +85,8 @@ def kills(verb: str, moments: int) -> Iterator[dict[str, Any]]:
     out = Path("out") / next(word for word in words if word.startswith("OUT"))
     words = [str(out) if word.startswith("OUT") else word for word in words]
     fresh(out, before=False)
-    assert main(words) == 0, words
+    with contextlib.redirect_stdout(sys.stderr):
+        assert main(words) == 0, words
     whole = content(out)
     seconds = timed(lambda: ended(words, None))
     rng = np.random.default_rng(0)

@@ -2,7 +2,11 @@
 
 `mutants` changes one thing of a valid .h5mu, .h5ad (genes and peaks in one matrix) or model folder, by a seed; `fuzzing` runs
 ``check``, ``fit`` and ``embed``, in Python and on the command line, in memory and backed; R reads the .h5mu with ``ReadH5MU()``.
-What came of `N_MUTANTS` of each kind is printed by the test (``pytest -s``) as the table of mutations.
+What came of `N_MUTANTS` of each kind is printed by the test (``pytest -s``) as a table of mutations.
+
+It has found, and these are refused now: indices and pointers of sparse matrices out of range (memory was corrupted, or terabytes
+asked for), a global heap with zeros (HDF5 reads it for ever), damaged B-trees and missing parts of matrices (tracebacks), names
+of thousands of letters (messages of a page), and model folders with other bytes (used as if nothing had happened).
 """
 
 from __future__ import annotations
