@@ -106,7 +106,9 @@ def open_hdf5(path: Path) -> h5py.File:
             pass
         if h5py.is_hdf5(path):
             if has_endless_heap(path):
-                raise InputError(f"{path} cannot be read: the part with its texts is damaged. Copy or write it again.")
+                raise InputError(
+                    f"{path} cannot be read: the part with its texts is damaged. Copy or write it again."
+                )
             return h5py.File(path, "r")
     raise InputError(
         f"{path} must be an HDF5 file in the .h5mu layout, but it is of another kind or was cut short near its start. "
