@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 
@@ -152,17 +153,51 @@ def test_the_order_of_categories_that_all_sets_share_is_kept() -> None:
     assert list(found.cat.categories) == ["early", "late"]
 
 
+DATES = {
+    "days, which the other set lacks": (
+        pd.to_datetime(["2024-01-31", None]),
+        None,
+        ["2024-01-31", None, None, None],
+    ),
+    "a time of day": (
+        pd.to_datetime(["2024-01-31 10:30", "2024-02-01 00:00"]),
+        None,
+        ["2024-01-31 10:30:00", "2024-02-01 00:00:00", None, None],
+    ),
+    "days and text": (
+        pd.to_datetime(["2024-01-31", "2024-02-01"]),
+        ["x", "y"],
+        ["2024-01-31", "2024-02-01", "x", "y"],
+    ),
+    "Python's own dates": ([datetime.date(2024, 1, 31), None], None, ["2024-01-31", None, None, None]),
+    "durations": (pd.to_timedelta([1, 2], unit="D"), None, ["1 days", "2 days", None, None]),
+}
+
+
+@pytest.mark.parametrize("case", DATES)
+def test_dates_are_stacked_as_text(case: str) -> None:
+    first, second, expected = DATES[case]
+    tables = {"a": pd.DataFrame({"when": first}, index=CELLS["a"]), "b": pd.DataFrame(index=CELLS["b"])}
+    if second is not None:
+        tables["b"]["when"] = second
+    found = stack_obs(tables)["when"]
+    assert found.dtype == "category"
+    assert [None if pd.isna(value) else value for value in found] == expected
+
+
 def test_combined_columns_can_be_written_whatever_their_types(tmp_path: Path) -> None:
     first, second = paired(), paired()["atac"].copy()
     second.obs_names = [f"x{i}" for i in range(60)]
     first["atac"].obs["doublet"] = np.arange(60) % 7 == 0
     first["atac"].obs["leiden"] = pd.Categorical([str(i % 3) for i in range(60)])
     second.obs["leiden"] = [i % 3 for i in range(60)]
+    second.obs["sampled"] = pd.Timestamp("2024-01-31")
     both = combine({"one": first}, {"two": second})
     read = sailerx.read(write(both, tmp_path / "both.h5mu"))["atac"].obs
     assert read["leiden"].tolist() == [str(i % 3) for i in range(60)] * 2
     assert read["doublet"][:60].tolist() == (np.arange(60) % 7 == 0).tolist()
     assert read["doublet"][60:].isna().all()
+    assert read["sampled"][60:].tolist() == ["2024-01-31"] * 60
 
 
 def test_counts_of_small_types_are_not_lost_by_combining() -> None:

@@ -23,8 +23,9 @@ import scipy.sparse as sp
 import sailerx
 from data import TINY, paired, together, write
 from sailerx import InputError
+from sailerx.data.csr_on_disk import CsrOnDisk
 from sailerx.data.modalities import find_modalities
-from sailerx.data.reading import read, read_cells
+from sailerx.data.reading import opened, read, read_cells
 from sailerx.errors import FileError
 from sailerx.files.atomic import new_file, new_folder
 from sailerx.files.trouble import unreadable
@@ -62,6 +63,11 @@ def written_zarr(data: Any, path: Path) -> Path:
     return path
 
 
+def written_h5ad(data: ad.AnnData, path: Path) -> Path:
+    data.write_h5ad(path)
+    return path
+
+
 def assert_same_data(found: mudata.MuData, expected: mudata.MuData = MDATA) -> None:
     for name in ("rna", "atac"):
         assert list(found[name].var_names) == list(expected[name].var_names)
@@ -75,6 +81,7 @@ def renamed() -> mudata.MuData:
 
 FORMS: dict[str, Callable[[Path], Path]] = {
     "Cell Ranger's .h5": lambda folder: cell_ranger_file(folder / "filtered_feature_bc_matrix.h5"),
+    ".h5ad of one matrix": lambda folder: written_h5ad(one_matrix(), folder / "both.h5ad"),
     ".zarr of MuData": lambda folder: written_zarr(MDATA, folder / "m.zarr"),
     ".zarr of one matrix": lambda folder: written_zarr(one_matrix(), folder / "one.zarr"),
     ".h5mu": lambda folder: write(MDATA, folder / "m.h5mu"),
@@ -84,11 +91,6 @@ FORMS: dict[str, Callable[[Path], Path]] = {
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_holds_the_same_data(form: str, tmp_path: Path) -> None:
     assert_same_data(read(FORMS[form](tmp_path)))
-
-
-def test_an_h5ad_with_genes_and_peaks_is_parted_by_their_types(tmp_path: Path) -> None:
-    one_matrix().write_h5ad(tmp_path / "both.h5ad")
-    assert_same_data(read(tmp_path / "both.h5ad"))
 
 
 def test_the_same_embedding_comes_of_a_zarr_streamed_or_not_and_of_one_matrix(tmp_path: Path) -> None:
@@ -102,10 +104,61 @@ def test_the_same_embedding_comes_of_a_zarr_streamed_or_not_and_of_one_matrix(tm
     np.testing.assert_array_equal(streamed.embed(zarr), streamed.embed(MDATA))
 
 
-def test_one_matrix_cannot_be_streamed_and_says_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["Cell Ranger's .h5", ".h5ad of one matrix", ".zarr of one matrix"])
+def test_one_matrix_of_genes_and_peaks_is_streamed(form: str, tmp_path: Path) -> None:
+    options: dict[str, Any] = {**TINY, "seed": 0, "progress": "none", "backed": True}
+    path, apart = FORMS[form](tmp_path), write(MDATA, tmp_path / "m.h5mu")
+    model, expected = (sailerx.fit(data, **options) for data in (path, apart))
+    assert model.record["backed"]
+    embedding = expected.embed(MDATA)
+    np.testing.assert_array_equal(model.embed(path), embedding)
+    np.testing.assert_array_equal(model.embed(MDATA), embedding)
+    imputed = [
+        m.impute(d, peaks=MDATA["atac"].var_names[[3, 1]]).X for m, d in ((model, path), (expected, apart))
+    ]
+    np.testing.assert_array_equal(*imputed)
+    assert sailerx.check(path, backed=True) == sailerx.check(apart, backed=True)
+
+
+def test_of_one_matrix_in_its_file_only_the_cells_asked_for_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one_matrix().write_h5ad(tmp_path / "both.h5ad")
-    with pytest.raises(InputError, match=r"genes and peaks are in one.*sailerx\.read"):
+    monkeypatch.setattr("sailerx.data.csr_on_disk.CELLS_PER_CHUNK", 8)
+    with opened(tmp_path / "both.h5ad") as found:
+        atac = find_modalities(found, "rna", "atac")["atac"]
+        asked: list[int] = []
+        read_rows = CsrOnDisk.read
+        monkeypatch.setattr(
+            CsrOnDisk,
+            "read",
+            lambda self, start, end, **how: asked.append(start) or read_rows(self, start, end, **how),
+        )
+        rows, columns = [41, 3, 40], [5, 0]
+        np.testing.assert_array_equal(atac.X[rows].toarray(), MDATA["atac"].X[rows].toarray())
+        assert asked == [0, 40]
+        part = atac[sorted(rows)].to_memory()
+        np.testing.assert_array_equal(part.X.toarray(), MDATA["atac"].X[sorted(rows)].toarray())
+        np.testing.assert_array_equal(
+            atac.X[np.ix_(rows, columns)].toarray(), MDATA["atac"].X[rows][:, columns].toarray()
+        )
+        assert atac.X[[]].shape == (0, MDATA["atac"].n_vars)
+
+
+def test_one_matrix_stored_by_feature_cannot_be_streamed_and_says_what_to_do(tmp_path: Path) -> None:
+    by_feature = one_matrix()
+    by_feature.X = sp.csc_matrix(by_feature.X)
+    by_feature.write_h5ad(tmp_path / "both.h5ad")
+    with pytest.raises(InputError, match=r"genes and peaks must be stored by cell.*sailerx\.read"):
         sailerx.fit(tmp_path / "both.h5ad", backed=True, progress="none", **TINY)
+
+
+def test_counts_in_raw_of_one_matrix_are_parted_too() -> None:
+    both = one_matrix()
+    both.raw = both.copy()
+    both.X = both.X * 0.5
+    with pytest.warns(UserWarning, match=r"taken from `\.raw`"):
+        assert_same_data(find_modalities(both, "rna", "atac"))
 
 
 def test_modalities_under_other_names_are_found_and_said_in_one_line() -> None:

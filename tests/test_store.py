@@ -119,6 +119,37 @@ def test_error_while_replacing_leaves_the_old_model(model: sailerx.Model, saved:
     assert len(list(saved.parent.iterdir())) == 1
 
 
+@pytest.mark.parametrize("in_one_step", [True, False])
+def test_a_model_is_replaced_whole(
+    model: sailerx.Model, saved: Path, in_one_step: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not in_one_step:
+        monkeypatch.setattr("sailerx.files.atomic._exchange", lambda *_: False)
+    (saved / "history.csv").unlink()
+    model.save(saved, overwrite=True)
+    np.testing.assert_array_equal(sailerx.load(saved).embed(MDATA), model.embed(MDATA))
+    assert [path.name for path in saved.parent.iterdir()] == ["run"]
+
+
+def test_an_old_model_is_put_back_if_the_new_one_cannot_take_its_place(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    monkeypatch.setattr("sailerx.files.atomic._exchange", lambda *_: False)
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="cannot be written"), new_folder(saved, overwrite=True):
+        pass
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+    assert [path.name for path in saved.parent.iterdir()] == ["run"]
+
+
 def test_full_disk_leaves_nothing_behind(
     model: sailerx.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +245,31 @@ def settings_of(folder: Path) -> dict[str, Any]:
 def test_damaged_and_tampered_models_are_refused(saved: Path, tamper: Any) -> None:
     tamper(saved)
     with pytest.raises(InputError, match=r"run is damaged or not a sailerx model: .*Fit it again"):
+        sailerx.load(saved)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "joint.safetensors", "peaks.csv", "history.csv"])
+def test_one_changed_byte_is_noticed(saved: Path, name: str) -> None:
+    data = bytearray((saved / name).read_bytes())
+    data[-2] ^= 1  # within the last number
+    (saved / name).write_bytes(data)
+    with pytest.raises(InputError, match=f"{name} is not what was written. Fit it again"):
+        sailerx.load(saved)
+
+
+def test_a_changed_setting_is_noticed(saved: Path) -> None:
+    change_json(saved, settings=settings_of(saved) | {"seed_of_nothing": 1})
+    with pytest.raises(InputError, match="model.json is not what was written"):
+        sailerx.load(saved)
+
+
+def test_model_of_a_version_without_checksums_is_read(model: sailerx.Model, saved: Path) -> None:
+    about = json.loads((saved / "model.json").read_text(encoding="utf-8"))
+    del about["sha256"]
+    (saved / "model.json").write_text(json.dumps(about), encoding="utf-8")
+    np.testing.assert_array_equal(sailerx.load(saved).embed(MDATA), model.embed(MDATA))
+    (saved / "joint.safetensors").unlink()
+    with pytest.raises(InputError, match="damaged or not a sailerx model"):
         sailerx.load(saved)
 
 

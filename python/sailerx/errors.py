@@ -1,8 +1,16 @@
 """Exceptions of sailerx; their messages say what must hold, what was found and what to do."""
 
+import re
+
+#: words of a message that are longer, such as the names of damaged files, are cut
+_LONG = re.compile(r"(\S{120})\S{280,}")
+
 
 class InputError(ValueError):
     """Invalid input: an argument, a file or data that cannot be used."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_LONG.sub(r"\1…", message))
 
 
 class FileError(InputError, OSError):

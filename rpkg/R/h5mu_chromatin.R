@@ -1,7 +1,7 @@
-# Genome, sequence lengths, fragment files and gene annotation of a ChromatinAssay: `uns` of its modality.
+# Genome, sequence lengths, fragment files and gene annotation of Signac's assays: `uns` of their modality.
 
 write_chromatin <- function(uns, assay) {
-  info <- GenomeInfoDb::seqinfo(assay)
+  info <- if (has_ranges(assay)) GenomeInfoDb::seqinfo(assay)
   if (!is.null(info) && length(info) > 0L) {
     write_dataframe(uns, "seqinfo", seqinfo_frame(info))
     genome <- unique(unname(GenomeInfoDb::genome(info)))
@@ -52,7 +52,7 @@ write_fragments <- function(uns, fragments) {
     cells <- SeuratObject::Cells(fragments[[number]])
     barcodes <- Signac::GetFragmentData(fragments[[number]], "cells")
     write_value(node, as.character(number - 1L), list(
-      path = scalar(Signac::GetFragmentData(fragments[[number]], "path")),
+      path = scalar(fragment_path(fragments[[number]])),
       cells = as.character(cells),
       barcodes = as.character(unname(barcodes))
     ))

@@ -174,15 +174,15 @@ own_reserved <- function(assay) {
 
 # The reverse. Variable features and ranges are not feature metadata in Seurat; feature_frame() makes their columns anew.
 # `own`: those that were feature metadata all the same.
-add_feature_metadata <- function(assay, frame, names, class, own = NULL) {
+add_feature_metadata <- function(assay, frame, names, own = NULL) {
   chosen <- rownames(assay)[variable_rows(frame)]
   moved <- c(
     if (length(chosen) > 0L) c("highly_variable", "highly_variable_rank"),
-    if (class == "ChromatinAssay") PEAK_COLUMNS
+    if (has_ranges(assay)) PEAK_COLUMNS
   )
   frame <- frame[setdiff(colnames(frame), setdiff(moved, own))]
   rownames(frame) <- rownames(assay)
-  if (!identical(rownames(assay), names)) {
+  if (!identical(names_in_file(assay), names)) {
     frame[[ORIGINAL_NAME]] <- names
   }
   if (ncol(frame) > 0L) {

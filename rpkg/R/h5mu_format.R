@@ -11,11 +11,18 @@ open_h5mu <- function(file) {
     cli::cli_abort("{.arg file} must be an .h5mu file: there is no {.path {file}}.", call = call)
   }
   connection <- tryCatch(h5_open(file), error = function(error) abort_unopened(file, error, call))
-  tryCatch(check_h5mu(connection, file), error = function(error) {
+  tryCatch(check_content(connection, file, call), error = function(error) {
     h5_close(connection)
     rlang::cnd_signal(error)
   })
   connection
+}
+
+check_content <- function(connection, file, call) {
+  if (has_endless_heap(file)) {
+    cli::cli_abort(c("{.path {file}} cannot be read: the part with its texts is damaged.", i = "Write or copy it again."), call = call)
+  }
+  said_of_file(file, check_h5mu(connection, file), call)
 }
 
 check_h5mu <- function(connection, file) {

@@ -51,9 +51,10 @@ default_assay_name <- function(node, modality) {
 # The feature metadata column with the names that features had before Seurat or Signac rewrote them.
 ORIGINAL_NAME <- "original_name"
 
-# The names of the features in the file: the original one of each feature where it is known, also if it occurs twice.
+# The names of the features in the file: the original one of each feature where it is known, also if it occurs twice. Signac 2
+# writes a peak like a BED file but counts from 1 (chr1:6-9); in the file it has the name that Signac 1 gives it (chr1-6-9).
 names_in_file <- function(assay) {
-  names <- rownames(assay)
+  names <- if (inherits(assay, "GRangesAssay")) peak_names(GenomicRanges::granges(assay)) else rownames(assay)
   original <- assay[[]][[ORIGINAL_NAME]]
   if (is.null(original)) {
     return(names)

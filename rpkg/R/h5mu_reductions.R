@@ -41,7 +41,7 @@ add_embedding <- function(object, place, key) {
   assay <- c(intersect(notes$assay, SeuratObject::Assays(object)), place$name, SeuratObject::DefaultAssay(object))[[1L]]
   reduction <- SeuratObject::CreateDimReducObject(
     embeddings = embedding[rowSums(!is.na(embedding)) > 0L, , drop = FALSE],
-    loadings = read_loadings(place, plain, notes, rownames(object[[assay]]), colnames(embedding)),
+    loadings = read_loadings(place, plain, notes, rownames(object[[assay]])[place$x_rows], colnames(embedding)),
     stdev = read_stdev(place, plain, notes),
     assay = assay,
     key = prefix
@@ -93,7 +93,9 @@ read_loadings <- function(place, plain, notes, features, columns) {
   }
   dimnames(loadings) <- list(features, columns)
   rows <- notes$loading_features
-  if (is.null(rows)) loadings else loadings[rows + 1L, , drop = FALSE]
+  loadings <- if (is.null(rows)) loadings else loadings[rows + 1L, , drop = FALSE]
+  # features that `raw` lacks
+  if (anyNA(rownames(loadings))) loadings[!is.na(rownames(loadings)), , drop = FALSE] else loadings
 }
 
 # The names that scanpy and muon use, where they have one.

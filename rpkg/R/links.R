@@ -106,7 +106,7 @@ link_options <- c("output" = "reduction", "o" = "reduction", "genes" = "genes", 
 
 # The path of a GTF file, or a data frame with gene, chrom, start, end and strand.
 check_annotation <- function(annotation, assay, name, call = rlang::caller_env()) {
-  if (is.null(annotation) && inherits(assay, "ChromatinAssay")) {
+  if (is.null(annotation) && has_chromatin(assay)) {
     annotation <- Signac::Annotation(assay)
   }
   if (is.null(annotation)) {

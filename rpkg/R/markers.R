@@ -124,7 +124,8 @@ batch_columns <- function(object, reduction, keys, call = rlang::caller_env()) {
       i = "Add what is missing with {.fn SeuratObject::AddMetaData}."
     ), call = call)
   }
-  with_factors(columns[as.character(keys)], keys)
+  # a model without batches has an empty list
+  with_factors(columns[as.character(keys)], as.character(keys))
 }
 
 # The table of `sailerx differential` with the columns of Seurat::FindMarkers(). `sizes`: numbers of cells of the groups.

@@ -147,7 +147,7 @@ motif_matrix <- function(assay, motifs, name, call = rlang::caller_env()) {
 }
 
 motifs_of_assay <- function(assay, name, call) {
-  found <- if (inherits(assay, "ChromatinAssay")) Signac::Motifs(assay)
+  found <- if (has_chromatin(assay)) Signac::Motifs(assay)
   if (is.null(found)) {
     cli::cli_abort(c(
       "Motifs must come from somewhere: the peak assay {.val {name}} has none, and neither {.arg genome} nor {.arg motifs} is given.",

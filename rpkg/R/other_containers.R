@@ -42,7 +42,7 @@ assay_of_counts <- function(counts) {
   names <- rownames(counts)
   frame <- data.frame(row.names = make.unique(names))
   assay <- new_assay("Assay5", list(counts = as_dgCMatrix(counts)), names_in_seurat(names), colnames(counts))
-  add_feature_metadata(assay, frame, names, "Assay5")
+  add_feature_metadata(assay, frame, names)
 }
 
 #' @rdname RunSAILERX

@@ -12,11 +12,6 @@ one_based <- function(start) {
 
 PEAK_COLUMNS <- c("chrom", "start", "end")
 
-# Signac's class, or the one that replaces it in Signac 2 and extends Assay5.
-has_ranges <- function(assay) {
-  inherits(assay, c("ChromatinAssay", "GRangesAssay"))
-}
-
 is_peak_assay <- function(assay, name) {
   has_ranges(assay) || tolower(name) %in% c("peaks", "atac")
 }

@@ -4,11 +4,14 @@
 #' `obs` becomes the cell metadata, `obsm` becomes reductions (with loadings and standard deviations), and `obsp` becomes
 #' graphs. A message names what a Seurat object cannot hold.
 #'
-#' Peaks with `chrom`, `start` and `end` become a Signac `ChromatinAssay` if Signac is installed, with the genome, sequence
+#' Peaks with `chrom`, `start` and `end` become a Signac `ChromatinAssay`, of Signac 2 a `GRangesAssay`, if Signac is installed, with the genome, sequence
 #' lengths, fragment files and gene annotation that the file has. A modality holds peaks if it was a `ChromatinAssay` in R, is
 #' called `atac` or `peaks`, has only peaks in its column `feature_types`, or names its features by coordinates; genes that have
 #' coordinates stay genes. Positions in the file are 0-based and half-open, in Signac
 #' 1-based with both ends included: `start` differs by one, the peak is the same.
+#'
+#' Counts that are only in `raw`, as scanpy keeps them, become the layer `counts`: beside X if both have the same features, else
+#' instead of X. A message says so.
 #'
 #' @param file Path of an `.h5mu` file.
 #' @param assays Names of the modalities to read, all by default. Names of this vector are the names of the assays:
@@ -54,18 +57,17 @@ read_object <- function(connection, assays, chromatin, verbose) {
 read_modality <- function(connection, modality, name, chromatin) {
   node <- h5_child(connection, paste0("mod/", modality))
   stored <- read_index(h5_child(node, "obs"))
-  names <- read_index(h5_child(node, "var"))
-  check_size(modality, stored, names)
+  check_size(modality, stored, read_index(h5_child(node, "var")))
   cells <- intersect(read_index(h5_child(connection, "obs")), stored)
   rows <- match(cells, stored)
-  layers <- lapply(read_layers(node, modality), order_columns, rows)
-  class <- assay_class(node, modality, chromatin)
-  assay <- if (class == "ChromatinAssay") {
-    new_chromatin_assay(node, layers, cells)
-  } else {
-    new_assay(class, layers, names_in_seurat(names), cells)
-  }
-  assay <- add_feature_metadata(assay, read_features(node), names, class, read_note(node, "columns", "var_own"))
+  found <- features_and_layers(node, modality, rows)
+  class <- assay_class(found$node, modality, chromatin)
+  assay <- switch(class,
+    ChromatinAssay = , GRangesAssay = new_chromatin_assay(node, found$layers, cells, found$node),
+    ChromatinAssay5 = new_chromatin_assay5(node, found$layers, names_in_seurat(found$names), cells),
+    new_assay(class, found$layers, names_in_seurat(found$names), cells)
+  )
+  assay <- add_feature_metadata(assay, read_features(found$node), found$names, read_note(node, "columns", "var_own"))
   SeuratObject::Key(assay) <- read_note(node, "key") %||% make_key(tolower(name))
   list(
     node = node,
@@ -74,6 +76,8 @@ read_modality <- function(connection, modality, name, chromatin) {
     assay = assay,
     cells = cells,
     rows = rows,
+    x_rows = found$x_rows,
+    from_raw = found$from_raw,
     obs = read_cells(node)[rows, , drop = FALSE]
   )
 }
@@ -123,10 +127,11 @@ new_seurat <- function(assays, meta, active, project) {
 
 # A message that names what the file holds and a Seurat object cannot.
 report_left_out <- function(connection, parts) {
+  report_raw(parts)
   known <- c("seurat", "genome", "seqinfo", "fragments", "annotation", "files", "pca", "lsi")
   left <- unlist(lapply(c(list(list(node = connection)), parts), function(place) {
     entries <- c(
-      if (h5_has(place$node, "raw")) "raw",
+      if (h5_has(place$node, "raw") && is.null(place$from_raw)) "raw",
       paste0("uns/", setdiff(keys_of(place$node, "uns"), known), recycle0 = TRUE),
       paste0("varp/", setdiff(keys_of(place$node, "varp"), names(parts)), recycle0 = TRUE)
     )

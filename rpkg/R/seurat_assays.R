@@ -1,11 +1,14 @@
 # New assays: from the layers of a file, or of the same class as another assay of the object.
 
-# The class of the assay that a modality becomes: as noted in the file, a ChromatinAssay for peaks whose coordinates are
+# The class of the assay that a modality becomes: as noted in the file, Signac's class for peaks whose coordinates are
 # known, else Seurat's default.
 assay_class <- function(node, modality, chromatin) {
   noted <- read_note(node, "class")
+  if (identical(noted, "ChromatinAssay5") && identical(chromatin, "auto") && signac_makes(noted)) {
+    return(noted)
+  }
   if (becomes_chromatin(node, modality, noted, chromatin)) {
-    return("ChromatinAssay")
+    return(peak_class())
   }
   old <- identical(getOption("Seurat.object.assay.version"), "v3")
   switch(noted %||% "", Assay = "Assay", Assay5 = "Assay5", if (old) "Assay" else "Assay5")
@@ -43,9 +46,6 @@ has_columns <- function(node) {
   all(PEAK_COLUMNS %in% h5_attribute(h5_child(node, "var"), "column-order"))
 }
 
-# Signac's classes, of version 1 and of version 2.
-CHROMATIN <- c("ChromatinAssay", "ChromatinAssay5", "GRangesAssay")
-
 new_assay <- function(class, layers, names, cells) {
   layers <- lapply(layers, `dimnames<-`, list(names, cells))
   first <- first_layer(layers)
@@ -71,8 +71,9 @@ add_layers <- function(assay, layers) {
 }
 
 # A ChromatinAssay with the layers (peaks x cells) and the ranges of the file; Signac names the peaks by their ranges.
-new_chromatin_assay <- function(node, layers, cells) {
-  ranges <- as_ranges(read_peaks(node) %||% cli::cli_abort(c(
+# `features`: the node that has the peaks.
+new_chromatin_assay <- function(node, layers, cells, features = node) {
+  ranges <- as_ranges(read_peaks(features) %||% cli::cli_abort(c(
     "A {.cls ChromatinAssay} needs the columns {.val chrom}, {.val start} and {.val end}, or names such as {.val chr1:100-200}.",
     i = "Name modalities of peaks in {.arg chromatin}."
   ), call = NULL))
@@ -87,13 +88,6 @@ new_chromatin_assay <- function(node, layers, cells) {
   add_layers(assay, lapply(layers[setdiff(names(layers), first)], `rownames<-`, rownames(assay)))
 }
 
-# `layer`: "counts" or "data". Signac warns of overlapping peaks; they are those that the user chose.
-create_chromatin_assay <- function(values, layer, ranges, ...) {
-  arguments <- list(ranges = ranges, ..., validate.fragments = FALSE, verbose = FALSE)
-  arguments[[layer]] <- values
-  suppressWarnings(do.call(Signac::CreateChromatinAssay, arguments))
-}
-
 check_chromatin <- function(chromatin, call = rlang::caller_env()) {
   if (!(rlang::is_bool(chromatin) || (is.character(chromatin) && length(chromatin) && !anyNA(chromatin)))) {
     cli::cli_abort("{.arg chromatin} must be TRUE, FALSE, \"auto\" or names of modalities, not {.obj_type_friendly {chromatin}}.", call = call)
@@ -102,7 +96,7 @@ check_chromatin <- function(chromatin, call = rlang::caller_env()) {
     rlang::check_installed("Signac", "to build a ChromatinAssay.", call = call)
     if (!builds_chromatin()) {
       cli::cli_abort(c(
-        "{.code chromatin = TRUE} needs a version of Signac that has {.fn CreateChromatinAssay}; version {utils::packageVersion('Signac')} does not have it.",
+        "{.code chromatin = TRUE} needs a version of Signac that has {.fn CreateChromatinAssay} or {.fn CreateGRangesAssay}; version {utils::packageVersion('Signac')} has neither.",
         i = "Use {.code chromatin = FALSE}, and convert the assay to Signac's new class."
       ), call = call)
     }
@@ -110,12 +104,8 @@ check_chromatin <- function(chromatin, call = rlang::caller_env()) {
   chromatin
 }
 
-builds_chromatin <- function() {
-  rlang::is_installed("Signac") && "CreateChromatinAssay" %in% getNamespaceExports("Signac")
-}
-
 check_some_chromatin <- function(parts, call = rlang::caller_env()) {
-  if (!any(vapply(parts, function(part) inherits(part$assay, "ChromatinAssay"), logical(1)))) {
+  if (!any(vapply(parts, function(part) inherits(part$assay, CHROMATIN), logical(1)))) {
     cli::cli_abort(c(
       "{.code chromatin = TRUE} needs a modality of peaks, with the columns {.val chrom}, {.val start} and {.val end} or names such as {.val chr1:100-200}: there is none.",
       i = "Use {.code chromatin = FALSE}, or add the columns to {.code mdata[\"atac\"].var} in Python."
@@ -132,7 +122,7 @@ assay_like <- function(source, values, imputed) {
       i = "Choose more, or take means by {.arg group.by}, which come as a matrix."
     ), call = NULL)
   }
-  assay <- if (inherits(source, "ChromatinAssay")) {
+  assay <- if (has_ranges(source) && has_chromatin(source)) {
     chromatin_like(source, values, imputed)
   } else if (inherits(source, "StdAssay")) {
     warn_of_signac_2(source, "the values come as a plain Assay5, without its ranges, fragments and annotation")
@@ -156,9 +146,9 @@ chromatin_like <- function(source, values, imputed) {
   )
 }
 
-# Counts (peaks of `source` x other cells) as an assay: a ChromatinAssay where `source` is one, else an Assay5.
+# Counts (peaks of `source` x other cells) as an assay: with ranges where `source` has them, else an Assay5.
 counted_like <- function(source, counts) {
-  if (!inherits(source, "ChromatinAssay")) {
+  if (!(has_ranges(source) && has_chromatin(source))) {
     warn_of_signac_2(source, "the counts come as a plain Assay5, without its ranges and annotation")
     return(SeuratObject::CreateAssay5Object(counts = counts))
   }
@@ -198,11 +188,4 @@ put_assay <- function(object, assay, name, source) {
   suppressWarnings(object[[name]] <- assay)
   SeuratObject::DefaultAssay(object) <- active
   object
-}
-
-# Signac 2's classes: their counts and ranges are read, the rest of them is not kept.
-warn_of_signac_2 <- function(assay, what) {
-  if (inherits(assay, "ChromatinAssay5")) {
-    cli::cli_warn("The assay is of Signac 2's class {.cls {class(assay)[1]}}: {what}.")
-  }
 }

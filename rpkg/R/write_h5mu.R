@@ -33,7 +33,8 @@ WriteH5MU <- function(object, file, ...) {
 #' @param graphs Names of the graphs to write; by default all whose assay is written, or that have none.
 #' @param meta.data Names of the cell metadata columns to write, all by default.
 #' @param features Write the feature metadata? Peak coordinates are always written.
-#' @param chromatin Write genome, sequence lengths, fragment paths and gene annotation of a `ChromatinAssay`?
+#' @param chromatin Write genome, sequence lengths, fragment paths and gene annotation of Signac's assays (`ChromatinAssay`; `GRangesAssay`
+#'   and `ChromatinAssay5` of Signac 2)?
 #' @param overwrite Replace `file` if it exists?
 #' @param gzip Compression level of the matrices, 0 (none) to 9. 1 halves the file at a tenth of the speed.
 #' @export
@@ -115,7 +116,7 @@ write_modality <- function(file, modality, name, object, own_columns, options) {
   var <- feature_frame(assay, name, options$features, modality)
   write_dataframe(node, "var", var, index = options$names(assay))
   write_layers(node, assay, name, options)
-  if (options$chromatin && inherits(assay, "ChromatinAssay")) {
+  if (options$chromatin && has_chromatin(assay)) {
     write_chromatin(node[["uns"]], assay)
   }
   if (options$chromatin) {

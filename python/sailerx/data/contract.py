@@ -18,6 +18,7 @@ import jsonschema
 import numpy as np
 
 from sailerx.errors import InputError
+from sailerx.files.global_heaps import has_endless_heap
 from sailerx.files.trouble import reading
 
 Profile = Literal["readable", "written"]
@@ -104,6 +105,10 @@ def open_hdf5(path: Path) -> h5py.File:
         with open(path, "rb"):  # the system's reasons, which HDF5 does not always pass on
             pass
         if h5py.is_hdf5(path):
+            if has_endless_heap(path):
+                raise InputError(
+                    f"{path} cannot be read: the part with its texts is damaged. Copy or write it again."
+                )
             return h5py.File(path, "r")
     raise InputError(
         f"{path} must be an HDF5 file in the .h5mu layout, but it is of another kind or was cut short near its start. "

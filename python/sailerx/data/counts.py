@@ -14,6 +14,7 @@ from anndata.abc import CSCDataset, CSRDataset
 
 from sailerx.data.accessibility import Accessibility, PeaksInMemory, PeaksOnDisk
 from sailerx.data.csr_on_disk import CsrOnDisk, canonical, is_on_disk
+from sailerx.data.sparse_damage import refuse_damaged
 from sailerx.errors import InputError
 
 
@@ -42,10 +43,14 @@ def pick_counts(adata: AnnData, modality: str, layer: str | None) -> tuple[str, 
 
 def to_csr(matrix: object) -> sp.csr_matrix:
     """Convert a matrix of an AnnData object (sparse, dense or on disk) to canonical CSR in memory."""
-    if isinstance(matrix, CSRDataset | CSCDataset):
+    if isinstance(matrix, CSRDataset):
+        stored = CsrOnDisk.of(matrix)
+        matrix = stored.read(0, stored.shape[0])
+    elif isinstance(matrix, CSCDataset):
         matrix = matrix.to_memory()
     elif isinstance(matrix, h5py.Dataset):
         matrix = matrix[:]
+    refuse_damaged(matrix, "a sparse matrix of the data")
     return canonical(sp.csr_matrix(matrix))
 
 

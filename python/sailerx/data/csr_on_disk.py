@@ -1,16 +1,18 @@
-"""CSR matrices left in their HDF5 file: row pointers are in memory, values and indices are read in chunks of cells."""
+"""CSR matrices, or some of their columns, left in their file: row pointers are in memory, the rest is read in chunks of cells."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import h5py
 import numpy as np
 import scipy.sparse as sp
 from anndata.abc import CSCDataset, CSRDataset
+
+from sailerx.data.sparse_damage import place_of, refuse_damaged, refuse_damaged_parts, refuse_damaged_pointers
 
 #: NumPy kind → types of that kind, ascending; sums of True and False are small numbers
 _ASCENDING = {
@@ -66,31 +68,52 @@ class CsrOnDisk:
     group: Any
     #: row pointers, one per cell and one more, int64
     indptr: np.ndarray
-    #: cells × features
-    shape: tuple[int, int]
+    #: cells × features of the file
+    stored_shape: tuple[int, int]
+    #: the columns that are meant, ascending; None for all
+    columns: np.ndarray | None = None
+    #: type to which values are converted; None for that of the file
+    dtype: type[np.generic] | None = None
 
     @classmethod
     def of(cls, matrix: CSRDataset) -> CsrOnDisk:
-        """Wrap a backed CSR matrix of anndata and read its row pointers."""
-        group = matrix.group
-        n_cells, n_features = (int(size) for size in matrix.shape)
-        return cls(group, group["indptr"][:].astype(np.int64), (n_cells, n_features))
+        """Wrap a backed CSR matrix and read its row pointers."""
+        if isinstance(matrix, ColumnsOnDisk):
+            return matrix.stored
+        return cls.in_group(matrix.group, matrix.shape)
+
+    @classmethod
+    def in_group(cls, group: Any, shape: Sequence[int], dtype: type[np.generic] | None = None) -> CsrOnDisk:
+        """Take the arrays ``data``, ``indices`` and ``indptr`` of a group as cells × features."""
+        n_cells, n_features = (int(size) for size in shape)
+        refuse_damaged_parts(group)
+        indptr, n_values = group["indptr"][:].astype(np.int64), len(group["data"])
+        refuse_damaged_pointers(indptr, n_cells, n_values, place_of(group))
+        return cls(group, indptr, (n_cells, n_features), dtype=dtype)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Cells × features that are meant."""
+        return self.stored_shape[0], self.stored_shape[1] if self.columns is None else len(self.columns)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the names of the file or .zarr folder and of the group; another process opens it again."""
+        rest = (self.indptr, self.stored_shape, self.columns, self.dtype)
         if isinstance(self.group, h5py.Group):
-            file, name = os.path.abspath(self.group.file.filename), self.group.name
-            return _reopened, (file, name, self.indptr, self.shape)
-        return _reopened_zarr, (str(self.group.store.root), self.group.path, self.indptr, self.shape)
+            return _reopened, (os.path.abspath(self.group.file.filename), self.group.name, *rest)
+        return _reopened_zarr, (str(self.group.store.root), self.group.path, *rest)
 
     def read(self, start: int, end: int, *, values: bool = True) -> sp.csr_matrix:
         """Read cells start to end (exclusive) as stored; with ``values=False`` every stored entry is 1 (uint8)."""
         first, last = int(self.indptr[start]), int(self.indptr[end])
         indices = self.group["indices"][first:last]
         data = self.group["data"][first:last] if values else np.ones(len(indices), np.uint8)
-        return sp.csr_matrix(
-            (data, indices, self.indptr[start : end + 1] - first), shape=(end - start, self.shape[1])
+        data = data.astype(self.dtype, copy=False) if values and self.dtype else data
+        stored = sp.csr_matrix(
+            (data, indices, self.indptr[start : end + 1] - first), shape=(end - start, self.stored_shape[1])
         )
+        refuse_damaged(stored, place_of(self.group))
+        return stored if self.columns is None else stored[:, self.columns]
 
     def chunks(self) -> Iterator[tuple[slice, sp.csr_matrix]]:
         """Yield (range of cells, their rows) for all cells in order, `CELLS_PER_CHUNK` at a time."""
@@ -99,11 +122,52 @@ class CsrOnDisk:
             yield slice(start, end), self.read(start, end)
 
 
-def _reopened(file: str, name: str, indptr: np.ndarray, shape: tuple[int, int]) -> CsrOnDisk:
-    return CsrOnDisk(h5py.File(file, "r")[name], indptr, shape)
+def _reopened(file: str, name: str, *rest: Any) -> CsrOnDisk:
+    return CsrOnDisk(h5py.File(file, "r")[name], *rest)
 
 
-def _reopened_zarr(folder: str, name: str, indptr: np.ndarray, shape: tuple[int, int]) -> CsrOnDisk:
+def _reopened_zarr(folder: str, name: str, *rest: Any) -> CsrOnDisk:
     import zarr
 
-    return CsrOnDisk(zarr.open_group(folder, mode="r")[name], indptr, shape)
+    return CsrOnDisk(zarr.open_group(folder, mode="r")[name], *rest)
+
+
+class ColumnsOnDisk(CSRDataset):
+    """Some columns of a CSR matrix in a file, as the X of an AnnData object of their own.
+
+    Parameters
+    ----------
+    stored
+        The whole matrix.
+    columns
+        Positions of the columns, ascending.
+    """
+
+    format = "csr"
+
+    def __init__(self, stored: CsrOnDisk, columns: np.ndarray) -> None:
+        self.stored = replace(stored, columns=columns)
+        self.shape = self.stored.shape
+        self.dtype = np.dtype(stored.dtype or stored.group["data"].dtype)
+        self.backend = "hdf5" if isinstance(stored.group, h5py.Group) else "zarr"
+
+    def __getitem__(self, index: Any) -> sp.csr_matrix:
+        """Read cells, or cells and columns, into memory; each chunk of cells is read once."""
+        rows, *columns = index if isinstance(index, tuple) else (index,)
+        wanted = np.arange(self.shape[0])[rows].ravel()
+        order = np.argsort(wanted, kind="stable")
+        of_chunk = wanted[order] // CELLS_PER_CHUNK
+        parts = [
+            self._chunk(i)[wanted[order][of_chunk == i] - i * CELLS_PER_CHUNK] for i in np.unique(of_chunk)
+        ]
+        none = sp.csr_matrix((0, self.shape[1]), dtype=self.dtype)
+        found = sp.csr_matrix(sp.vstack([none, *parts], format="csr")[np.argsort(order)])
+        return found[:, np.arange(self.shape[1])[columns[0]].ravel()] if columns else found
+
+    def _chunk(self, i: int) -> sp.csr_matrix:
+        start = i * CELLS_PER_CHUNK
+        return self.stored.read(start, min(start + CELLS_PER_CHUNK, self.shape[0]))
+
+    def to_memory(self) -> sp.csr_matrix:
+        """Read all cells."""
+        return self[:]

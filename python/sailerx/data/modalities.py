@@ -7,11 +7,14 @@ from collections.abc import Collection
 from typing import Any
 
 import mudata
+import numpy as np
+import pandas as pd
 from anndata import AnnData
+from anndata.abc import CSRDataset
 from mudata import MuData
 
 from sailerx.data.counts import pick_counts, to_csr, why_not_counts
-from sailerx.data.csr_on_disk import is_on_disk
+from sailerx.data.csr_on_disk import ColumnsOnDisk, CsrOnDisk, is_on_disk
 from sailerx.errors import InputError
 
 #: values of the column ``feature_types`` that Cell Ranger and others give to genes and to peaks
@@ -50,6 +53,8 @@ def find_modalities(
     The data themselves, unless something was found; matrices are never copied, except to part genes from peaks.
     """
     if isinstance(data, AnnData):
+        if _has_both(data.var) and rna_layer is None and atac_layer is None:
+            data = _with_counts(data, f"{rna} and {atac}", None)
         data = split_features(data, rna, atac)
     if not isinstance(data, MuData):
         return _with_counts(data, atac, atac_layer) if isinstance(data, AnnData) else data
@@ -67,28 +72,50 @@ def find_modalities(
 
 def split_features(adata: AnnData, rna: str, atac: str) -> MuData | AnnData:
     """Part genes from peaks by ``var["feature_types"]``, as MuData; data without both are returned as they are."""
-    if "feature_types" not in adata.var:
+    if not _has_both(adata.var):
         return adata
     kinds = adata.var["feature_types"]
     genes, peaks = kinds.isin(GENES).to_numpy(), kinds.isin(PEAKS).to_numpy()
-    if not (genes.any() and peaks.any()):
-        return adata
+    if all(isinstance(matrix, CSRDataset) for matrix in (adata.X, *adata.layers.values())):
+        return _together({rna: _columns_of(adata, genes), atac: _columns_of(adata, peaks)}, adata.obs)
     whole = adata.to_memory() if adata.isbacked or is_on_disk(adata.X) else adata
     return _together({rna: whole[:, genes].copy(), atac: whole[:, peaks].copy()}, adata.obs)
 
 
+def _has_both(var: pd.DataFrame) -> bool:
+    """Whether ``feature_types`` names genes as well as peaks."""
+    kinds = var.get("feature_types")
+    return kinds is not None and bool(kinds.isin(GENES).any() and kinds.isin(PEAKS).any())
+
+
+def _columns_of(adata: AnnData, chosen: np.ndarray) -> AnnData:
+    """Take some features of matrices that stay in their file."""
+    columns = np.flatnonzero(chosen)
+    x, *layers = (
+        ColumnsOnDisk(CsrOnDisk.of(matrix), columns) for matrix in (adata.X, *adata.layers.values())
+    )
+    return AnnData(
+        x,
+        obs=adata.obs,
+        var=adata.var[chosen],
+        obsm=dict(adata.obsm),
+        uns=dict(adata.uns),
+        layers=dict(zip(adata.layers, layers, strict=True)),
+    )
+
+
 def refuse_features_on_disk(adata: AnnData) -> None:
-    """Refuse to stream one matrix of genes and peaks from its file.
+    """Refuse to stream one matrix of genes and peaks from its file unless it is stored by cell.
 
     Raises
     ------
     InputError
-        If ``var["feature_types"]`` has both.
+        If ``var["feature_types"]`` has both, and a matrix is not CSR.
     """
-    kinds = adata.var.get("feature_types")
-    if kinds is not None and kinds.isin(GENES).any() and kinds.isin(PEAKS).any():
+    stay = all(isinstance(matrix, CSRDataset) for matrix in (adata.X, *adata.layers.values()))
+    if _has_both(adata.var) and not stay:
         raise InputError(
-            "to stay in the file, ATAC must be a matrix of its own, but genes and peaks are in one. Write them apart once "
+            "to stay in the file, a matrix of genes and peaks must be stored by cell (CSR), and this one is not. Write it again once "
             '(`sailerx.read(path).write("file.h5mu")`), or leave `backed` off.'
         )
 
@@ -119,6 +146,8 @@ def _kind(name: str, adata: AnnData) -> str | None:
 def _with_counts(adata: AnnData, name: str, layer: str | None) -> AnnData:
     """Take the matrix of ``.raw`` if it holds counts and neither X nor a layer ``counts`` does."""
     if layer is not None or adata.isbacked or adata.raw is None or "counts" in adata.layers:
+        return adata
+    if _has_both(adata.var) and not _has_both(adata.raw.var):  # the rest of the features is not in it
         return adata
     picked = pick_counts(adata, name, None)
     if picked is not None and _why_not(picked[1]) is None or _why_not(adata.raw.X) is not None:

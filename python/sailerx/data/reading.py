@@ -18,6 +18,7 @@ from mudata import MuData
 
 from sailerx.data import contract
 from sailerx.data.modalities import split_features
+from sailerx.data.sparse_damage import refuse_damaged_cells
 from sailerx.data.tenx import is_tenx, read_tenx
 from sailerx.errors import InputError
 from sailerx.files.trouble import reading, unreadable
@@ -78,12 +79,18 @@ def read_cells(path: str | os.PathLike[str]) -> MuData | AnnData:
         contract.check_file(Path(path))
     with reading(path), warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
         warnings.simplefilter("ignore")
-        if kind == "tenx":
-            with h5py.File(path, "r") as file:
-                return read_tenx(file)
-        if Path(path).is_dir():
-            return mudata.read_zarr(path) if kind == "mudata" else anndata.read_zarr(path)
-        return mudata.read_h5mu(path) if kind == "mudata" else anndata.read_h5ad(path)
+        found = _in_memory(path, kind)
+    refuse_damaged_cells(found, os.fspath(path))
+    return found
+
+
+def _in_memory(path: str | os.PathLike[str], kind: Kind) -> MuData | AnnData:
+    if kind == "tenx":
+        with h5py.File(path, "r") as file:
+            return read_tenx(file)
+    if Path(path).is_dir():
+        return mudata.read_zarr(path) if kind == "mudata" else anndata.read_zarr(path)
+    return mudata.read_h5mu(path) if kind == "mudata" else anndata.read_h5ad(path)
 
 
 def is_path(data: object) -> TypeGuard[str | os.PathLike[str]]:
@@ -107,13 +114,20 @@ def opened(data: Cells) -> Iterator[Any]:
     root = _root(data)
     try:
         yield _backed(root, kind)
-    except OSError as error:  # HDF5's own have no number
-        if isinstance(error, InputError) or error.errno is not None:
+    except (OSError, RuntimeError, KeyError) as error:
+        if not _is_of_hdf5(error):
             raise
         raise unreadable(data, error) from error
     finally:
         if isinstance(root, h5py.File):
             root.close()
+
+
+def _is_of_hdf5(error: Exception) -> bool:
+    """Whether the HDF5 library has raised an error: of a type of Python's, but without the number of a system's error."""
+    if isinstance(error, InputError):
+        return False
+    return isinstance(error, OSError) and error.errno is None or "nable to synchronously" in str(error)
 
 
 def kind_of(path: str | os.PathLike[str]) -> Kind:
@@ -129,7 +143,7 @@ def kind_of(path: str | os.PathLike[str]) -> Kind:
     if is_folder:
         root = _zarr_root(Path(path))
         return "mudata" if "mod" in root else "anndata"
-    with contract.open_hdf5(Path(path)) as file:
+    with contract.open_hdf5(Path(path)) as file, reading(path):
         if "mod" in file:
             return "mudata"
         if is_tenx(file):
@@ -172,11 +186,11 @@ def _zarr_root(folder: Path) -> Any:
 
 
 def _backed(root: Any, kind: Kind) -> MuData | AnnData:
-    """Build an object whose sparse matrices, X and layers, stay in the file; Cell Ranger's are read."""
+    """Build an object whose sparse matrices, X and layers, stay in the file."""
     where = root.filename if isinstance(root, h5py.File) else str(root.store_path)
     with reading(where):
         if kind == "tenx":
-            return read_tenx(root)
+            return read_tenx(root, backed=True)
         return _backed_mudata(root) if kind == "mudata" else _backed_anndata(root)
 
 

@@ -18,7 +18,8 @@ def stack_obs(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Stack the cells of several data sets with all of their columns; a set without a column has missing values there.
 
     A column keeps its type if it is of one kind in all sets that have it: numbers, truth values, or text and categories. A column
-    of several kinds becomes categories of text, by the rule of `level_text`.
+    of several kinds becomes categories of text, by the rule of `level_text`; so do dates and other values that no HDF5 file
+    holds, a date as ``2024-01-31``.
 
     Parameters
     ----------
@@ -40,12 +41,12 @@ def kind_of(column: pd.Series) -> Kind:
         return "logical"
     if types.is_numeric_dtype(values.dtype):
         return "number"
-    present = {type(value) for value in values.dropna()} if values.dtype == object else set()
+    if values.dtype != object:
+        return "text" if types.is_string_dtype(values.dtype) else "other"
+    present = {type(value) for value in values.dropna()}
     if present == {bool}:
         return "logical"
-    if types.is_string_dtype(values.dtype) or present <= {str, bool, int, float}:
-        return "text"
-    return "other"
+    return "text" if present <= {str, bool, int, float} else "other"
 
 
 def _stacked(name: str, tables: Sequence[pd.DataFrame]) -> pd.Series:
@@ -59,12 +60,19 @@ def _stacked(name: str, tables: Sequence[pd.DataFrame]) -> pd.Series:
         return whole if whole.isna().any() else whole.astype(bool)
     if kinds == {"number"}:
         return _numbers([table.get(name) for table in tables], parts)
-    if kinds == {"other"}:
-        return pd.concat(parts)
     known = [table[name].dtype for table in tables if name in table]
     if kinds == {"text"} and len(set(known)) == 1 and isinstance(known[0], pd.CategoricalDtype):
         return pd.concat([part.astype(known[0]) for part in parts])
-    return pd.concat([level_text(part) for part in parts]).astype("category")
+    return pd.concat([_text(part) for part in parts]).astype("category")
+
+
+def _text(column: pd.Series) -> pd.Series:
+    """Write a column as text, missing where it is; dates without a time of day as days."""
+    if kind_of(column) != "other":
+        return level_text(column)
+    text = np.full(len(column), None, dtype=object)
+    text[column.notna()] = column.dropna().infer_objects().astype(str)
+    return pd.Series(text, column.index)
 
 
 def _numbers(columns: Sequence[pd.Series | None], parts: Sequence[pd.Series]) -> pd.Series:

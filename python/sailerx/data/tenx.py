@@ -5,8 +5,9 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from anndata import AnnData
+
+from sailerx.data.csr_on_disk import ColumnsOnDisk, CsrOnDisk
 
 #: columns of var and the names of their datasets in the file
 _COLUMNS = {"gene_ids": "id", "feature_types": "feature_type", "genome": "genome", "interval": "interval"}
@@ -17,10 +18,17 @@ def is_tenx(file: h5py.File) -> bool:
     return "matrix" in file and {"barcodes", "features", "data", "indptr"} <= set(file["matrix"])
 
 
-def read_tenx(file: h5py.File) -> AnnData:
+def read_tenx(file: h5py.File, *, backed: bool = False) -> AnnData:
     """Read all features, genes and peaks, as scanpy's ``read_10x_h5(gex_only=False)`` does.
 
     Cell Ranger stores features × cells by column, which is cells × features by row: nothing is transposed.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    backed
+        Whether the matrix stays in the file.
 
     Returns
     -------
@@ -28,8 +36,8 @@ def read_tenx(file: h5py.File) -> AnnData:
     """
     matrix = file["matrix"]
     n_features, n_cells = (int(size) for size in matrix["shape"][:])
-    values = matrix["data"][:].astype(np.float32), matrix["indices"][:], matrix["indptr"][:]
-    counts = sp.csr_matrix(values, shape=(n_cells, n_features))
+    stored = CsrOnDisk.in_group(matrix, (n_cells, n_features), np.float32)
+    counts = ColumnsOnDisk(stored, np.arange(n_features)) if backed else stored.read(0, n_cells)
     features = matrix["features"]
     columns = {name: _text(features[own]) for name, own in _COLUMNS.items() if own in features}
     var = pd.DataFrame(columns, index=pd.Index(_text(features["name"])))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,12 +43,33 @@ def new_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iter
         with writing(target):
             (temporary / "new").mkdir()
             yield temporary / "new"
-            if target.exists():
-                target.rename(temporary / "old")
             target.parent.mkdir(parents=True, exist_ok=True)
-            (temporary / "new").rename(target)
+            _put(temporary / "new", target, temporary / "old")
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put(new: Path, target: Path, old: Path) -> None:
+    """Rename a folder to its final name; what is there comes under the name ``old`` or ``new``."""
+    if not target.exists():
+        new.rename(target)
+    elif not _exchange(new, target):
+        target.rename(old)
+        try:
+            new.rename(target)
+        except OSError:
+            old.rename(target)
+            raise
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange the names of two folders in one step, so that neither name is ever free; False where the system cannot."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    if rename is None:
+        return False
+    at_working_folder, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    names = at_working_folder, os.fsencode(one), at_working_folder, os.fsencode(other)
+    return rename(*names, exchange) == 0
 
 
 @contextmanager

@@ -33,6 +33,8 @@ from sailerx.errors import InputError
 from sailerx.files.atomic import MODEL_FILE
 from sailerx.joint.embedding import JointEmbedding
 from sailerx.network.vae import VAE
+from sailerx.results.checksums import KEY as CHECKSUMS
+from sailerx.results.checksums import checksums, refuse_changed
 
 #: version of the model folder's layout; folders of a newer version are refused
 MODEL_VERSION = 3
@@ -108,10 +110,12 @@ class TrainedModel:
             "joint": None if self.joint is None else self.joint.described(),
             "reference": None if self.reference is None else self.reference.described(),
         }
-        text = json.dumps(model, indent=1, ensure_ascii=False, allow_nan=False)
-        (folder / MODEL_FILE).write_text(text, encoding="utf-8")
         self.peaks.to_csv(folder / _PEAKS, index_label="peak", encoding="utf-8")
         self.history.to_csv(folder / _HISTORY, index=False)
+        model = json.loads(json.dumps(model, allow_nan=False))  # as it will be read
+        model[CHECKSUMS] = checksums(folder, [_WEIGHTS, _JOINT, _PEAKS, _HISTORY], model)
+        text = json.dumps(model, indent=1, ensure_ascii=False)
+        (folder / MODEL_FILE).write_text(text, encoding="utf-8")
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
@@ -127,6 +131,8 @@ class TrainedModel:
         try:
             model = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
             _refuse_newer(folder, model["sailerx_model"])
+            if model["sailerx_model"] >= MODEL_VERSION:
+                refuse_changed(folder, model)
             settings = Settings(**_BEFORE | model["settings"])
             confounders = Confounders.from_dict(model["confounders"])
             peaks = _read_peaks(folder)
@@ -137,9 +143,9 @@ class TrainedModel:
             joint, reference = _read_joint(folder, model)
             if len(peaks) != blocks[-1][1]:
                 raise ValueError(f"{len(peaks)} peaks are listed, the network has {blocks[-1][1]}")
-        except InputError:
+        except (InputError, MemoryError):
             raise
-        except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        except Exception as error:  # whatever the libraries say of files that are not theirs
             found = " ".join(str(error).split())
             raise InputError(f"{folder} is damaged or not a sailerx model: {found}. Fit it again.") from error
         return cls(vae.eval(), settings, peaks, confounders, history, model["record"], joint, reference)

@@ -1,0 +1,49 @@
+"""Find damaged global heaps of an HDF5 file, in which text lies: the HDF5 library (1.14 and before) would read one for ever.
+
+Source: HDF5 File Format Specification, III.E "Global Heap". A free object of size 0 makes the library's loop over the objects of a
+heap stand still, and no signal can end it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+
+#: larger files are not searched, because that would read them whole once more
+MAX_BYTES = 2**31
+
+_SIGNATURE, _ALIGNMENT = b"GCOL\x01\0\0\0", 8
+_HEADER = 16  # bytes: of a heap, its signature and size; of an object, its number, references and size
+
+
+def has_endless_heap(path: str | os.PathLike[str]) -> bool:
+    """Whether the HDF5 library would never return from reading a text of this file."""
+    if not 0 < os.path.getsize(path) <= MAX_BYTES:
+        return False
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return any(_is_endless(data, start) for start in _heaps(data))
+
+
+def _heaps(data: mmap.mmap) -> Iterator[int]:
+    start = data.find(_SIGNATURE)
+    while start >= 0:
+        if start % _ALIGNMENT == 0:
+            yield start
+        start = data.find(_SIGNATURE, start + 1)
+
+
+def _is_endless(data: mmap.mmap, start: int) -> bool:
+    """Walk over the objects of a heap as the library does."""
+    end = start + _number(data, start + 8, 8)
+    at = start + _HEADER
+    while at + _HEADER <= min(end, len(data)):
+        number, size = _number(data, at, 2), _number(data, at + 8, 8)
+        if number == 0 and size == 0:
+            return True
+        at += size if number == 0 else _HEADER + -(-size // _ALIGNMENT) * _ALIGNMENT
+    return False
+
+
+def _number(data: mmap.mmap, at: int, n_bytes: int) -> int:
+    return int.from_bytes(data[at : at + n_bytes], "little")
