@@ -43,6 +43,10 @@ def script(name: str, *arguments: object) -> str:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a benchmark starts as a Python of its own runs in this process too."""
+    run_in_process(monkeypatch)
+
+
+def run_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     start = subprocess.run
 
     def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
