@@ -6,6 +6,7 @@ links.png into the current folder. Needs: pip install 'sailerx[plot,motifs]'
 
 import sys
 
+import numpy as np
 from matplotlib.figure import Figure
 
 import sailerx
@@ -50,11 +51,13 @@ print(links.head()[["gene", "peak", "distance", "correlation", "p_value", "fdr"]
 figure = Figure(figsize=(6, 4), layout="constrained")
 axes = figure.subplots()
 for mask, colour, label in (
-    (~links["linked"], "#BBBBBB", "not linked"),
+    (~links["linked"], "#999999", "not linked"),
     (links["linked"], "#D55E00", "linked"),
 ):
-    axes.scatter(links["distance"][mask] / 1000, links["correlation"][mask], s=5, color=colour, label=label)
-axes.set_xlabel("distance of the peak from the gene's start, kb")
-axes.set_ylabel("correlation over metacells")
+    axes.scatter(
+        links["correlation"][mask], -np.log10(links["p_value"][mask]), s=5, color=colour, label=label
+    )
+axes.set_xlabel("correlation of peak and gene over metacells")
+axes.set_ylabel("-log10 p-value")
 axes.legend(frameon=False)
 plot.save(figure, "links.png")
