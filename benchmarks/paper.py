@@ -15,6 +15,7 @@ import argparse
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -45,6 +46,15 @@ UNANSWERED = {
     "motifs": paper_motifs.TITLES,
     "imputation": paper_imputation.TITLES,
     "imputed motifs": paper_imputation.TITLES,
+}
+
+
+#: experiments, and what they answer
+OF = {
+    "clustering": ("clustering", "reference"),
+    "hybrid": ("hybrid",),
+    "motifs": ("motifs",),
+    "imputation": ("imputation", "imputed motifs"),
 }
 
 
@@ -84,15 +94,21 @@ def run(cases: dict[str, Case], missing: dict[str, str], plan: Plan) -> list[Row
         for name, experiment in EXPERIMENTS.items():
             if asked(name, data) and not unasked(name, data):
                 print(f"{data}: {name}", file=sys.stderr, flush=True)
-                rows += experiment(case, plan)
+                left_out = {name, f"{name}@{data}"} & set(plan.without)
+                rows += not_run(OF[name], data, "left out on request") if left_out else experiment(case, plan)
     for data, why in missing.items():
-        rows += [
-            {"experiment": name, "data": data, "method": method, "not_run": why}
-            for name, methods in UNANSWERED.items()
-            if asked(name, data) and not unasked(name, data)
-            for method in methods
-        ]
+        parts = [name for name in UNANSWERED if asked(name, data) and not unasked(name, data)]
+        rows += not_run(parts, data, why)
     return rows
+
+
+def not_run(parts: Sequence[str], data: str, why: str) -> list[Row]:
+    """Rows of experiments that were not run at all."""
+    return [
+        {"experiment": part, "data": data, "method": method, "not_run": why}
+        for part in parts
+        for method in UNANSWERED[part]
+    ]
 
 
 def titles(cases: dict[str, Case]) -> dict[str, str]:
@@ -141,7 +157,7 @@ def main() -> None:
     parser.add_argument("--peers-python", default=sys.executable, help="has requirements-peers.txt")
     parser.add_argument("--imputation-python", default=sys.executable, help="has requirements-imputation.txt")
     parser.add_argument(
-        "--without", nargs="+", default=[], metavar="METHOD[@DATA]", help="methods to leave out"
+        "--without", nargs="+", default=[], metavar="NAME[@DATA]", help="methods or experiments to leave out"
     )
     parser.add_argument("--out", type=Path, default=Path("paper"), metavar="FOLDER")
     given = parse(parser, table)

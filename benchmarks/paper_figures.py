@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 OURS, THEIRS = FEW[0], "#B3B3B3"
 #: largest number of cells that are drawn; more would make the page heavy, and hide each other
-MOST_CELLS = 3000
+MOST_CELLS = 1500
 
 
 def drawn_cells(n_cells: int, seed: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import mudata
 import numpy as np
 import pandas as pd
 import pytest
+from links import few_patterns
 from mudata import MuData
 from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
@@ -167,35 +168,11 @@ def test_p_values_are_the_share_of_null_scores_beyond() -> None:
     assert (uniform < 0.05).mean() == pytest.approx(0.05, abs=0.012)
 
 
-def clumped(seed: int, n_metacells: int = 150, n_types: int = 4) -> tuple[pd.DataFrame, np.ndarray, tuple]:
-    """Pairs, which of them are true, and data whose metacells fall into few types, so that peaks fall into few patterns.
-
-    A true gene is its peak and noise; all others share types with peaks alone.
-    """
-    rng = np.random.default_rng(seed)
-    kind = rng.integers(0, n_types, n_metacells)
-    of_peaks, of_genes = rng.normal(size=(n_types, 1500)), rng.normal(size=(n_types, 300))
-    of_peaks *= rng.random(1500) < 0.2
-    x = 5 + of_peaks[kind] + 0.3 * rng.standard_t(4, (n_metacells, 1500))
-    y = of_genes[kind] + rng.normal(size=(n_metacells, 300))
-    chrom = np.repeat(["a", "b", "c", "d", "e"], 300)
-    gene = np.repeat(np.arange(300), 20)
-    peak = (gene % 5) * 300 + rng.integers(0, 300, len(gene))
-    pairs = pd.DataFrame({"gene": gene, "peak": peak}).drop_duplicates(ignore_index=True)
-    true = (~pairs["gene"].duplicated() & (pairs["gene"] % 3 == 0)).to_numpy()
-    linked = pairs[true]
-    y[:, linked["gene"]] = 3 * (x[:, linked["peak"]] - of_peaks[kind][:, linked["peak"]])
-    y[:, linked["gene"]] += of_genes[kind][:, linked["gene"]] + 0.5 * rng.normal(
-        size=(n_metacells, len(linked))
-    )
-    return pairs, true, (y, x.astype(np.float32), chrom, None)
-
-
 @pytest.mark.parametrize("fdr", [0.01, 0.05, 0.1])
 def test_the_share_of_false_calls_is_as_stated_where_tails_are_heavy(fdr: float) -> None:
     called = false = found = 0
     for seed in range(3):
-        pairs, true, data = clumped(seed)
+        pairs, true, data = few_patterns(seed)
         table = link_statistics(pairs, *data, seed=seed)
         linked = (table["fdr"] <= fdr).to_numpy()
         called, false, found = (
@@ -209,7 +186,7 @@ def test_the_share_of_false_calls_is_as_stated_where_tails_are_heavy(fdr: float)
 
 def test_normal_p_values_would_be_too_small_there() -> None:
     """Why p-values are not taken from a distribution."""
-    pairs, true, data = clumped(0)
+    pairs, true, data = few_patterns(0)
     table = link_statistics(pairs, *data)
     normal = 2 * student.sf(table["z"].abs(), 199)
     assert (normal[~true] < 1e-3).mean() > 3e-3
