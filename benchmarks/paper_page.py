@@ -29,6 +29,8 @@ NAMES = {
     "ilisi": "iLISI",
     "clisi": "cLISI",
 }
+#: dots per inch of drawn cells, so that the page stays light
+DPI = 100
 #: embeddings that are drawn, where they were run
 DRAWN = ("sailerx", "rna_pca", "lsi_49")
 
@@ -75,7 +77,7 @@ def page(rows: pd.DataFrame, cases: Mapping[str, Case], found: Mapping[str, str]
 def _summary(table: pd.DataFrame) -> html.Section:
     verdict = table["verdict"]
     counts = {
-        "claims that hold": str(int((verdict == HOLDS).sum())),
+        "comparisons that hold": str(int((verdict == HOLDS).sum())),
         "do not hold": str(int((verdict == FAILS).sum())),
         "not run": str(int(verdict.str.startswith(NOT_RUN).sum())),
     }
@@ -128,7 +130,7 @@ def _wide(values: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _picture(figure: object, alt: str, caption: str) -> html.Picture:
-    return html.Picture(to_svg(figure), alt, caption, wide=True)  # type: ignore[arg-type]
+    return html.Picture(to_svg(figure, dpi=DPI), alt, caption, wide=True)  # type: ignore[arg-type]
 
 
 def _missing(
@@ -200,6 +202,8 @@ def _references(rows: pd.DataFrame, found: Mapping[str, str]) -> Iterator[html.P
         strong = [name for name in order if name.endswith("sailerx")]
         yield html.Table(both.loc[order], f"{found[data]}: RNA embeddings, alone and as teachers.", strong)
         yield from _missing(rows, "reference", data, titles)
+        if len(alone) < 2:  # a figure of one reference would only stretch its differences
+            continue
         measures = ["ARI", "NMI", "kNN accuracy"]
         figure = figures.dumbbells(
             alone[measures], teacher[measures], ("the reference alone", "sailerx taught by it")
