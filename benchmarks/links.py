@@ -163,9 +163,8 @@ def main() -> None:
     parser.add_argument("--calls", action="store_true", help="count false calls on drawn metacells")
     parser.add_argument("--draws", type=int, default=20)
     given = pages.parse(parser, table)
-    rows = [
-        measure(given.sizes, *one, given.epochs) for one in zip(given.types, given.distances, strict=True)
-    ]
+    pairs = zip(given.types, given.distances, strict=True)
+    rows = calls(given.draws) if given.calls else [measure(given.sizes, *one, given.epochs) for one in pairs]
     temporary = given.out.with_name(f".{given.out.name}")
     with temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))

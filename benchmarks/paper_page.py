@@ -11,6 +11,7 @@ import paper_figures as figures
 import paper_hybrid
 import paper_imputation
 import paper_motifs
+from matplotlib import rc_context
 from paper_claims import FAILS, HOLDS, NOT_RUN, verdicts
 from paper_sets import SETS, Case
 from paper_steps import Plan, save_array
@@ -30,7 +31,7 @@ NAMES = {
     "clisi": "cLISI",
 }
 #: dots per inch of drawn cells, so that the page stays light
-DPI = 100
+DPI = 80
 #: embeddings that are drawn, where they were run
 DRAWN = ("sailerx", "rna_pca", "lsi_49")
 
@@ -130,7 +131,8 @@ def _wide(values: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _picture(figure: object, alt: str, caption: str) -> html.Picture:
-    return html.Picture(to_svg(figure, dpi=DPI), alt, caption, wide=True)  # type: ignore[arg-type]
+    with rc_context({"svg.fonttype": "none"}):  # text stays text, which is lighter than its outlines
+        return html.Picture(to_svg(figure, dpi=DPI), alt, caption, wide=True)  # type: ignore[arg-type]
 
 
 def _missing(
