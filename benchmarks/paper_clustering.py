@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 SCORES = ("ari", "nmi", "silhouette", "knn")
 TITLES = {
     "sailerx": "sailerx",
-    "paper": "sailerx, paper preset",
+    "paper": "paper preset of sailerx",
     "rna_pca": "RNA PCA",
     "lsi_49": "ATAC LSI",
     "wnn": "WNN",
