@@ -19,6 +19,12 @@ DATA ?=
 LABELS ?=
 BATCH ?=
 DROP ?=
+# For `make paper`, where DATA is a folder: genomes (mm10.fa, hg38.fa), QUICK=1 for little data and few epochs, a Python with
+# benchmarks/requirements-imputation.txt, methods to leave out (METHOD or METHOD@DATA).
+GENOME ?=
+QUICK ?=
+IMPUTATION ?=
+WITHOUT ?=
 # For `make bench`: a checkout of the reference implementation, and a Python with benchmarks/requirements-peers.txt.
 REFERENCE ?=
 PEERS ?=
@@ -30,7 +36,7 @@ in_wheel := $(shell find python bridge/sailerx_bridge bridge/format.json pyproje
 	-not -name '*.pyc' -not -name __pycache__ 2>/dev/null)
 in_r_package := $(shell find rpkg -not -name '*.whl' -not -path '*/_snaps/*' 2>/dev/null)
 
-.PHONY: help setup package vignettes dist demo docs test test-full bench bench-gpu compare lint format clean
+.PHONY: help setup package vignettes dist demo docs test test-full bench bench-gpu compare paper lint format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -86,6 +92,10 @@ bench-gpu: setup  ## whole runs on a GPU; with quality beside the CPU: make benc
 compare: setup  ## embeddings of a file beside each other, into compare/: make compare DATA=file.h5mu LABELS=cell_type DROP=label
 	$(PYTHON_IN_VENV) benchmarks/side_by_side.py "$(DATA)" $(if $(LABELS),--labels "$(LABELS)") $(if $(DROP),--drop "$(DROP)") --out compare
 
+paper: setup  ## the paper's experiments as a page, paper/paper.html: make paper DATA=folder GENOME=mm10.fa; QUICK=1 ends in minutes
+	$(PYTHON_IN_VENV) benchmarks/paper.py --out paper $(if $(DATA),--data "$(DATA)") $(if $(GENOME),--genome $(GENOME)) $(if $(filter-out 0,$(QUICK)),--quick) \
+		$(if $(PEERS),--peers-python "$(PEERS)") $(if $(IMPUTATION),--imputation-python "$(IMPUTATION)") $(if $(WITHOUT),--without $(WITHOUT))
+
 lint: setup  ## layout, style and types of the Python code
 	$(PYTEST) tests/test_lint.py
 
@@ -94,4 +104,4 @@ format: setup  ## lay the Python code out as `make lint` wants it
 	$(PYTHON_IN_VENV) -m ruff format --quiet .
 
 clean:  ## remove all that the commands above made, set-up included
-	rm -rf .venv .rlib demo site docs/api dist build rpkg/inst/python/*.whl .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .rlib demo paper site docs/api dist build rpkg/inst/python/*.whl .pytest_cache .ruff_cache .mypy_cache .hypothesis

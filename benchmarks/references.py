@@ -4,8 +4,8 @@
         --peers-python ~/peers/bin/python --out benchmarks/results/references.csv
     python benchmarks/references.py --table benchmarks/results/references.csv --into benchmarks/README.md
 
-harmonypy and scvi-tools run in the peers' environment (requirements-peers.txt). A reference alone is scored by the better of
-Euclidean and cosine neighbours.
+harmonypy, scanorama and scvi-tools run in the peers' environment (requirements-peers.txt). A reference alone is scored by the
+better of Euclidean and cosine neighbours.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import mudata
 import numpy as np
@@ -25,6 +26,7 @@ TITLES = {
     "own": "PCA as sailerx computes it",
     "pca": "PCA, scanpy's recipe",
     "harmony": "Harmony on that PCA, by library",
+    "scanorama": "Scanorama, by library",
     "scvi": "scVI, with library as batch",
 }
 SCORES = {"ari": "ARI", "nmi": "NMI", "silhouette": "silhouette", "knn": "kNN"}
@@ -50,6 +52,9 @@ def make(name: str, path: str, batch: str, out: str, seed: int) -> None:
 
     scanpy.pp.normalize_total(rna, target_sum=1e4)
     scanpy.pp.log1p(rna)
+    if name == "scanorama":
+        np.save(out, scanorama_of(rna, batch, seed))
+        return
     scanpy.pp.scale(rna)
     scanpy.pp.pca(rna, n_comps=50, random_state=seed)
     z = rna.obsm["X_pca"]
@@ -59,6 +64,20 @@ def make(name: str, path: str, batch: str, out: str, seed: int) -> None:
         found = np.asarray(harmonypy.run_harmony(z, rna.obs, batch, random_state=seed).Z_corr)
         z = found if found.shape == z.shape else found.T
     np.save(out, z)
+
+
+def scanorama_of(rna: Any, batch: str, seed: int) -> np.ndarray:
+    """Run Scanorama with its defaults on log-normalised counts, 50 dimensions; cells in the order of the data."""
+    import scanorama
+
+    np.random.seed(seed)
+    batches = rna.obs[batch].astype(str).to_numpy()
+    parts = [rna[batches == one].copy() for one in np.unique(batches)]
+    scanorama.integrate_scanpy(parts, dimred=50, seed=seed)
+    found = np.empty((rna.n_obs, parts[0].obsm["X_scanorama"].shape[1]), np.float32)
+    for one, part in zip(np.unique(batches), parts, strict=True):
+        found[batches == one] = part.obsm["X_scanorama"]
+    return found
 
 
 def rows(given: argparse.Namespace, name: str, seed: int) -> list[dict[str, object]]:

@@ -27,6 +27,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
 
 from sailerx import metrics
+from sailerx.evaluate.clustering import RESOLUTIONS
 from sailerx.evaluate.prediction import gain_of_neighbors, split_counts
 
 MODALITIES = ("rna", "atac")
@@ -51,7 +52,7 @@ def score_embedding(
 def score_graph(graph: sp.csr_matrix, near: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, Any]:
     """Score a graph (cells × cells) and neighbours (cells × neighbours, nearest first): all but silhouette."""
     best: dict[str, Any] = {"nmi": -1.0}
-    for resolution in metrics.RESOLUTIONS:
+    for resolution in RESOLUTIONS:
         clusters = metrics.leiden(graph, resolution, seed=seed)
         nmi = float(normalized_mutual_info_score(labels, clusters))
         if nmi > best["nmi"]:

@@ -112,7 +112,14 @@ LONGEST = [
 #: parts of the names of tests that need not wait for the others of their file
 ALONE = ["test_unit_tests_", "test_r_cmd_check", "test_demo_in_r", "test_vignette_knits"]
 #: share a process, in which numba compiles UMAP once; that takes 20 seconds
-DRAW_UMAP = ["test_demo.py", "test_report.py", "test_motif_plots.py", "test_plot.py", "(python)]"]
+DRAW_UMAP = [
+    "test_demo.py",
+    "test_report.py",
+    "test_motif_plots.py",
+    "test_plot.py",
+    "test_paper.py",
+    "(python)]",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

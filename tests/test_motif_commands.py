@@ -150,3 +150,90 @@ def test_command_stops_with_a_sentence_and_writes_nothing(
     assert main(["motifs", str(folder / "cells.h5mu"), "-o", "out.h5ad", *words]) == 2
     assert message in capfd.readouterr().err
     assert set(tmp_path.iterdir()) - before <= {tmp_path / "genome.fa.fai"}
+
+
+def _renamed(text: str) -> str:
+    return text.replace(">chr", ">")
+
+
+def _cut(text: str) -> str:
+    """The genome whose first contig has lost its second half."""
+    first, rest = text.split("\n>", 1)
+    return first[: len(first) // 2] + "\n>" + rest
+
+
+def _unknown(text: str) -> str:
+    return "\n".join(line if line.startswith(">") else "N" * len(line) for line in text.splitlines()) + "\n"
+
+
+HOMER = ">GATAAG\tGATA(Zf)\t6.1\n" + "0.97\t0.01\t0.01\t0.01\n" * 4
+TRANSFAC = "ID  any\nBF  species\nP0 A C G T\n01 1 2 2 0\n//\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "files", "words", "message"),
+    [
+        (_renamed, {}, [], "The names differ by the prefix 'chr' ('chr1' and '1')"),
+        (_cut, {}, [], "every peak must lie within its contig"),
+        (_unknown, {}, [], "none of 3 motifs has a hit in 600 peaks"),
+        (None, {"other.txt": TRANSFAC}, ["--motifs", "other.txt"], "JASPAR's format"),
+        (None, {"other.txt": HOMER}, ["--motifs", "other.txt"], "HOMER's format"),
+        (None, {}, ["--group1", "single"], "each group needs at least 2 cells, but 'single' has 1"),
+    ],
+    ids=["contigs", "beyond the end", "no hit", "transfac", "homer", "one cell"],
+)
+def test_bad_input_is_told_in_a_sentence_and_leaves_no_file(
+    change: Any,
+    files: dict[str, str],
+    words: list[str],
+    message: str,
+    folder: Path,
+    mdata: MuData,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (folder / "genome.fa").read_text()
+    files = {"genome.fa": change(text) if change else text} | files
+    for name, content in files.items():
+        Path(name).write_text(content)
+    alone = mdata["atac"].copy()
+    alone.obs["group"] = np.where(np.arange(alone.n_obs) == 0, "single", "others")
+    alone.write_h5ad("cells.h5ad")
+    before = {path.name for path in tmp_path.iterdir()}
+    command = [
+        "motifs",
+        "cells.h5ad",
+        "-o",
+        "out.h5ad",
+        "--genome",
+        "genome.fa",
+        "--save-matches",
+        "hits.h5ad",
+    ]
+    command += [
+        "--differential",
+        "table.csv",
+        "--group-by",
+        "group",
+        "--n-background",
+        "3",
+        "--progress",
+        "none",
+    ]
+    command += [] if "--motifs" in words else ["--motifs", str(folder / "motifs.txt")]
+    command += [] if "--group1" in words else ["--group1", "others"]
+    assert main([*command, *words]) == 2
+    error = capfd.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    left = {path.name for path in tmp_path.iterdir()} - before
+    assert left <= {"genome.fa.fai", "genome.fa.sailerx"}  # the index, and a scan that succeeded
+
+
+def test_a_short_motif_in_homers_format_is_not_taken_for_jaspars(tmp_path: Path) -> None:
+    """Four rows of four: read as JASPAR's they would be turned on their side."""
+    (tmp_path / "motifs.txt").write_text(HOMER)
+    with pytest.raises(sailerx.InputError, match=r"a row per position.*Convert it"):
+        motifs.read(tmp_path / "motifs.txt")

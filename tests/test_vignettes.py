@@ -161,6 +161,23 @@ def test_script_of_imputation(small: Path, tmp_path: Path) -> None:
     assert len(pd.read_csv(tmp_path / "differential.csv")) == 800
 
 
+@pytest.mark.full
+def test_script_of_regulators(tmp_path: Path) -> None:
+    mdata = sailerx.simulate(300, 300, 1500, 3, seed=0, genome=tmp_path / "small.fa", n_links=50)
+    with mudata.set_options(pull_on_update=False):
+        mdata.write(tmp_path / "small.h5mu")
+    mdata["rna"].var.to_csv(tmp_path / "genes.csv")
+    output = run_script("regulators", tmp_path, "small.h5mu", "small.fa", "genes.csv")
+    planted = str(mdata["atac"].uns["truth"]["motif"][0])
+    table = pd.read_csv(tmp_path / "motifs.csv", index_col=0).sort_values("difference", ascending=False)
+    assert planted in table.index[:20]
+    links = pd.read_csv(tmp_path / "links.csv")
+    assert f"of {len(links)} pairs are linked" in output
+    assert (links["distance"].abs() <= 60_000).all()
+    for name in ("motifs", "heatmap", "links"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
+
+
 @pytest.mark.r
 @pytest.mark.full
 def test_script_from_python_to_r(tmp_path: Path) -> None:

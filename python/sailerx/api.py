@@ -546,7 +546,8 @@ class Model(TrainedModel):
         -------
         One row per pair of a gene and a peak near it, the smallest p-value first: ``gene``, ``peak``; ``chrom``, ``start``, ``end``
         of the peak; ``tss``; ``distance`` of the peak's centre from it, positive downstream; ``correlation``; ``z``; ``p_value``
-        (two-sided), ``fdr`` (Benjamini-Hochberg) and ``linked``.
+        (two-sided, by comparison with pairs on different chromosomes), ``fdr`` (Benjamini-Hochberg) and ``linked``. With few cell
+        types many peaks vary alike by chance, and few pairs or none can be called; a smaller ``distance`` tests fewer.
 
         Raises
         ------

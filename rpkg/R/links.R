@@ -24,8 +24,9 @@
 #' @returns The object. `SeuratObject::Misc(object[[atac.assay]], "sailerx")$links` is
 #'   a data frame with one row per pair of a gene and a peak near it, the smallest
 #'   p-value first: `gene`, `peak`, `tss` (0-based), `distance` (of the peak's
-#'   centre, positive downstream), `correlation`, `z`, `p_value` (two-sided), `fdr`
-#'   and `linked` (is `fdr` at most the option `fdr`?). If the peak assay is a
+#'   centre, positive downstream), `correlation`, `z`, `p_value` (two-sided, by
+#'   comparison with pairs on different chromosomes), `fdr` and `linked` (is `fdr` at
+#'   most the option `fdr`?). If the peak assay is a
 #'   `ChromatinAssay`, `Signac::Links()` has the pairs with a p-value below
 #'   `p.cutoff`, from the gene's start to the peak's centre, with the correlation
 #'   as `score`.

@@ -65,10 +65,10 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
         figure.savefig(part, format="png", dpi=150)
 
 
-def to_svg(figure: Figure) -> str:
-    """Render a figure as SVG text, with cells rasterised at 200 dots per inch; equal figures give equal text."""
+def to_svg(figure: Figure, *, dpi: int = 200) -> str:
+    """Render a figure as SVG text, with cells rasterised at ``dpi`` dots per inch; equal figures give equal text."""
     from matplotlib import rc_context
 
     with io.StringIO() as text, rc_context({"svg.hashsalt": "sailerx"}):
-        figure.savefig(text, format="svg", dpi=200, metadata={"Date": None})
+        figure.savefig(text, format="svg", dpi=dpi, metadata={"Date": None})
         return text.getvalue()

@@ -113,6 +113,11 @@ def read_motifs(path: str | os.PathLike[str]) -> list[Motif]:
         raise InputError(f"the motif file {file} must exist, but does not. Check its path.")
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     first = next((line.strip() for line in lines if line.strip()), "")
+    if _is_homer(first):
+        raise InputError(
+            f"a motif file must be in JASPAR's format or MEME's, but {file} is in HOMER's format, with a row per position. "
+            "Convert it, for example by universalmotif's read_homer and write_jaspar."
+        )
     if first.startswith(">"):
         motifs = list(_jaspar_blocks(lines, file))
     elif first.startswith("MEME version"):
@@ -124,6 +129,16 @@ def read_motifs(path: str | os.PathLike[str]) -> list[Motif]:
         )
     refuse_motifs(motifs, str(file))
     return motifs
+
+
+def _is_homer(header: str) -> bool:
+    """Whether a header is ``>consensus name threshold``, separated by tabs."""
+    fields = header.split("\t")
+    return (
+        header.startswith(">")
+        and len(fields) > 2
+        and re.fullmatch(r"-?[\d.]+", fields[2].strip()) is not None
+    )
 
 
 def refuse_motifs(motifs: Sequence[Motif], where: str) -> None:

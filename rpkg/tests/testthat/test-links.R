@@ -45,6 +45,46 @@ test_that("a ChromatinAssay gets links that Signac draws", {
   expect_equal(ends, unname(cbind(pmin(tested$tss, centre), pmax(tested$tss, centre)) + 1))
 })
 
+# A fragment file with index, one fragment for each open peak of each cell.
+fragments_of <- function(counts, folder) {
+  peaks <- parse_peaks(rownames(counts))
+  open <- Matrix::summary(counts)
+  start <- peaks$start[open$i] + 100
+  lines <- data.frame(peaks$chrom[open$i], start, start + 200, colnames(counts)[open$j], 1L)
+  path <- file.path(folder, "fragments.tsv")
+  utils::write.table(lines[order(lines[[1]], start), ], path, sep = "\t", quote = FALSE, row.names = FALSE, col.names = FALSE)
+  zipped <- Rsamtools::bgzip(path)
+  Rsamtools::indexTabix(zipped, format = "bed")
+  Signac::CreateFragmentObject(zipped, cells = colnames(counts), verbose = FALSE)
+}
+
+test_that("CoveragePlot draws the links below the fragments", {
+  skip_if_no_sailerx()
+  skip_if_not_installed("Signac")
+  skip_if_not_installed("Rsamtools")
+  object <- as_signac(toy_kept())
+  assay <- object[["peaks"]]
+  Signac::Fragments(assay) <- NULL
+  Signac::Fragments(assay) <- fragments_of(SeuratObject::LayerData(assay, layer = "counts"), withr::local_tempdir())
+  object[["peaks"]] <- assay
+  object <- links_of(object, annotation = genes_file(withr::local_tempdir()), p.cutoff = 1)
+  SeuratObject::DefaultAssay(object) <- "peaks"
+  SeuratObject::Idents(object) <- "donor"
+  links <- Signac::Links(object[["peaks"]])
+  inside <- sum(IRanges::start(links) >= 1 & IRanges::end(links) <= 40000)
+  # without the package ggforce Signac takes the links, but draws no curves and warns
+  draw <- if (rlang::is_installed("ggforce")) identity else suppressWarnings
+  picture <- draw(Signac::CoveragePlot(object, "chr1-1-40000", annotation = FALSE, links = TRUE, peaks = TRUE, window = 200))
+  file <- withr::local_tempfile(fileext = ".png")
+  suppressMessages(ggplot2::ggsave(file, picture, width = 8, height = 6, dpi = 90))
+  expect_gt(file.size(file), 10000)
+  expect_gt(inside, 5)
+  curves <- draw(Signac::LinkPlot(object, "chr1-1-40000"))
+  points <- if (rlang::is_installed("ggforce")) 3 else 1 # of each curve
+  expect_equal(nrow(curves$data), points * inside)
+  expect_setequal(curves$data$score, links$score[IRanges::end(links) <= 40000])
+})
+
 test_that("what cannot be linked is told", {
   skip_if_no_sailerx()
   object <- toy_kept()
