@@ -33,7 +33,6 @@ from sailerx.results import embed
 from sailerx.results.differential import differential_accessibility
 from sailerx.results.impute import impute
 from sailerx.results.imputed_activity import imputed_activity
-from sailerx.results.links import links
 from sailerx.results.predict_rna import predict_rna
 from sailerx.results.selection import Batch
 from sailerx.results.trained import TrainedModel, atac_of
@@ -549,6 +548,8 @@ class Model(TrainedModel):
         >>> bool(table["distance"].abs().max() <= 500_000)
         True
         """
+        from sailerx.results.links import links  # imports statistics that no other verb needs
+
         with self._opened(mdata) as data:
             return links(
                 self,
