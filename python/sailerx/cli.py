@@ -72,7 +72,7 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
 
 @contextmanager
 def _rarely_collected() -> Iterator[None]:
-    """Look for garbage after 100,000 new objects: importing makes half a million that stay, and by default a sixth of its time is that."""
+    """Look for garbage after 100,000 new objects: imports make half a million that stay, and else take a sixth longer."""
     before = gc.get_threshold()
     gc.set_threshold(100_000, *before[1:])
     try:

@@ -48,27 +48,29 @@ def leading_singular(
     block = times(torch.randn(a.shape[1], size, generator=generator))
     last = torch.zeros(k)
     for _ in range(_MOST_RESTARTS):
-        # Krylov space of A A', orthonormal: block, A A' block, ...; A' of each block is kept
+        # Krylov space of A A', orthonormal: block, A A' block, ...; A A' of each block is kept
         basis, images = [torch.linalg.qr(block)[0]], []
         for i in range(_BLOCKS):
-            images.append(times_transposed(basis[-1]))
+            images.append(times(times_transposed(basis[-1])))
             if i + 1 == _BLOCKS or (i + 2) * size > a.shape[0]:
                 break
-            following = times(images[-1])
+            following = images[-1]
             for _ in range(2):  # twice is enough
                 for earlier in basis:
                     following = following - earlier @ (earlier.T @ following)
             basis.append(torch.linalg.qr(following)[0])
-        image = torch.cat(images, dim=1)  # A' Q
-        value, vector = torch.linalg.eigh(image.T @ image)
+        # Q' A A' Q, from vectors with one entry per row: far fewer than columns
+        whole = torch.cat(basis, dim=1)
+        gram = whole.T @ torch.cat(images, dim=1)
+        value, vector = torch.linalg.eigh((gram + gram.T) / 2)
         value, vector = value.flip(0)[:size], vector.flip(1)[:, :size]
         singular = value.clamp(min=0).sqrt()
-        block = torch.cat(basis, dim=1) @ vector
+        block = whole @ vector
         change = ((singular[:k] - last).abs() / singular[:k].clamp(min=1e-12)).max()
         last = singular[:k]
         if change <= tolerance:
             break
-    v = (image @ vector[:, :k]) / last.clamp(min=1e-12)
+    v = times_transposed(block[:, :k]) / last.clamp(min=1e-12)
     return last.numpy().astype(np.float64), v.numpy()
 
 
