@@ -116,33 +116,27 @@ def serve(data: Path) -> None:
 def runner(code: Path, data: Path) -> Iterator[Callable[[str], float]]:
     """Start a process with the code of a checkout; yield the function that times a task in it."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    process = subprocess.Popen(
-        [sys.executable, __file__, "--serve", str(data)],
-        env=os.environ | threads | {"PYTHONPATH": str(code / "python")},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin
-    assert process.stdout
-    to, of = process.stdin, process.stdout
+    command = [sys.executable, __file__, "--serve", str(data)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    environment = os.environ | threads | {"PYTHONPATH": str(code / "python")}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        assert process.stdin
+        assert process.stdout
+        to, of = process.stdin, process.stdout
 
-    def answer() -> str:
-        line = of.readline()
-        if not line:
-            sys.exit(f"quick.py: the process with the code of {code} has ended, see above.")
-        return line
+        def answer() -> str:
+            line = of.readline()
+            if not line:
+                sys.exit(f"quick.py: the process with the code of {code} has ended, see above.")
+            return line
 
-    def timed(task: str) -> float:
-        print(task, file=to, flush=True)
-        return float(answer())
+        def timed(task: str) -> float:
+            print(task, file=to, flush=True)
+            return float(answer())
 
-    answer()
-    try:
+        answer()
         yield timed
-    finally:
         to.close()
-        process.wait()
 
 
 @contextmanager

@@ -16,8 +16,10 @@ import gpu
 import h5py
 import mudata
 import numpy as np
+import pandas as pd
 import published
 import pytest
+import quick
 import scipy.sparse as sp
 import scoring
 
@@ -230,3 +232,61 @@ def test_links_are_timed_and_compared_with_the_truth(tmp_path: Path) -> None:
     assert 0 < int(row["true"]) <= 20 < int(row["pairs"])
     assert 0 <= float(row["auroc"]) <= 1
     assert script("links", "--table", out).count("\n") >= 3
+
+
+# quick.py
+
+
+def quartiles(**of_task: tuple[float, float, float]) -> pd.DataFrame:
+    return pd.DataFrame.from_dict(of_task, orient="index", columns=["lower", "median", "upper"])
+
+
+@pytest.mark.parametrize(
+    ("now", "says"),
+    [
+        ((1.9, 2.0, 2.1), []),
+        ((1.0, 1.1, 1.2), []),  # faster
+        ((2.12, 2.15, 2.2), []),  # above the spread, but by less than a tenth
+        ((2.0, 2.6, 3.0), []),  # by more than a tenth, but within the spread
+        ((2.5, 2.6, 3.0), ["12 epochs, default preset takes 1.30 times as long as before"]),
+    ],
+)
+def test_a_task_is_slower_if_it_is_so_by_more_than_its_spread(
+    now: tuple[float, float, float], says: list[str]
+) -> None:
+    before = quartiles(default=(1.9, 2.0, 2.1), start=(1.0, 1.0, 1.0))
+    found = quick.slower(before, quartiles(default=now, paper=(1.0, 1.0, 1.0)))
+    assert [text.split(":")[0] for text in found] == says
+
+
+def test_quick_ends_with_a_sentence_if_something_got_slower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    committed = tmp_path / "quick.csv"
+    fast, slow = quartiles(paper=(1.0, 1.0, 1.0)), quartiles(paper=(2.0, 2.0, 2.0))
+    for keep, now, says in (
+        ("--keep", fast, None),
+        (None, fast, None),
+        (None, slow, "paper preset takes 2.00 times"),
+    ):
+        monkeypatch.setattr(quick, "measured", lambda _, now=now: (now, None))
+        monkeypatch.setattr(sys, "argv", ["quick.py", "--committed", str(committed), *filter(None, [keep])])
+        if says is None:
+            quick.main()
+        else:
+            with pytest.raises(SystemExit, match=says):
+                quick.main()
+    assert (
+        "| 3 epochs, paper preset | 1.00 (1.00 to 1.00) | 2.00 (2.00 to 2.00) | 2.00 |"
+        in capsys.readouterr().out
+    )
+
+
+def test_quick_times_every_task(tmp_path: Path) -> None:
+    data = write(paired(n_cells=130), tmp_path / "tiny.h5mu")
+    with mudata.set_options(pull_on_update=False):
+        with_types = mudata.read_h5mu(data)
+    with_types["atac"].obs["cell_type"] = pd.Categorical(["A", "B"] * 65)
+    write(with_types, data)
+    with quick.runner(Path(quick.__file__).parents[1], data) as timed:
+        assert all(timed(task) > 0 for task in (quick.WORKLOAD, *quick.TASKS))

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -757,6 +757,8 @@ def fit(
     }
     with opened(mdata) if ranks.is_first else nullcontext() as found:
         data = ranks.from_first(lambda: _multiome(found, settings, backed, is_path(mdata), about))
+        if ranks.world_size == 1:  # else each process reads its own cells, later
+            data = replace(data, x=ranks.read(data.x))
         n_steps = sampler_of(data, settings, seed).n_steps
         settings = settings.for_data(n_steps, hybrid=bool(data.has_rna.any() and not data.has_rna.all()))
         shown = Progress(progress if ranks.is_first else "none", settings.n_epochs)

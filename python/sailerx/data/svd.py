@@ -76,11 +76,14 @@ def leading_singular(
 
 def _products(a: sp.csr_matrix, left: np.ndarray, right: np.ndarray):  # noqa: ANN202
     """Make the functions V -> A V and U -> A' U."""
-    matrix, transposed = _torch(sp.csr_matrix(a)), _torch(sp.csr_matrix(a.T))
+    by_column = sp.csc_matrix(a, dtype=np.float32)
+    transposed = _torch(by_column.T)
     u, v = (torch.from_numpy(np.asarray(part, dtype=np.float32))[:, None] for part in (left, right))
 
     def times(block: Tensor) -> Tensor:
-        return matrix @ block - u * (v.T @ block)
+        # by columns: the rows of the result that a column adds to stay in the cache, those of the longer block would not
+        product: np.ndarray = by_column @ block.numpy()
+        return torch.from_numpy(product) - u * (v.T @ block)
 
     def times_transposed(block: Tensor) -> Tensor:
         return transposed @ block - v * (u.T @ block)
