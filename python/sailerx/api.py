@@ -110,7 +110,7 @@ class Model(TrainedModel):
         ((60, 50), True)
         """
         with self._opened(mdata) as data:
-            return embed.posterior(self.vae, self.accessibility(data))
+            return embed.posterior(self.network, self.accessibility(data))
 
     def impute(
         self,
@@ -243,6 +243,7 @@ class Model(TrainedModel):
         """
         from sailerx.evaluate.report import write_report
 
+        self.refuse_untrained()
         with self._opened(mdata) as data:
             write_report(self, data, path, labels=labels, drop=drop, title=title, motifs=motifs)
 
@@ -689,7 +690,9 @@ def fit(
     preset
         ``"default"``, or ``"paper"`` for the reference implementation's constants.
     max_epochs
-        Epochs after the warm-up; by default the preset's: for ``"default"`` enough for about 2,000 mini-batches.
+        Epochs after the warm-up; by default the preset's: for ``"default"`` enough for about 2,000 mini-batches, fewer if the data
+        are small and held-out cells say that more would not help. With 0 no network is trained, which takes a fraction of the
+        time: the embedding is the same, and labels and RNA can be transferred, but nothing imputed.
     seed
         Seed of all random numbers. Two CPU runs with equal seed and thread count are bit-identical.
     device
@@ -814,9 +817,11 @@ def _multiome(
 
 def _headline(data: Multiome, settings: Settings, ranks: Ranks) -> str:
     several = f"{ranks.world_size} × " if ranks.world_size > 1 else ""
+    at_most = "at most " if settings.held_out_share else ""
+    epochs = f"{at_most}{settings.n_epochs} epochs" if settings.n_epochs else "no network"
     return (
         f"training on {several}{ranks.device.type} ({torch.get_num_threads()} threads): {data.n_cells:,} cells × "
-        f"{data.n_peaks:,} peaks, {settings.n_epochs} epochs"
+        f"{data.n_peaks:,} peaks, {epochs}"
     )
 
 
