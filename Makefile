@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PYTHON_IN_VENV) -m pytest
 PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder --durations=40
 DEMO_SCRIPT ?= rpkg/inst/scripts/demo.R
 DEMO_FOLDER ?= demo
-# For `make demo` and `make bench-gpu`: a file, and the columns of its metadata; cells with the label DROP are not scored.
+# For `make demo`, `make bench` and `make bench-gpu`: a file, and the columns of its metadata; cells with the label DROP are not scored.
 DATA ?=
 LABELS ?=
 BATCH ?=
@@ -23,6 +23,7 @@ DROP ?=
 REFERENCE ?=
 PEERS ?=
 BENCH_OUT ?= benchmarks/results/speed.csv
+WHOLE_OUT ?= benchmarks/results/whole.csv
 # For `make bench-quick`: a commit to run in turns with this code, instead of the committed numbers.
 BEFORE ?=
 GPU_OUT ?= benchmarks/results/gpu.csv
@@ -67,9 +68,11 @@ test: setup  ## the checks that every change must pass (10 to 15 minutes on two 
 test-full: setup  ## all checks, for a release (under 80 minutes)
 	$(PYTEST) $(PARALLEL) --hypothesis-profile=full
 
-bench: setup  ## seconds and memory of an epoch; beside others: make bench REFERENCE=checkout PEERS=python
+bench: setup  ## seconds and memory of an epoch and of whole runs; beside others: make bench REFERENCE=checkout PEERS=python
 	$(PYTHON_IN_VENV) benchmarks/speed.py --out $(BENCH_OUT) $(if $(REFERENCE),--reference "$(REFERENCE)") $(if $(PEERS),--peers-python "$(PEERS)")
 	$(PYTHON_IN_VENV) benchmarks/speed.py --table $(BENCH_OUT)
+	$(PYTHON_IN_VENV) benchmarks/whole.py --out $(WHOLE_OUT) $(if $(DATA),--files "$(DATA)" $(if $(DROP),--drop "$(DROP)")) $(if $(PEERS),--peers-python "$(PEERS)")
+	$(PYTHON_IN_VENV) benchmarks/whole.py --table $(WHOLE_OUT)
 
 bench-quick: setup  ## whether something got slower, in under 3 minutes; than a commit, here: make bench-quick BEFORE=HEAD~1
 	$(PYTHON_IN_VENV) benchmarks/quick.py $(if $(BEFORE),--before "$(BEFORE)")

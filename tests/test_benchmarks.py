@@ -22,6 +22,7 @@ import pytest
 import quick
 import scipy.sparse as sp
 import scoring
+import whole
 
 from data import paired, write
 
@@ -290,3 +291,32 @@ def test_quick_times_every_task(tmp_path: Path) -> None:
     write(with_types, data)
     with quick.runner(Path(quick.__file__).parents[1], data) as timed:
         assert all(timed(task) > 0 for task in (quick.WORKLOAD, *quick.TASKS))
+
+
+# whole.py
+
+
+def test_whole_runs_are_measured_scored_and_put_into_a_table(tmp_path: Path) -> None:
+    data, out = write(paired(n_cells=130), tmp_path / "tiny.h5mu"), tmp_path / "whole.csv"
+    script(
+        "whole", "--sizes", "--files", data, "--methods", "embedding", "mofa", "--threads", 1, "--out", out
+    )
+    ours, peer = pd.read_csv(out).to_dict("records")
+    assert ours["peak_mb"] > 50
+    assert ours["cpu_seconds"] > 0.5
+    assert 0 <= ours["knn"] <= 1
+    assert (peer["method"], peer["note"]) == ("mofa", "not installed")
+    ours_line, peer_line = script("whole", "--table", out).splitlines()[2:]
+    assert ours_line.startswith("| tiny | cpu | 1 | **sailerx, embedding alone** (`--max-epochs 0`) |")
+    assert peer_line == "| tiny | cpu | 1 | MOFA+, 30 factors | not installed |  |  |  |"
+
+
+def test_a_whole_run_of_another_tool_writes_its_embedding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write(paired(n_cells=130), tmp_path / "tiny.h5mu")
+    first_genes = lambda mdata, seed: (mdata["rna"].X[:, :3].toarray() + seed, {})  # noqa: E731
+    monkeypatch.setitem(whole.PEERS, "mofa", (first_genes, []))
+    whole.one("mofa", "2", str(data), str(tmp_path / "embedding.npy"))
+    expected = mudata.read_h5mu(data)["rna"].X[:, :3].toarray() + 2
+    np.testing.assert_array_equal(whole.embedding_in(tmp_path), expected)
