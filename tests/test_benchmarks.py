@@ -22,8 +22,10 @@ import pytest
 import quick
 import scipy.sparse as sp
 import scoring
+import stopping
 import whole
 
+import sailerx
 from data import paired, write
 
 
@@ -318,5 +320,41 @@ def test_a_whole_run_of_another_tool_writes_its_embedding(
     first_genes = lambda mdata, seed: (mdata["rna"].X[:, :3].toarray() + seed, {})  # noqa: E731
     monkeypatch.setitem(whole.PEERS, "mofa", (first_genes, []))
     whole.one("mofa", "2", str(data), str(tmp_path / "embedding.npy"))
-    expected = mudata.read_h5mu(data)["rna"].X[:, :3].toarray() + 2
+    expected = sailerx.read(data)["rna"].X[:, :3].toarray() + 2
     np.testing.assert_array_equal(whole.embedding_in(tmp_path), expected)
+
+
+# stopping.py
+
+
+def test_gain_is_zero_for_peak_frequencies_and_positive_for_the_removed_peaks() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.random((40, 30)) < 0.3
+    out = x & (rng.random(x.shape) < 0.25)
+    left, removed = sp.csr_matrix((x & ~out).astype(np.float32)), sp.csr_matrix(out.astype(np.float32))
+    frequency = np.asarray(left.sum(axis=0)).ravel() + 0.5
+    assert stopping.gain(np.tile(frequency, (40, 1)), left, removed) == pytest.approx(0, abs=1e-6)
+    assert stopping.gain(frequency + 5 * out, left, removed) > 0.1
+
+
+def test_runs_that_stop_are_compared_with_those_of_whole_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = write(paired(n_cells=80), tmp_path / "tiny.h5mu"), tmp_path / "stopping.csv"
+    short = {name: options | {"max_epochs": 3, "patience": 1} for name, options in stopping.RUNS.items()}
+    monkeypatch.setattr(stopping, "RUNS", short)
+    script("stopping", "--files", data, "--seeds", 0, 1, "--out", out)
+    rows = pd.read_csv(out)
+    assert len(rows) == 4
+    assert np.isfinite(rows["gain"]).all()
+    assert (rows.loc[rows["run"] == "whole length", "epochs"] == 3).all()
+    assert script("stopping", "--table", out).count("| tiny | 80 × 90 |") == 2
+
+
+def test_scaling_becomes_a_table(tmp_path: Path) -> None:
+    out, sizes = tmp_path / "scaling.csv", ["--size", "100x300", "--work", tmp_path]
+    script("scaling", *sizes, "--rounds", 1, "--epochs", 2, "--out", out)
+    rows = pd.read_csv(out)
+    assert list(rows["processes"]) == [1, 2]
+    efficiency = rows["seconds"][0] / rows["seconds"][1]
+    assert script("scaling", "--table", out).splitlines()[2].endswith(f"| {100 * efficiency:.0f} % |")
