@@ -95,8 +95,8 @@ def _torch(a: sp.csr_matrix) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "sparse CSR support is in beta state"
         return torch.sparse_csr_tensor(
-            torch.from_numpy(a.indptr.astype(np.int32)),
-            torch.from_numpy(a.indices.astype(np.int32)),
-            torch.from_numpy(a.data.astype(np.float32)),
+            torch.from_numpy(a.indptr.astype(np.int32, copy=False)),
+            torch.from_numpy(a.indices.astype(np.int32, copy=False)),
+            torch.from_numpy(a.data.astype(np.float32, copy=False)),
             a.shape,
         )
