@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PYTHON_IN_VENV) -m pytest
 PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder --durations=40
 DEMO_SCRIPT ?= rpkg/inst/scripts/demo.R
 DEMO_FOLDER ?= demo
-# For `make demo` and `make bench-gpu`: a file, and the columns of its metadata; cells with the label DROP are not scored.
+# For `make demo`, `make bench` and `make bench-gpu`: a file, and the columns of its metadata; cells with the label DROP are not scored.
 DATA ?=
 LABELS ?=
 BATCH ?=
@@ -29,6 +29,9 @@ WITHOUT ?=
 REFERENCE ?=
 PEERS ?=
 BENCH_OUT ?= benchmarks/results/speed.csv
+WHOLE_OUT ?= benchmarks/results/whole.csv
+# For `make bench-quick`: a commit to run in turns with this code, instead of the committed numbers.
+BEFORE ?=
 GPU_OUT ?= benchmarks/results/gpu.csv
 
 # Folders are among the prerequisites so that a deleted file is noticed.
@@ -36,7 +39,7 @@ in_wheel := $(shell find python bridge/sailerx_bridge bridge/format.json pyproje
 	-not -name '*.pyc' -not -name __pycache__ 2>/dev/null)
 in_r_package := $(shell find rpkg -not -name '*.whl' -not -path '*/_snaps/*' 2>/dev/null)
 
-.PHONY: help setup package vignettes dist demo docs test test-full bench bench-gpu compare paper lint format clean
+.PHONY: help setup package vignettes dist demo docs test test-full bench bench-quick bench-gpu compare paper lint format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -81,9 +84,14 @@ test: setup  ## the checks that every change must pass (10 to 15 minutes on two 
 test-full: setup  ## all checks, for a release (under 80 minutes)
 	$(PYTEST) $(PARALLEL) --hypothesis-profile=full
 
-bench: setup  ## seconds and memory of an epoch; beside others: make bench REFERENCE=checkout PEERS=python
+bench: setup  ## seconds and memory of an epoch and of whole runs; beside others: make bench REFERENCE=checkout PEERS=python
 	$(PYTHON_IN_VENV) benchmarks/speed.py --out $(BENCH_OUT) $(if $(REFERENCE),--reference "$(REFERENCE)") $(if $(PEERS),--peers-python "$(PEERS)")
 	$(PYTHON_IN_VENV) benchmarks/speed.py --table $(BENCH_OUT)
+	$(PYTHON_IN_VENV) benchmarks/whole.py --out $(WHOLE_OUT) $(if $(DATA),--files "$(DATA)" $(if $(DROP),--drop "$(DROP)")) $(if $(PEERS),--peers-python "$(PEERS)")
+	$(PYTHON_IN_VENV) benchmarks/whole.py --table $(WHOLE_OUT)
+
+bench-quick: setup  ## whether something got slower, in under 3 minutes; than a commit, here: make bench-quick BEFORE=HEAD~1
+	$(PYTHON_IN_VENV) benchmarks/quick.py $(if $(BEFORE),--before "$(BEFORE)")
 
 bench-gpu: setup  ## whole runs on a GPU; with quality beside the CPU: make bench-gpu DATA=file.h5mu LABELS=cell_type DROP=label
 	$(PYTHON_IN_VENV) benchmarks/gpu.py --profile --out $(GPU_OUT) $(if $(DATA),--files "$(DATA)" --labels "$(LABELS)" $(if $(DROP),--drop "$(DROP)"))

@@ -41,6 +41,7 @@ TINY: dict[str, Any] = {
     "thinned_cells": 0.2,
     "reconstruction": 1.0,
     "gamma": 2e4,
+    "patience": 20,
 }
 
 

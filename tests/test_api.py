@@ -207,7 +207,7 @@ def test_unknown_option_is_refused_with_all_there_are() -> None:
         ({"thinned_kept": 0.0}, "`thinned_kept` must be above 0 and at most 1, got 0.0"),
         ({"lr_schedule": "linear"}, "`lr_schedule` must be 'one-cycle' or 'exponential', got 'linear'"),
         ({"preset": "best"}, "`preset` must be one of default, paper; got 'best'"),
-        ({"max_epochs": 0}, "`max_epochs` must be at least 1, got 0"),
+        ({"max_epochs": -1}, "`max_epochs` must be at least 0, got -1"),
         ({"device": "tpu"}, "`device` must be 'auto', 'cpu' or 'cuda', got 'tpu'"),
     ],
 )
@@ -235,10 +235,47 @@ def test_what_is_left_open_follows_the_data() -> None:
     assert (paired_only.start_from_lsi, hybrid.start_from_lsi) == (False, True)
     assert paired_only.n_epochs == hybrid.n_epochs == 100
     assert [make_settings().for_data(n, hybrid=False).n_epochs for n in (1, 1000)] == [250, 20]
-    fixed = make_settings(max_epochs=3, start_from_lsi=False, thinned_cells=0.0, reconstruction=2, gamma=1.0)
+    stopping = {"held_out_share": 0.2, "patience": 7}
+    fixed = make_settings(
+        max_epochs=3, start_from_lsi=False, thinned_cells=0.0, reconstruction=2, gamma=1.0, **stopping
+    )
     assert fixed.for_data(20, hybrid=True) == fixed
     with pytest.raises(ValueError, match="call for_data first"):
         _ = make_settings().thinning
+
+
+def test_runs_on_few_cells_stop_early_unless_their_length_is_given() -> None:
+    shares = {n: make_settings().for_data(n, hybrid=False).held_out_share for n in (1, 8, 9, 1000)}
+    assert shares == {1: 0.1, 8: 0.1, 9: 0.0, 1000: 0.0}  # 250 epochs, 250, 223, 20
+    for options in (
+        {"max_epochs": 250},
+        {"preset": "paper"},
+        {"joint_embedding": False},
+        {"held_out_share": 0.0},
+    ):
+        assert make_settings(**options).for_data(1, hybrid=False).held_out_share == 0
+    assert [make_settings().for_data(n, hybrid=False).patience for n in (2, 15, 1000)] == [150, 20, 20]
+
+
+def test_without_epochs_the_embedding_is_the_same_and_no_network_is_used(tmp_path: Path) -> None:
+    mdata, options = paired(), TINY | {"progress": "none"}
+    sailerx.fit(mdata, **(options | {"max_epochs": 0})).save(tmp_path / "run")
+    model = sailerx.load(tmp_path / "run")
+    np.testing.assert_array_equal(model.embed(mdata), sailerx.fit(mdata, **options).embed(mdata))
+    assert len(model.history) == 0
+    assert len(model.transfer_labels(mdata, mdata["atac"][:9].copy(), "cell_type")) == 9
+    for verb in (
+        lambda: model.impute(mdata),
+        lambda: model.posterior(mdata),
+        lambda: model.differential_accessibility(mdata, "cell_type", "A1"),
+        lambda: model.report(mdata, tmp_path / "report.html"),
+    ):
+        with pytest.raises(
+            sailerx.InputError, match="needs a trained network, but the model was fitted with"
+        ):
+            verb()
+    with pytest.raises(sailerx.InputError, match="`max_epochs` must be at least 1 if the embedding is z"):
+        sailerx.fit(mdata, preset="paper", max_epochs=0)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -16,11 +16,16 @@ import gpu
 import h5py
 import mudata
 import numpy as np
+import pandas as pd
 import published
 import pytest
+import quick
 import scipy.sparse as sp
 import scoring
+import stopping
+import whole
 
+import sailerx
 from data import paired, write
 
 
@@ -235,3 +240,126 @@ def test_links_are_timed_and_compared_with_the_truth(tmp_path: Path) -> None:
     assert 0 < int(row["true"]) <= 20 < int(row["pairs"])
     assert 0 <= float(row["auroc"]) <= 1
     assert script("links", "--table", out).count("\n") >= 3
+
+
+# quick.py
+
+
+def quartiles(**of_task: tuple[float, float, float]) -> pd.DataFrame:
+    return pd.DataFrame.from_dict(of_task, orient="index", columns=["lower", "median", "upper"])
+
+
+@pytest.mark.parametrize(
+    ("now", "says"),
+    [
+        ((1.9, 2.0, 2.1), []),
+        ((1.0, 1.1, 1.2), []),  # faster
+        ((2.12, 2.15, 2.2), []),  # above the spread, but by less than a tenth
+        ((2.0, 2.6, 3.0), []),  # by more than a tenth, but within the spread
+        ((2.5, 2.6, 3.0), ["12 epochs, default preset takes 1.30 times as long as before"]),
+    ],
+)
+def test_a_task_is_slower_if_it_is_so_by_more_than_its_spread(
+    now: tuple[float, float, float], says: list[str]
+) -> None:
+    before = quartiles(default=(1.9, 2.0, 2.1), start=(1.0, 1.0, 1.0))
+    found = quick.slower(before, quartiles(default=now, paper=(1.0, 1.0, 1.0)))
+    assert [text.split(":")[0] for text in found] == says
+
+
+def test_quick_ends_with_a_sentence_if_something_got_slower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    committed = tmp_path / "quick.csv"
+    fast, slow = quartiles(paper=(1.0, 1.0, 1.0)), quartiles(paper=(2.0, 2.0, 2.0))
+    for keep, now, says in (
+        ("--keep", fast, None),
+        (None, fast, None),
+        (None, slow, "paper preset takes 2.00 times"),
+    ):
+        monkeypatch.setattr(quick, "measured", lambda _, now=now: (now, None))
+        monkeypatch.setattr(sys, "argv", ["quick.py", "--committed", str(committed), *filter(None, [keep])])
+        if says is None:
+            quick.main()
+        else:
+            with pytest.raises(SystemExit, match=says):
+                quick.main()
+    assert (
+        "| 3 epochs, paper preset | 1.00 (1.00 to 1.00) | 2.00 (2.00 to 2.00) | 2.00 |"
+        in capsys.readouterr().out
+    )
+
+
+def test_quick_times_every_task(tmp_path: Path) -> None:
+    data = write(paired(n_cells=130), tmp_path / "tiny.h5mu")
+    with mudata.set_options(pull_on_update=False):
+        with_types = mudata.read_h5mu(data)
+    with_types["atac"].obs["cell_type"] = pd.Categorical(["A", "B"] * 65)
+    write(with_types, data)
+    with quick.runner(Path(quick.__file__).parents[1], data) as timed:
+        assert all(timed(task) > 0 for task in (quick.WORKLOAD, *quick.TASKS))
+
+
+# whole.py
+
+
+def test_whole_runs_are_measured_scored_and_put_into_a_table(tmp_path: Path) -> None:
+    data, out = write(paired(n_cells=130), tmp_path / "tiny.h5mu"), tmp_path / "whole.csv"
+    script(
+        "whole", "--sizes", "--files", data, "--methods", "embedding", "mofa", "--threads", 1, "--out", out
+    )
+    ours, peer = pd.read_csv(out).to_dict("records")
+    assert ours["peak_mb"] > 50
+    assert ours["cpu_seconds"] > 0.5
+    assert 0 <= ours["knn"] <= 1
+    assert (peer["method"], peer["note"]) == ("mofa", "not installed")
+    ours_line, peer_line = script("whole", "--table", out).splitlines()[2:]
+    assert ours_line.startswith("| tiny | cpu | 1 | **sailerx, embedding alone** (`--max-epochs 0`) |")
+    assert peer_line == "| tiny | cpu | 1 | MOFA+, 30 factors | not installed |  |  |  |"
+
+
+def test_a_whole_run_of_another_tool_writes_its_embedding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write(paired(n_cells=130), tmp_path / "tiny.h5mu")
+    first_genes = lambda mdata, seed: (mdata["rna"].X[:, :3].toarray() + seed, {})  # noqa: E731
+    monkeypatch.setitem(whole.PEERS, "mofa", (first_genes, []))
+    whole.one("mofa", "2", str(data), str(tmp_path / "embedding.npy"))
+    expected = sailerx.read(data)["rna"].X[:, :3].toarray() + 2
+    np.testing.assert_array_equal(whole.embedding_in(tmp_path), expected)
+
+
+# stopping.py
+
+
+def test_gain_is_zero_for_peak_frequencies_and_positive_for_the_removed_peaks() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.random((40, 30)) < 0.3
+    out = x & (rng.random(x.shape) < 0.25)
+    left, removed = sp.csr_matrix((x & ~out).astype(np.float32)), sp.csr_matrix(out.astype(np.float32))
+    frequency = np.asarray(left.sum(axis=0)).ravel() + 0.5
+    assert stopping.gain(np.tile(frequency, (40, 1)), left, removed) == pytest.approx(0, abs=1e-6)
+    assert stopping.gain(frequency + 5 * out, left, removed) > 0.1
+
+
+def test_runs_that_stop_are_compared_with_those_of_whole_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = write(paired(n_cells=80), tmp_path / "tiny.h5mu"), tmp_path / "stopping.csv"
+    short = {name: options | {"max_epochs": 3, "patience": 1} for name, options in stopping.RUNS.items()}
+    monkeypatch.setattr(stopping, "RUNS", short)
+    script("stopping", "--files", data, "--seeds", 0, 1, "--out", out)
+    rows = pd.read_csv(out)
+    assert len(rows) == 4
+    assert np.isfinite(rows["gain"]).all()
+    assert (rows.loc[rows["run"] == "whole length", "epochs"] == 3).all()
+    assert script("stopping", "--table", out).count("| tiny | 80 × 90 |") == 2
+
+
+def test_scaling_becomes_a_table(tmp_path: Path) -> None:
+    out, sizes = tmp_path / "scaling.csv", ["--size", "100x300", "--work", tmp_path]
+    script("scaling", *sizes, "--rounds", 1, "--epochs", 2, "--out", out)
+    rows = pd.read_csv(out)
+    assert list(rows["processes"]) == [1, 2]
+    efficiency = rows["seconds"][0] / rows["seconds"][1]
+    assert script("scaling", "--table", out).splitlines()[2].endswith(f"| {100 * efficiency:.0f} % |")

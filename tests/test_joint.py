@@ -21,6 +21,7 @@ from sailerx.data.multiome import Multiome
 from sailerx.joint.choice import Cells, choose
 from sailerx.joint.coordinates import Coordinates
 from sailerx.joint.embedding import JointEmbedding, predicted
+from sailerx.joint.nearest import nearest, without_own
 from sailerx.joint.prediction import SHRINKAGE, nats_of_neighbors
 
 
@@ -229,6 +230,25 @@ def test_model_of_the_version_before_is_read_and_embeds_by_z(tmp_path: Path) -> 
     old = sailerx.load(tmp_path / "run")
     np.testing.assert_array_equal(old.embed(paired()), model.embed(paired()))
     assert old.embed(paired()).shape == (60, 5)
+
+
+# Nearest cells
+
+
+@pytest.mark.parametrize("n_at_once", [0, 10_000])
+def test_nearest_cells_are_those_of_sorted_distances(n_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sailerx.joint.nearest._FEW", n_at_once)  # few cells and many go different ways
+    rng = np.random.default_rng(0)
+    known, cells = (rng.normal(size=(n, 7)).astype(np.float32) for n in (90, 40))
+    every = np.linalg.norm(cells[:, None].astype(float) - known[None], axis=2)
+    distance, near = nearest(known, cells, 6)
+    np.testing.assert_array_equal(near, every.argsort(axis=1)[:, :6])
+    np.testing.assert_allclose(distance, np.sort(every, axis=1)[:, :6], rtol=1e-6)
+
+
+def test_a_cell_is_dropped_from_its_own_neighbours_or_else_the_last_is() -> None:
+    near = np.array([[0, 4, 2], [3, 1, 0], [5, 6, 7]])
+    np.testing.assert_array_equal(without_own(near, np.arange(3)), [[4, 2], [3, 0], [5, 6]])
 
 
 # The private part of z

@@ -108,3 +108,23 @@ def test_no_module_imports_itself_in_a_circle() -> None:
 def test_light_things_do_not_load_torch(code: str) -> None:
     code = f"import sys; {code}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_fit_imports_nothing_that_it_can_do_without(tmp_path: Path) -> None:
+    sailerx.simulate_to_file(tmp_path / "cells.h5mu", 150, 100, 300, 3)
+    heavy = {
+        "sklearn",
+        "scipy.stats",
+        "torch._dynamo",
+        "sympy",
+        "matplotlib",
+        "scanpy",
+        "umap",
+        "lightning_fabric",
+    }
+    words = ["fit", str(tmp_path / "cells.h5mu"), "-o", str(tmp_path / "run"), "--max-epochs", "1"]
+    code = (
+        f"import sys; from sailerx.cli import main; print(main({words!r}), *({heavy!r} & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+    assert answer.stdout.split() == ["0"]

@@ -17,6 +17,7 @@ from sailerx.minibatches.sampler import thinned
 from sailerx.network.objective import TERMS, minibatch_loss
 from sailerx.network.schedules import LossWeights, learning_rate, loss_weights
 from sailerx.network.vae import VAE
+from sailerx.training.adam import Adam
 from sailerx.training.loop import train
 
 CPU = torch.device("cpu")
@@ -233,3 +234,26 @@ def test_progress_is_told_after_each_epoch() -> None:
     settings = tiny_settings(max_epochs=3)
     _, history = train(multiome(), settings, seed=0, device=CPU, progress=Listener())
     assert told == [*zip([1, 2, 3], history["loss"], strict=True), (-1, 0.0)]
+
+
+def test_adam_takes_the_steps_of_pytorchs_and_restores_its_state() -> None:
+    numbers = torch.Generator().manual_seed(0)
+    start, gradients = torch.randn(4, 3, generator=numbers), torch.randn(6, 4, 3, generator=numbers)
+
+    def steps(optimizer_class: Any, n_before: int) -> torch.Tensor:
+        """Take six steps, and save and load the state after the first ``n_before``."""
+        weights = start.clone().requires_grad_()
+        options: Any = {"lr": 0.1, "weight_decay": 0.01, "fused": True}
+        optimizer = optimizer_class([weights], **options)
+        for i, gradient in enumerate(gradients):
+            if i == n_before:
+                state, optimizer = optimizer.state_dict(), optimizer_class([weights], **options)
+                optimizer.load_state_dict(state)
+            optimizer.zero_grad()
+            (weights * gradient).sum().backward()
+            optimizer.step()
+        return weights.detach()
+
+    expected = steps(torch.optim.Adam, 6)
+    assert torch.equal(steps(Adam, 6), expected)
+    assert torch.equal(steps(Adam, 3), expected)

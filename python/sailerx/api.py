@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ from sailerx.results import embed
 from sailerx.results.differential import differential_accessibility
 from sailerx.results.impute import impute
 from sailerx.results.imputed_activity import imputed_activity
-from sailerx.results.links import links
 from sailerx.results.predict_rna import predict_rna
 from sailerx.results.selection import Batch
 from sailerx.results.trained import TrainedModel, atac_of
@@ -110,7 +109,7 @@ class Model(TrainedModel):
         ((60, 50), True)
         """
         with self._opened(mdata) as data:
-            return embed.posterior(self.vae, self.accessibility(data))
+            return embed.posterior(self.network, self.accessibility(data))
 
     def impute(
         self,
@@ -256,6 +255,7 @@ class Model(TrainedModel):
         """
         from sailerx.evaluate.report import write_report
 
+        self.refuse_untrained()
         options: dict[str, Any] = {"drop": drop, "title": title, "motifs": motifs, "links": links}
         with self._opened(mdata) as data, nullcontext() if new is None else self._opened(new) as others:
             write_report(self, data, path, labels=labels, new=others, transfer=transfer, **options)
@@ -563,6 +563,8 @@ class Model(TrainedModel):
         >>> bool(table["distance"].abs().max() <= 500_000)
         True
         """
+        from sailerx.results.links import links  # imports statistics that no other verb needs
+
         with self._opened(mdata) as data:
             return links(
                 self,
@@ -702,7 +704,9 @@ def fit(
     preset
         ``"default"``, or ``"paper"`` for the reference implementation's constants.
     max_epochs
-        Epochs after the warm-up; by default the preset's: for ``"default"`` enough for about 2,000 mini-batches.
+        Epochs after the warm-up; by default the preset's: for ``"default"`` enough for about 2,000 mini-batches, fewer if the data
+        are small and held-out cells say that more would not help. With 0 no network is trained, which takes a fraction of the
+        time: the embedding is the same, and labels and RNA can be transferred, but nothing imputed.
     seed
         Seed of all random numbers. Two CPU runs with equal seed and thread count are bit-identical.
     device
@@ -770,6 +774,8 @@ def fit(
     }
     with opened(mdata) if ranks.is_first else nullcontext() as found:
         data = ranks.from_first(lambda: _multiome(found, settings, backed, is_path(mdata), about))
+        if ranks.world_size == 1:  # else each process reads its own cells, later
+            data = replace(data, x=ranks.read(data.x))
         n_steps = sampler_of(data, settings, seed).n_steps
         settings = settings.for_data(n_steps, hybrid=bool(data.has_rna.any() and not data.has_rna.all()))
         shown = Progress(progress if ranks.is_first else "none", settings.n_epochs)
@@ -825,9 +831,11 @@ def _multiome(
 
 def _headline(data: Multiome, settings: Settings, ranks: Ranks) -> str:
     several = f"{ranks.world_size} × " if ranks.world_size > 1 else ""
+    at_most = "at most " if settings.held_out_share else ""
+    epochs = f"{at_most}{settings.n_epochs} epochs" if settings.n_epochs else "no network"
     return (
         f"training on {several}{ranks.device.type} ({torch.get_num_threads()} threads): {data.n_cells:,} cells × "
-        f"{data.n_peaks:,} peaks, {settings.n_epochs} epochs"
+        f"{data.n_peaks:,} peaks, {epochs}"
     )
 
 

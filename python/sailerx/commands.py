@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,6 +159,7 @@ def _fit(
     ranks = processes_of_run(pick_device(device), devices, nodes)
     _set_threads(threads)
     with ExitStack() as stack:
+        stack.enter_context(_without_matplotlib())
 
         def places() -> tuple[Path, Path | None]:
             folder = stack.enter_context(new_folder(output, overwrite=overwrite))
@@ -173,6 +174,19 @@ def _fit(
             model.to_anndata(input).write_h5ad(file)
     if arguments["checkpoint"]:  # the model is written
         Path(arguments["checkpoint"]).unlink(missing_ok=True)
+
+
+@contextmanager
+def _without_matplotlib() -> Iterator[None]:
+    """Hide Matplotlib from igraph, which imports it only to draw; that would take half a second."""
+    if "matplotlib" in sys.modules:
+        yield
+        return
+    sys.modules["matplotlib"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["matplotlib"]
 
 
 def _maybe_file(path: str | None) -> AbstractContextManager[Path | None]:

@@ -67,13 +67,16 @@ class Settings:
     thinned_kept: float = 0.5
     #: share of the peaks, drawn anew in each step, for an unbiased estimate of the reconstruction term
     peak_share: float = 0.05
-    #: early stopping: share of the cells held out of training to monitor the loss; 0 = no early stopping
-    held_out_share: float = 0.0
-    #: early stopping: the run ends after this number of epochs without a lower loss on the held-out cells
-    patience: int = 20
+    #: early stopping: share of the cells held out of training to monitor the loss; 0 = no early stopping. None = 0.1 if cells are so
+    #: few that a run visits each 250 times, as long as ``max_epochs`` is None too, else 0: what such a run learns last is noise
+    held_out_share: float | None = None
+    #: early stopping: the run ends after this number of epochs without a lower loss on the held-out cells, with the network that had
+    #: the lowest; None = about 300 mini-batches, at least 20 epochs
+    patience: int | None = None
     #: number of epochs before the main phase, without KL terms
     warmup_epochs: int = 0
-    #: number of epochs of the main phase; None = about 2,000 mini-batches, at least 20 and at most 250 epochs
+    #: number of epochs of the main phase; None = about 2,000 mini-batches, at least 20 and at most 250 epochs. 0 = no network is
+    #: trained: the model embeds, and does what the joint embedding suffices for
     max_epochs: int | None = None
     #: Adam: learning rate; with "one-cycle" the peak
     learning_rate: float = 3e-3
@@ -118,11 +121,16 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not value >= low:
                 raise InputError(f"`{name}` must be at least {low:g}, got {value!r}.")
+        if self.max_epochs == 0 and not self.joint_embedding:
+            raise InputError(
+                "`max_epochs` must be at least 1 if the embedding is z, as with the paper's preset, got 0. Train the network, or use "
+                "the joint embedding."
+            )
         if self.lr_schedule not in ("one-cycle", "exponential"):
             raise InputError(f"`lr_schedule` must be 'one-cycle' or 'exponential', got {self.lr_schedule!r}.")
         if not 0 < self.peak_share <= 1:
             raise InputError(f"`peak_share` must be above 0 and at most 1, got {self.peak_share!r}.")
-        if not 0 <= self.held_out_share < 1:
+        if self.held_out_share is not None and not 0 <= self.held_out_share < 1:
             raise InputError(f"`held_out_share` must be at least 0 and below 1, got {self.held_out_share!r}.")
         if not 0 < self.paired_share < 1:
             raise InputError(f"`paired_share` must be between 0 and 1, got {self.paired_share!r}.")
@@ -148,7 +156,11 @@ class Settings:
             Whether some cells lack RNA.
         """
         defaults: dict[str, Any] = {name: values[hybrid] for name, values in _DEFAULTS.items()}
-        defaults["max_epochs"] = min(250, max(20, math.ceil(_STEPS / n_steps)))
+        n_epochs = min(_MOST_EPOCHS, max(20, math.ceil(_STEPS / n_steps)))
+        few_cells = n_epochs == _MOST_EPOCHS and self.max_epochs is None and self.joint_embedding
+        defaults["max_epochs"] = n_epochs
+        defaults["held_out_share"] = 0.1 if few_cells else 0.0
+        defaults["patience"] = max(20, math.ceil(_PATIENCE / n_steps))
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **missing)
 
@@ -185,8 +197,11 @@ _DEFAULTS = {
     "gamma": (2e4, 1e5),
 }
 
-#: number of mini-batches of a run with ``max_epochs`` = None
-_STEPS = 2000
+#: number of mini-batches of a run with ``max_epochs`` = None, and largest number of epochs
+_STEPS, _MOST_EPOCHS = 2000, 250
+#: number of mini-batches of ``patience`` = None: at its highest learning rate, a run on SNARE-seq has gone 200 without a lower loss,
+#: and then found lower ones
+_PATIENCE = 300
 
 #: field → smallest valid value
 _LOWEST = {
@@ -198,7 +213,7 @@ _LOWEST = {
     "min_peaks_per_chrom": 0,
     "minibatch_size": 2,
     "warmup_epochs": 0,
-    "max_epochs": 1,
+    "max_epochs": 0,
     "learning_rate": 0,
     "lr_decay": 0,
     "weight_decay": 0,
@@ -225,6 +240,8 @@ PAPER = Settings(
     minibatch_size=_M,
     thinned_cells=0.0,
     peak_share=1.0,
+    held_out_share=0.0,
+    patience=20,
     warmup_epochs=10,
     max_epochs=400,
     learning_rate=1e-4,

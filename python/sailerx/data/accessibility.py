@@ -102,7 +102,7 @@ def _renumber(
     Parameters
     ----------
     indices, indptr
-        Column indices and row pointers.
+        Column indices, sorted within each row, and row pointers.
     new_column
         New column of each old one; columns with -1 are dropped.
 
@@ -115,6 +115,9 @@ def _renumber(
     if not kept.all():
         indptr = np.concatenate([[0], kept.cumsum()])[indptr]
         new = new[kept]
+    known = new_column[new_column >= 0]
+    if (known[1:] > known[:-1]).all():  # sorted as they are
+        return new, indptr
     for start, end in zip(indptr[:-1].tolist(), indptr[1:].tolist(), strict=True):
         new[start:end].sort()
     return new, indptr

@@ -201,10 +201,12 @@ def _components(x: sp.csr_matrix, prior: float, seed: int) -> Components:
     if k < 1:
         return Components(np.zeros((x.shape[1], 0), np.float32), np.zeros(0), np.zeros(0), prior)
     # A = (x - d c' / N) / sqrt(d), times `column` per peak
-    scaled = sp.csr_matrix(sp.diags(1 / np.sqrt(depth)) @ x @ sp.diags(column), dtype=np.float32)
+    values = np.repeat((1 / np.sqrt(depth)).astype(np.float32), np.diff(x.indptr))
+    values *= column.astype(np.float32)[x.indices]
+    scaled = sp.csr_matrix((values, x.indices, x.indptr), shape=x.shape)
     left, right = np.sqrt(depth), n_open * column / n_open.sum()
     singular, vectors = leading_singular(scaled, left, right, k, tolerance=_TOLERANCE, seed=seed)
-    total = float((scaled.data.astype(np.float64) ** 2).sum() - 2 * left @ (scaled @ right))
+    total = float(np.square(scaled.data).sum(dtype=np.float64) - 2 * left @ (scaled @ right))
     total += float((left**2).sum() * (right**2).sum())
     rises = spiked(singular.astype(np.float64) ** 2, total, len(depth), min(_N_SIGNAL, k * 5 // 7))
     return Components((vectors * column[:, None]).astype(np.float32), *rises, prior)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.sparse.linalg import LinearOperator, svds
 
 from sailerx.errors import InputError
 
@@ -92,16 +93,37 @@ def _pca(expression: sp.csr_matrix, seed: int, denoise: bool) -> tuple[np.ndarra
             f"PCA of RNA needs at least two cells and two genes that vary; found {expression.shape[0]} cells and "
             f"{expression.shape[1]} such genes. Name an embedding with `rna_embedding`."
         )
-    from sklearn.decomposition import PCA  # takes a second to import, and many runs name an embedding
-
-    pca = PCA(n_components, svd_solver="arpack", random_state=seed).fit(expression)
-    loadings, mean = pca.components_.T.astype(np.float64), np.asarray(pca.mean_, dtype=np.float64).ravel()
+    mean = np.asarray(expression.mean(axis=0), dtype=np.float64).ravel()
+    singular, loadings = _principal(expression, mean, n_components, seed)
     if not denoise:
         return loadings, mean
-    singular = pca.singular_values_
     total = float(expression.shape[0] * _mean_var(expression)[1].sum())
     # square root of the shrinkage factor: the full factor would almost erase the small components, which hold rare types
     return loadings * np.sqrt(shrunk(singular, expression.shape, total) / singular), mean
+
+
+def _principal(
+    expression: sp.csr_matrix, mean: np.ndarray, n_components: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the leading singular values, descending, and right singular vectors (genes × components) of the centred matrix.
+
+    As scikit-learn's ``PCA(svd_solver="arpack")`` does, whose import takes longer than this for a few thousand cells. The entry of
+    each vector that is largest by absolute value is positive.
+    """
+    offset, transposed = mean.astype(np.float32)[None], expression.T
+    centred = LinearOperator(
+        expression.shape,
+        dtype=np.float32,
+        matvec=lambda x: expression @ x - offset @ x,
+        rmatvec=lambda x: transposed @ x - offset[0] * x.sum(),
+        matmat=lambda x: expression @ x - offset @ x,
+        rmatmat=lambda x: transposed @ x - offset.T * x.sum(axis=0),
+    )
+    start = np.random.RandomState(seed).uniform(-1, 1, min(expression.shape))
+    _, singular, vectors = svds(centred, k=n_components, v0=start)
+    singular, vectors = singular[::-1], vectors[::-1].T.astype(np.float64)
+    largest = np.abs(vectors).argmax(axis=0)
+    return singular, vectors * np.sign(vectors[largest, np.arange(n_components)])
 
 
 def _log_scaled(counts: sp.csr_matrix, to_depth: float) -> sp.csr_matrix:

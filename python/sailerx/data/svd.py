@@ -48,37 +48,42 @@ def leading_singular(
     block = times(torch.randn(a.shape[1], size, generator=generator))
     last = torch.zeros(k)
     for _ in range(_MOST_RESTARTS):
-        # Krylov space of A A', orthonormal: block, A A' block, ...; A' of each block is kept
+        # Krylov space of A A', orthonormal: block, A A' block, ...; A A' of each block is kept
         basis, images = [torch.linalg.qr(block)[0]], []
         for i in range(_BLOCKS):
-            images.append(times_transposed(basis[-1]))
+            images.append(times(times_transposed(basis[-1])))
             if i + 1 == _BLOCKS or (i + 2) * size > a.shape[0]:
                 break
-            following = times(images[-1])
+            following = images[-1]
             for _ in range(2):  # twice is enough
                 for earlier in basis:
                     following = following - earlier @ (earlier.T @ following)
             basis.append(torch.linalg.qr(following)[0])
-        image = torch.cat(images, dim=1)  # A' Q
-        value, vector = torch.linalg.eigh(image.T @ image)
+        # Q' A A' Q, from vectors with one entry per row: far fewer than columns
+        whole = torch.cat(basis, dim=1)
+        gram = whole.T @ torch.cat(images, dim=1)
+        value, vector = torch.linalg.eigh((gram + gram.T) / 2)
         value, vector = value.flip(0)[:size], vector.flip(1)[:, :size]
         singular = value.clamp(min=0).sqrt()
-        block = torch.cat(basis, dim=1) @ vector
+        block = whole @ vector
         change = ((singular[:k] - last).abs() / singular[:k].clamp(min=1e-12)).max()
         last = singular[:k]
         if change <= tolerance:
             break
-    v = (image @ vector[:, :k]) / last.clamp(min=1e-12)
+    v = times_transposed(block[:, :k]) / last.clamp(min=1e-12)
     return last.numpy().astype(np.float64), v.numpy()
 
 
 def _products(a: sp.csr_matrix, left: np.ndarray, right: np.ndarray):  # noqa: ANN202
     """Make the functions V -> A V and U -> A' U."""
-    matrix, transposed = _torch(sp.csr_matrix(a)), _torch(sp.csr_matrix(a.T))
+    by_column = sp.csc_matrix(a, dtype=np.float32)
+    transposed = _torch(by_column.T)
     u, v = (torch.from_numpy(np.asarray(part, dtype=np.float32))[:, None] for part in (left, right))
 
     def times(block: Tensor) -> Tensor:
-        return matrix @ block - u * (v.T @ block)
+        # by columns: the rows of the result that a column adds to stay in the cache, those of the longer block would not
+        product: np.ndarray = by_column @ block.numpy()
+        return torch.from_numpy(product) - u * (v.T @ block)
 
     def times_transposed(block: Tensor) -> Tensor:
         return transposed @ block - v * (u.T @ block)
@@ -90,8 +95,8 @@ def _torch(a: sp.csr_matrix) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "sparse CSR support is in beta state"
         return torch.sparse_csr_tensor(
-            torch.from_numpy(a.indptr.astype(np.int32)),
-            torch.from_numpy(a.indices.astype(np.int32)),
-            torch.from_numpy(a.data.astype(np.float32)),
+            torch.from_numpy(a.indptr.astype(np.int32, copy=False)),
+            torch.from_numpy(a.indices.astype(np.int32, copy=False)),
+            torch.from_numpy(a.data.astype(np.float32, copy=False)),
             a.shape,
         )

@@ -21,6 +21,7 @@ from sailerx.data.accessibility import PeaksInMemory
 from sailerx.data.atac_scores import AtacScores
 from sailerx.data.rna_pca import rna_pca
 from sailerx.joint.coordinates import Coordinates, Sample, leading
+from sailerx.joint.nearest import nearest, without_own
 from sailerx.joint.prediction import nats_of_neighbors
 from sailerx.joint.rows import joined, unit_rows
 
@@ -246,12 +247,8 @@ class _Trial:
 
     def nats(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Compute the nats, (RNA, ATAC), that each cell's neighbours predict: 0 for RNA not at hand, NaN for cells not predicted."""
-        from sklearn.neighbors import NearestNeighbors  # takes a second to import
-
         k = min(_NEIGHBORS, max(5, len(rows) // 20), len(rows) - 1)
-        finder = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(rows)
-        near = finder.kneighbors(rows[self.queries], return_distance=False)
-        near = _without(near, self.queries)
+        near = without_own(nearest(rows, rows[self.queries], k + 1)[1], self.queries)
         rna, atac = (self._of(near, seen, held) for seen, held in zip(self.seen, self.held, strict=True))
         return rna, atac
 
@@ -261,13 +258,6 @@ class _Trial:
             0 if seen is None or held is None else nats_of_neighbors(near, seen, held[self.queries])[0]
         )
         return nats[self.row_of]
-
-
-def _without(near: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Drop each cell from its own neighbours; where it is not among them, the last one."""
-    is_own = near == own[:, None]
-    is_own[~is_own.any(axis=1), -1] = True
-    return near[~is_own].reshape(len(near), -1)
 
 
 def _split(counts: sp.csr_matrix, rng: np.random.Generator) -> tuple[sp.csr_matrix, sp.csr_matrix]:

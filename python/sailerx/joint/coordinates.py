@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from sailerx.data.accessibility import Accessibility, StackedCells
 from sailerx.data.atac_scores import AtacScores, sampling_noise
 from sailerx.joint.groups import groups_of
+from sailerx.joint.nearest import nearest
 from sailerx.joint.rows import damped
 
 #: cells of a group in which components are looked for, at least
@@ -74,7 +75,7 @@ class Coordinates:
         seed
             Of the groups, and of the solver.
         """
-        if not cells.g.shape[1]:
+        if not cells.g.shape[1] or len(cells.g) < _LEAST_CELLS:
             return cls(whole).scaled(cells)
         group = groups_of(cells.g, seed)
         sizes = np.bincount(group)
@@ -139,11 +140,8 @@ class Coordinates:
 
     def _belongs(self, g: np.ndarray) -> np.ndarray:
         """Compute the share of each cell's nearest anchors in RNA that are of each group, cells × groups."""
-        from sklearn.neighbors import NearestNeighbors  # takes a second to import
-
         k = min(_GATE_NEIGHBORS, len(self.anchor_g))
-        finder = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(self.anchor_g)
-        groups = self.anchor_group[finder.kneighbors(g.astype(np.float32), return_distance=False)]
+        groups = self.anchor_group[nearest(self.anchor_g, g.astype(np.float32), k)[1]]
         return np.stack([(groups == i).mean(axis=1) for i in range(int(self.anchor_group.max()) + 1)], axis=1)
 
 

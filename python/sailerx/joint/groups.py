@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import igraph
 import numpy as np
 import scipy.sparse as sp
+
+from sailerx.joint.nearest import nearest, without_own
+
+if TYPE_CHECKING:
+    import igraph
 
 #: neighbours of each cell in the graph
 _NEIGHBORS = 15
@@ -32,15 +36,15 @@ def groups_of(g: np.ndarray, seed: int) -> np.ndarray:
     k = min(_NEIGHBORS, len(g) - 1)
     if k < 1:
         return np.zeros(len(g), int)
-    from sklearn.neighbors import NearestNeighbors  # takes a second to import
-
-    near = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(g).kneighbors(return_distance=False)
+    near = without_own(nearest(g, g, k + 1)[1], np.arange(len(g)))
     graph = sp.csr_matrix((np.ones(near.size), near.ravel(), np.arange(len(g) + 1) * k), shape=(len(g),) * 2)
     return communities(network_of(sp.csr_matrix(graph + graph.T)), _RESOLUTION, seed)
 
 
 def network_of(graph: sp.csr_matrix) -> igraph.Graph:
     """Convert symmetric weights, cells × cells, to igraph; that takes longer than to divide it once."""
+    import igraph  # takes half a second to import where Matplotlib is installed
+
     upper = sp.triu(graph, k=1, format="coo")
     edges = np.column_stack([upper.row, upper.col])
     return igraph.Graph(n=graph.shape[0], edges=edges, edge_attrs={"weight": upper.data})
@@ -48,6 +52,8 @@ def network_of(graph: sp.csr_matrix) -> igraph.Graph:
 
 def communities(network: Any, resolution: float, seed: int) -> np.ndarray:
     """Find Leiden communities by modularity, with two iterations, counted from 0, the largest first."""
+    import igraph
+
     igraph.set_random_number_generator(random.Random(seed))
     try:
         found = network.community_leiden(

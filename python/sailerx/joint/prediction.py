@@ -34,8 +34,9 @@ def nats_of_neighbors(
     """
     train, held = (sp.csr_matrix(part, dtype=np.float64) for part in (train, held))
     share = np.asarray(train.sum(axis=0)).ravel() / train.sum()
-    local, total = np.empty(held.nnz), np.empty(held.shape[0])
-    _gather(near, train.indptr, train.indices, train.data, held.indptr, held.indices, share, local, total)
+    local, depth = np.zeros(held.nnz), np.asarray(train.sum(axis=1)).ravel()
+    _gather(near, train.indptr, train.indices, train.data, held.indptr, held.indices, train.shape[1], local)
+    total = np.where(near >= 0, depth[near], 0).sum(axis=1)
     cell = np.repeat(np.arange(held.shape[0]), np.diff(held.indptr))
     known = share[held.indices] > 0
     c, w, overall = cell[known], held.data[known], share[held.indices[known]]
@@ -53,22 +54,20 @@ def _gather(
     data: np.ndarray,
     held_indptr: np.ndarray,
     held_indices: np.ndarray,
-    share: np.ndarray,
+    n_features: int,
     local: np.ndarray,
-    total: np.ndarray,
 ) -> None:
-    """Sum the counts of each row's neighbours: at the features of its held-out molecules (local), and over all (total)."""
-    sums = np.zeros_like(share)
+    """Add up the counts of each row's neighbours at the features of its held-out molecules."""
+    place = np.full(n_features, -1, np.int32)  # of each feature among the row's held-out molecules
     for i in range(len(near)):
-        total[i] = 0.0
+        first = held_indptr[i]
+        for e in range(first, held_indptr[i + 1]):
+            place[held_indices[e]] = e - first
         for k in near[i]:
             if k >= 0:
                 for e in range(indptr[k], indptr[k + 1]):
-                    sums[indices[e]] += data[e]
-                    total[i] += data[e]
-        for e in range(held_indptr[i], held_indptr[i + 1]):
-            local[e] = sums[held_indices[e]]
-        for k in near[i]:
-            if k >= 0:
-                for e in range(indptr[k], indptr[k + 1]):
-                    sums[indices[e]] = 0.0
+                    at = place[indices[e]]
+                    if at >= 0:
+                        local[first + at] += data[e]
+        for e in range(first, held_indptr[i + 1]):
+            place[held_indices[e]] = -1

@@ -188,7 +188,8 @@ class _DistinctRows(torch.autograd.Function):
 
 def linear(n_in: int, n_out: int, generator: torch.Generator, *, xavier: bool) -> nn.Linear:
     """Make a linear layer whose weights are drawn from ``generator``: Xavier-uniform, or PyTorch's default."""
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)  # draws nothing from the global generator
+    with torch.random.fork_rng(devices=[]):  # draws nothing from the global generator
+        layer = nn.Linear(n_in, n_out)
     bound = math.sqrt(6 / (n_in + n_out)) if xavier else 1 / math.sqrt(n_in)
     layer.weight = _uniform(bound, n_out, n_in, generator=generator)
     layer.bias = _uniform(1 / math.sqrt(n_in), n_out, generator=generator)

@@ -129,7 +129,7 @@ def imputed_rows(
     seed: int = 0,
 ) -> Iterator[ResultRows]:
     """Impute the chosen cells, `_cells_at_once` rows at a time: mean, and with ``samples`` standard deviation."""
-    device = next(model.vae.parameters()).device
+    device = next(model.network.parameters()).device
     decoder = _Decoder(model.vae, columns, torch.from_numpy(c).to(device))
     rng = np.random.default_rng(seed)
     n_at_once = _cells_at_once(len(columns))

@@ -65,6 +65,20 @@ class TrainedModel:
     #: makes the RNA reference of cells; None = none, or a model of an older version
     reference: RnaReference | None = field(default=None, repr=False)
 
+    @property
+    def network(self) -> VAE:
+        """The trained network."""
+        self.refuse_untrained()
+        return self.vae
+
+    def refuse_untrained(self) -> None:
+        """Raise `InputError` if the run trained no network."""
+        if self.settings.max_epochs == 0:
+            raise InputError(
+                "this needs a trained network, but the model was fitted with `max_epochs` = 0, which is enough to embed cells, "
+                "transfer labels and predict RNA only. Fit it again without `max_epochs`."
+            )
+
     def accessibility(self, mdata: MuData | AnnData) -> Accessibility:
         """Read x of the cells with columns in the model's order; a peak missing from the data is closed, with a warning."""
         name = self.record["atac"]

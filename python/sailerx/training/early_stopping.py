@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from sailerx.config import Settings
+from sailerx.config import Settings, known
 from sailerx.data.multiome import Multiome
 from sailerx.minibatches.loader import OnDevice
 from sailerx.minibatches.sampler import random_peaks
@@ -42,7 +42,7 @@ class Watch:
         cls, data: Multiome, on_device: OnDevice, settings: Settings, peak_share: float, seed: int
     ) -> Watch | None:
         """Hold out ``settings.held_out_share`` of the cells; None if that is no cell."""
-        rows = held_out(data.n_cells, settings.held_out_share, seed).nonzero().view(-1)
+        rows = held_out(data.n_cells, settings.held_out_share or 0.0, seed).nonzero().view(-1)
         if len(rows) == 0:
             return None
         full = dataclasses.replace(settings, kl_cycle_epochs=0)
@@ -71,4 +71,6 @@ class Watch:
 
     def says_stop(self, history: list[dict[str, float]]) -> bool:
         """Tell whether `patience` epochs have passed since the best epoch."""
-        return bool(history) and history[-1]["epoch"] - self.best_epoch(history) >= self.settings.patience
+        return bool(history) and history[-1]["epoch"] - self.best_epoch(history) >= known(
+            self.settings.patience
+        )

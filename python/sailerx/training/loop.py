@@ -114,9 +114,9 @@ def train(
         warnings.warn(text, stacklevel=2)
     ranks.restore_batch_norm(state.vae)
     state.optimizer.zero_grad()  # frees the gradients
-    if watch is not None:
+    if watch is not None and state.history:
         state.vae.load_state_dict(state.best)
-    return state.vae.eval(), pd.DataFrame(state.history)
+    return state.vae.eval(), pd.DataFrame(state.history, columns=None if state.history else ["epoch", "loss"])
 
 
 def train_epoch(
@@ -156,7 +156,7 @@ def training_step(
 
 def sampler_of(data: Multiome, settings: Settings, seed: int, world_size: int = 1) -> Sampler:
     """Make the sampler of a run: it draws from all cells that are not held out, for ``world_size`` processes."""
-    trained = ~held_out(data.n_cells, settings.held_out_share, seed)
+    trained = ~held_out(data.n_cells, settings.held_out_share or 0.0, seed)
     has_rna = torch.from_numpy(data.has_rna)
     size, share = settings.minibatch_size, settings.paired_share
     return Sampler.of(has_rna, size, share, trained, data.n_buffers, world_size)

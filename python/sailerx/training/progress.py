@@ -41,7 +41,9 @@ class Progress:
             line = "epoch {n_fmt}/{total_fmt}: {desc}, {remaining_s:.0f} s left"
             options = {"file": Lines(), "bar_format": line, "mininterval": SECONDS_PER_LINE, "smoothing": 0}
             options |= {"delay": 1e-9, "leave": False}  # no line before the first epoch, none after an error
-        self.bar = tqdm(total=n_epochs, unit="epoch", miniters=1, disable=style == "none", **options)
+        self.bar = tqdm(
+            total=n_epochs, unit="epoch", miniters=1, disable=style == "none" or not n_epochs, **options
+        )
 
     def say(self, line: str) -> None:
         """Print a line: what is trained and where, or what was found."""
@@ -64,7 +66,7 @@ class Progress:
 
     def close(self) -> None:
         """Show the last epoch, and end the line."""
-        if self.style == "lines":
+        if self.style == "lines" and self.bar.total:
             self.bar.refresh()
         self.bar.close()
 

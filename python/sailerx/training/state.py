@@ -10,6 +10,7 @@ from sailerx.data.atac_scores import AtacScores
 from sailerx.data.lsi import lsi_weights
 from sailerx.data.multiome import Multiome
 from sailerx.network.vae import VAE
+from sailerx.training.adam import Adam
 from sailerx.training.distributed.ranks import ALONE, Ranks
 
 
@@ -38,7 +39,7 @@ class TrainingState:
         self.vae.to(device)
         #: draws samples of z, peaks and thinning, on the device
         self.noise = torch.Generator(device).manual_seed(seed)
-        self.optimizer = torch.optim.Adam(
+        self.optimizer = Adam(
             self.vae.parameters(),
             settings.learning_rate,
             eps=settings.adam_eps,
