@@ -3,8 +3,8 @@
     python benchmarks/realism.py snareseq_cortex.h5mu --preset snareseq --drop Mis --out benchmarks/results/realism.csv
     python benchmarks/realism.py pbmc_10x_100.h5mu --preset 10x --drop unlabelled --out benchmarks/results/realism.csv
 
-The simulation has as many genes as are seen in the real data, and as many peaks. Where these have fewer cells than the preset, equally many are drawn from
-it, 20 times, and means are shown. README.md describes the columns.
+The simulation has as many genes as are seen in the real data, and as many peaks. Where these have fewer cells than the preset,
+equally many are drawn from it, 20 times, and means are shown. README.md describes the columns.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def depths(mdata: mudata.MuData) -> dict[str, float]:
         depth = np.asarray(x.sum(axis=1)).ravel() if name == "rna" else x.getnnz(axis=1)
         often = x.getnnz(axis=0) / x.shape[0]
         found |= {f"{name}_depth": float(np.median(depth)), f"{name}_spread": float(np.log(depth).std())}
-        found |= dict(zip((f"{name}_often", f"{name}_most"), np.quantile(often[often > 0], (0.5, 0.9)), strict=True))
+        found |= dict(
+            zip((f"{name}_often", f"{name}_most"), np.quantile(often[often > 0], (0.5, 0.9)), strict=True)
+        )
     return found
 
 
@@ -72,25 +74,43 @@ def described(mdata: mudata.MuData, labels: np.ndarray, seed: int) -> dict[str, 
 
 def simulated(preset: str, like: mudata.MuData, seed: int) -> dict[str, float]:
     """Describe a simulation with the sizes of real data."""
-    expressed = int((like["rna"].X.getnnz(axis=0) > 0).sum())  # annotation names genes that no cell of the tissue expresses
+    expressed = int(
+        (like["rna"].X.getnnz(axis=0) > 0).sum()
+    )  # annotation names genes that no cell of the tissue expresses
     sizes = {"n_genes": expressed, "n_peaks": like["atac"].n_vars}
     whole = sailerx.simulate(preset=preset, **sizes, seed=seed)
     rng = np.random.default_rng(seed)
     few = like.n_obs < whole.n_obs
     draws = [rng.permutation(whole.n_obs)[: like.n_obs] for _ in range(N_DRAWS if few else 1)]
-    found = [described(part, part.obs["cell_type"].astype(str).to_numpy(), seed) for part in (whole[i].copy() for i in draws)]
+    found = [
+        described(part, part.obs["cell_type"].astype(str).to_numpy(), seed)
+        for part in (whole[i].copy() for i in draws)
+    ]
     return dict(pd.DataFrame(found).mean())
 
 
 def table(rows: pd.DataFrame) -> str:
     """Format one line per data set."""
-    head = ["data", "cells", "molecules", "open peaks", "spread of log depth, RNA", "ATAC", "share of cells with a gene", "a peak"]
+    head = [
+        "data",
+        "cells",
+        "molecules",
+        "open peaks",
+        "spread of log depth, RNA",
+        "ATAC",
+        "share of cells with a gene",
+        "a peak",
+    ]
     lines = [[*head, "kNN of RNA", "of ATAC"], ["---", *["---:"] * 9]]
     for row in rows.to_dict("records"):
         seen = [f"{row[f'{name}_often']:.4f}, {row[f'{name}_most']:.3f}" for name in NAMES]
         lines.append(
             [
-                *(str(row["data"]), f"{row['cells']:,.0f}", *(f"{row[f'{name}_depth']:,.0f}" for name in NAMES)),
+                *(
+                    str(row["data"]),
+                    f"{row['cells']:,.0f}",
+                    *(f"{row[f'{name}_depth']:,.0f}" for name in NAMES),
+                ),
                 *(*(f"{row[f'{name}_spread']:.2f}" for name in NAMES), *seen),
                 *(f"{row[f'{name}_knn']:.3f}" for name in NAMES),
             ]
@@ -99,7 +119,9 @@ def table(rows: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", nargs="?", type=Path, metavar="DATA.h5mu")
     parser.add_argument("--preset", choices=("snareseq", "10x"))
     parser.add_argument("--labels", default="cell_type")
@@ -115,7 +137,8 @@ def main() -> None:
     real, labels = real[kept].copy(), labels[kept]
     rows: list[dict[str, Any]] = [
         {"data": given.data.stem, "cells": real.n_obs} | described(real, labels, given.seed),
-        {"data": f'simulated, `preset="{given.preset}"`', "cells": real.n_obs} | simulated(given.preset, real, given.seed),
+        {"data": f'simulated, `preset="{given.preset}"`', "cells": real.n_obs}
+        | simulated(given.preset, real, given.seed),
     ]
     found = pd.DataFrame(rows)
     if given.out.exists():

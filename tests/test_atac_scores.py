@@ -95,7 +95,11 @@ def test_scores_blind_to_a_confounder_are_fewer_and_those_that_knew_nothing_of_i
     z, batch = rng.normal(size=(5000, 4)), rng.integers(0, 2, 5000).astype(float)
     z[:, 1] += 2 * batch
     z[:, 1] /= z[:, 1].std()
-    of_scores = {"strength": [2.0, 1.5, 1.2, 1.0], "reliability": [0.9, 0.8, 0.5, 0.0], "noise": [1.0, 2.0, 3.0, 4.0]}
+    of_scores = {
+        "strength": [2.0, 1.5, 1.2, 1.0],
+        "reliability": [0.9, 0.8, 0.5, 0.0],
+        "noise": [1.0, 2.0, 3.0, 4.0],
+    }
     scores = AtacScores(
         np.eye(4, dtype=np.float32), np.zeros(4, np.float32), *(np.array(of) for of in of_scores.values())
     )

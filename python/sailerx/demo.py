@@ -34,7 +34,13 @@ from sailerx.simulation.recipe import Recipe
 EMBEDDING = "X_sailerx"
 PEERS = ("RNA PCA", "ATAC LSI")
 #: simulated cells: blood by 10x Multiome, with two cell types whose halves only ATAC tells apart
-SIMULATED: dict[str, Any] = {"preset": "10x", "n_genes": 3000, "n_atac_splits": 2, "split_share": 1 / 15, "split_change": 1.5}
+SIMULATED: dict[str, Any] = {
+    "preset": "10x",
+    "n_genes": 3000,
+    "n_atac_splits": 2,
+    "split_share": 1 / 15,
+    "split_change": 1.5,
+}
 TYPES, HALVES = "cell_type", "subtype"
 
 
@@ -94,7 +100,7 @@ def run_demo(
     with new_file(folder / "demo.h5mu") as part, mudata.set_options(pull_on_update=False):
         mdata.write_h5mu(part, compression="gzip", compression_opts=1)
     draw(mdata, model.history, folder, [name for name in (labels, "cluster", batch) if name], seed=seed)
-    asked = {"batch": batch, "within": None if path else TYPES, "drop": drop, "seed": seed}
+    asked: dict[str, Any] = {"batch": batch, "within": None if path else TYPES, "drop": drop, "seed": seed}
     table = score_file(mdata, labels, **asked) if labels else pd.DataFrame()
     report(table, folder / "scores.csv" if labels else None)
     print(f"Written into {folder}/: {', '.join(sorted(entry.name for entry in folder.iterdir()))}")
@@ -222,7 +228,9 @@ def report(table: pd.DataFrame, path: Path | None = None) -> None:
     numbers = shown.map(lambda value: f"{value:.3f}" if isinstance(value, float) else str(value))
     print(f"\n{numbers.to_string()}\n")
     if "within" in table:
-        print("Halves told apart: kNN accuracy within the types whose halves only ATAC tells apart; by chance 0.5.")
+        print(
+            "Halves told apart: kNN accuracy within the types whose halves only ATAC tells apart; by chance 0.5."
+        )
     print(
         "Leakage is within cell type: R² of log depth; batch accuracy above chance, 0 to 1. Lower is better."
     )
@@ -258,7 +266,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("input", metavar="IN.h5mu")
     parser.add_argument("--labels", required=True, metavar="COLUMN", help="obs column of cell types")
     parser.add_argument("--batch", metavar="COLUMN", help="obs column of batches")
-    parser.add_argument("--within", metavar="COLUMN", help="obs column of coarser types, to score labels within them")
+    parser.add_argument(
+        "--within", metavar="COLUMN", help="obs column of coarser types, to score labels within them"
+    )
     parser.add_argument("--drop", nargs="+", default=[], metavar="LABEL", help="labels that are not scored")
     parser.add_argument("-o", "--output", type=Path, metavar="TABLE.csv")
     arguments = parser.parse_args(argv)

@@ -9,9 +9,9 @@ from typing import Any
 from sailerx.errors import InputError
 from sailerx.simulation.recipe import Recipe
 
-#: Sizes, median molecules per cell, and standard deviations of log fold changes between types, all fields of `Recipe`. Sizes and depths
-#: are those of the data; fold changes are chosen so that nearest neighbours in RNA PCA and in ATAC LSI name the cell type about as often
-#: as they do there. benchmarks/realism.py compares them.
+#: Sizes, median molecules per cell, and standard deviations of log fold changes between types, all fields of `Recipe`. Sizes and
+#: depths are those of the data; with these fold changes, nearest neighbours in RNA PCA and in ATAC LSI name the cell type about as
+#: often as they do there. benchmarks/realism.py compares them.
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         # adult mouse cortex by SNARE-seq, GEO GSE126074

@@ -68,8 +68,7 @@ def simulate_to_file(
             for name, table in tables.items()
         }
         matrices = {
-            name: CsrWriter(group, "X", (n, len(tables[name])), compression)
-            for name, group in groups.items()
+            name: CsrWriter(group, "X", (n, len(tables[name])), compression) for name, group in groups.items()
         }
         frames: list[FrameWriter] = []
         for chunk in draw_chunks(recipe, truth):
