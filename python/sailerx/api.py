@@ -26,6 +26,7 @@ from sailerx.device import pick_device
 from sailerx.errors import InputError
 from sailerx.files.atomic import new_folder
 from sailerx.joint.embedding import JointEmbedding
+from sailerx.joint.undeclared import in_words, undeclared_batches
 from sailerx.regulators.activity import MatchesLike
 from sailerx.regulators.annotation import AnnotationLike
 from sailerx.results import embed
@@ -788,7 +789,7 @@ def fit(
             return Checkpoints(Path(checkpoint), run, checkpoint_epochs, checkpoint_minutes, resume)
 
         checkpoints = ranks.from_first(checkpoints_of_run)
-        joint = ranks.from_first(lambda: _learned_joint(data, settings, seed, shown))
+        joint = ranks.from_first(lambda: _learned_joint(data, settings, shown, found, about))
         vae, history = train(
             data,
             settings,
@@ -803,12 +804,19 @@ def fit(
     return Model(vae, settings, data.peaks, data.confounders, history, record, joint, data.reference)
 
 
-def _learned_joint(data: Multiome, settings: Settings, seed: int, shown: Progress) -> JointEmbedding | None:
+def _learned_joint(
+    data: Multiome, settings: Settings, shown: Progress, found: Any, about: dict[str, Any]
+) -> JointEmbedding | None:
     """Learn the joint embedding, and say how much ATAC counts in it; None if the settings want none."""
     if not settings.joint_embedding:
         return None
-    joint = JointEmbedding.learn(data, settings, seed)
+    joint = JointEmbedding.learn(data, settings, about["seed"])
     shown.say(f"ATAC: {joint.choice.in_words()}")
+    if isinstance(found, AnnData) or about["atac"] in found.mod:
+        obs = joined_obs(found, about["atac"])
+        undeclared = undeclared_batches(data, joint, obs, about["batch_key"], about["seed"])
+        if undeclared:
+            shown.say(f"Note: {in_words(undeclared)}")
     return joint
 
 
