@@ -69,7 +69,9 @@ def undeclared_batches(
     Balanced accuracy of the vote of nearest neighbours, on a scale from 0 (by chance) to 1, of the columns where it exceeds 0.3;
     nothing where ATAC does not count, or no RNA says which cells are alike.
     """
-    columns = [name for name in map(str, obs.columns) if _looks_technical(name, obs[name]) and name not in batch_key]
+    columns = [
+        name for name in map(str, obs.columns) if _looks_technical(name, obs[name]) and name not in batch_key
+    ]
     cells = np.flatnonzero(data.has_rna)
     if not columns or not joint.choice.alpha or not len(joint.anchors):
         return {}

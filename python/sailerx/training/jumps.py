@@ -12,8 +12,8 @@ FACTOR = 10.0
 _FREE = 0.1
 
 
-def jumps(history: pd.DataFrame, settings: Settings) -> list[str]:
-    """Describe the first jump of each term that is part of the loss.
+def rises(history: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Divide each term that is part of the loss by its median over all epochs before.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def jumps(history: pd.DataFrame, settings: Settings) -> list[str]:
 
     Returns
     -------
-    One sentence per term that has jumped.
+    Epochs after the first tenth of the run (index: epoch, from 1) × terms.
     """
     weighted = {
         "reconstruction": known(settings.reconstruction) > 0,
@@ -33,16 +33,21 @@ def jumps(history: pd.DataFrame, settings: Settings) -> list[str]:
         "alignment": known(settings.gamma) > 0,
     }
     main = history.iloc[settings.warmup_epochs :]
-    start = max(1, round(_FREE * len(main)))
+    terms = main[[term for term, counts in weighted.items() if counts and term in main]]
+    found = terms / terms.expanding().median().shift().clip(lower=1e-9)
+    found.index = pd.RangeIndex(settings.warmup_epochs + 1, settings.warmup_epochs + 1 + len(found))
+    return found.iloc[max(1, round(_FREE * len(main))) :]
+
+
+def jumps(history: pd.DataFrame, settings: Settings) -> list[str]:
+    """Describe the first jump of each term that is part of the loss: one sentence per term that has jumped, from `rises`."""
     found = []
-    for term in (name for name, counts in weighted.items() if counts and name in main):
-        values = main[term].reset_index(drop=True)
-        before = values.expanding().median().shift()
-        jumped = values.index[(values > FACTOR * before.clip(lower=1e-9)) & (values.index >= start)]
+    for term, rise in rises(history, settings).items():
+        jumped = rise.index[rise > FACTOR]
         if len(jumped):
-            epoch = int(jumped[0])
+            epoch, value = int(jumped[0]), float(history[str(term)].iloc[int(jumped[0]) - 1])
             found.append(
-                f"{term} jumped to {values[epoch]:.3g} in epoch {epoch + settings.warmup_epochs + 1}, from {before[epoch]:.3g} "
+                f"{term} jumped to {value:.3g} in epoch {epoch}, from {value / rise[epoch]:.3g} "
                 "before: imputed values of this run are not to be trusted. Train again with another seed or a lower `learning_rate`."
             )
     return found
