@@ -42,7 +42,7 @@ def embeddings(mdata: mudata.MuData, seed: int, options: dict[str, Any]) -> dict
     shuffled = ad.AnnData(mdata["atac"].X[order], mdata["atac"].obs.copy(), mdata["atac"].var.copy())
     mixed, of_mixed, _ = learned(together(mdata["rna"], shuffled), seed, **options)
     alone = learned(mdata, seed, **(options | {"gamma": 0.0}))[1]
-    found = {
+    return {
         "RNA PCA": data.g,
         "ATAC LSI": linear,
         "PCA and LSI side by side": np.concatenate([data.g, linear], axis=1),
@@ -50,9 +50,6 @@ def embeddings(mdata: mudata.MuData, seed: int, options: dict[str, Any]) -> dict
         "without scores of groups": whole_only.rows(data.x, data.g, data.has_rna),
         "ATAC alone": alone.rows(data.x),
         "ATAC shuffled": of_mixed.rows(mixed.x, mixed.g, mixed.has_rna),
-    }
-    return {
-        name: found[name] for name in found if name != "without scores of groups" or joint.coordinates.local
     }
 
 

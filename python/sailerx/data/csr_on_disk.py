@@ -87,7 +87,7 @@ class CsrOnDisk:
         """Take the arrays ``data``, ``indices`` and ``indptr`` of a group as cells × features."""
         n_cells, n_features = (int(size) for size in shape)
         refuse_damaged_parts(group)
-        indptr, n_values = group["indptr"][:].astype(np.int64), len(group["data"])
+        indptr, n_values = group["indptr"][:].astype(np.int64), int(group["data"].shape[0])
         refuse_damaged_pointers(indptr, n_cells, n_values, place_of(group))
         return cls(group, indptr, (n_cells, n_features), dtype=dtype)
 

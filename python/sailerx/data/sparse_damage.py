@@ -42,7 +42,7 @@ def refuse_damaged_parts(group: Any) -> None:
             raise damaged(place_of(group), f"{part!r} must be an array of numbers")
     if group["indices"].dtype.kind not in "iu" or group["indptr"].dtype.kind not in "iu":
         raise damaged(place_of(group), "its indices and pointers must be whole numbers")
-    if len(group["data"]) != len(group["indices"]):
+    if group["data"].shape != group["indices"].shape:
         raise damaged(place_of(group), "it must have as many values as indices")
 
 
