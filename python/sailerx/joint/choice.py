@@ -2,8 +2,8 @@
 
 A tenth of the molecules of each modality is held out; reference and coordinates are computed anew from the rest. Coordinates of
 ATAC are only those that rise above noise, so that little is asked of them: nearest neighbours must predict the held-out molecules of
-both modalities together better than by RNA alone. Of the values of α that do, the best is taken. Where nothing rises above noise, or
-none does, α is 0.
+both modalities together better than by RNA alone. Of the values of α that do, the best is taken, or the largest that is
+as good within half a standard error. Where nothing rises above noise, or none does, α is 0.
 
 Source: the split by molecules follows Batson et al. 2019, doi 10.1101/786269.
 """
@@ -39,6 +39,8 @@ _BETTER = 0.5
 #: an α must not lose more than this share of what RNA alone predicts of RNA, by more than one standard error: ATAC whose structure has
 #: nothing to do with the cells' RNA (another order of cells, say) predicts itself well
 _MOST_LOST, _LOST = 0.02, 1.0
+#: values of α are even if their predictions differ by fewer; the largest of them is taken, as ATAC that is heard costs nothing then
+_TIE = 0.5
 #: cells that are predicted, at least: of fewer, several tenths are held out, independently
 _FEWEST, _MOST_TRIALS = 20_000, 5
 
@@ -140,7 +142,8 @@ def _best(nats: dict[Candidate, _Nats]) -> Choice:
     first = _ALPHAS[0]
     local = (True, first) in both and _z(both[True, first] - both[False, first]) > -_WORSE_LOCAL
     good = [a for a in _ALPHAS if _is_good(nats, both, local, a)]
-    alpha = max(good, key=lambda a: float(np.nansum(both[local, a])), default=0.0)
+    best = max(good, key=lambda a: float(np.nansum(both[local, a])), default=0.0)
+    alpha = max((a for a in good if _z(both[local, best] - both[local, a]) < _TIE), default=0.0)
     names = {key: _name(bool(key[0])) for key in nats} | {(None, 0.0): RNA_ALONE}
     names |= {key: ATAC_ALONE for key in nats if key[1] is None}
     return Choice(alpha, local, tuple(of.gain(names[key], key[1]) for key, of in nats.items()))
