@@ -76,6 +76,8 @@ add_rna_pca <- function(object) {
     RunPCA(npcs = min(50, dim(object) - 1), verbose = FALSE)
 }
 
+options(Seurat.warn.umap.uwot = FALSE) # the method is named
+
 cluster <- function(object) {
   dims <- seq_len(ncol(Embeddings(object, "sailerx")))
   object |>
