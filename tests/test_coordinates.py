@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 from sailerx.data.atac_scores import AtacScores, sampling_noise
-from sailerx.joint.choice import Cells, choose
+from sailerx.joint.choice import _ALPHAS, Cells, _best, _Nats, choose
 from sailerx.joint.coordinates import Coordinates, Sample
 from sailerx.joint.groups import groups_of
 from sailerx.joint.rows import damped, unit_rows
@@ -170,3 +170,24 @@ def test_a_choice_is_made_where_too_little_is_left_to_rise_above_noise() -> None
     whole = replace(learned, reliability=np.full(10, 0.5), strength=np.full(10, 1.5))
     g = unit_rows(rng.normal(size=(200, 4)))
     assert choose(Cells(x, rna, g, np.zeros((200, 1))), Coordinates(whole), 0).alpha == 0
+
+
+@pytest.mark.parametrize(
+    ("better", "chosen"),
+    [
+        ({0.045: 1.0, 0.09: 0.99, 0.18: 0.99}, 0.18),  # as good as the best: the largest
+        ({0.045: 1.0, 0.09: 0.99, 0.18: 0.5}, 0.09),  # the largest is clearly worse
+        ({0.045: 0.5, 0.09: 1.0, 0.18: 0.5}, 0.09),
+        ({0.045: -0.5, 0.09: -0.5, 0.18: -0.5}, 0.0),  # none is better than RNA alone
+    ],
+)
+def test_of_weights_that_predict_as_well_the_largest_is_chosen(
+    better: dict[float, float], chosen: float
+) -> None:
+    rng = np.random.default_rng(0)
+    alone = rng.gamma(2, 1, 2000)
+    nats = {(None, 0.0): _Nats(alone, alone, 1, 1)}
+    for alpha in _ALPHAS:
+        noise = rng.normal(0, 1, 2000)
+        nats[False, alpha] = _Nats(alone, alone + better[alpha] + noise - noise.mean(), 1, 1)
+    assert _best(nats).alpha == chosen

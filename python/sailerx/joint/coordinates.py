@@ -151,7 +151,7 @@ def _units(scores: AtacScores) -> np.ndarray:
 
 
 def _within(cells: Sample, member: np.ndarray, whole: AtacScores, seed: int) -> AtacScores:
-    """Learn the scores that rise above noise in one group, blind to confounders, less what scores of the whole data say there."""
+    """Learn the scores that rise above noise in one group, blind to confounders, less what shares its noise with known scores."""
     x, g = cells.x[member], leading(cells.g[member])
     scores = AtacScores.learn(x, _MOST_LOCAL, seed, whole.prior)
     scores = scores.first(scores.n_reliable)
