@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anndata as ad
@@ -48,9 +47,9 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def in_new_process(
-    folder: Path, *arguments: str | Path, **options: object
+    folder: Path, *arguments: str | Path, before: Sequence[str] = (), **options: object
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sailerx", *map(str, arguments)]
+    command = [*before, sys.executable, "-m", "sailerx", *map(str, arguments)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload, no-any-return]
 
 
@@ -302,11 +301,9 @@ def test_incomplete_commands_are_refused(run: Run, command: list[str]) -> None:
 
 
 def test_full_disk_leaves_nothing_behind(file: Path, tmp_path: Path) -> None:
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # no file may grow beyond 4 kB
-
+    limited = ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh"]  # no file may grow beyond 4 kB
     answer = in_new_process(
-        tmp_path, "fit", file, "-o", "new/run", "--embed", "out.h5ad", *TINY_FLAGS, preexec_fn=limit
+        tmp_path, "fit", file, "-o", "new/run", "--embed", "out.h5ad", *TINY_FLAGS, before=limited
     )
     message = refused((answer.returncode, answer.stdout, answer.stderr))
     assert "File too large" in message
