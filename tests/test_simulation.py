@@ -251,6 +251,17 @@ def test_halves_of_split_types_differ_in_one_modality_alone() -> None:
         sailerx.simulate(50, 60, 90, 4, n_atac_splits=3, n_rna_splits=2)
 
 
+def test_pure_cells_draw_every_molecule_from_their_type() -> None:
+    pure = {"max_transition": 0.0, "max_ambient": 0.0, "n_programs": 0, "n_batches": 1}
+    mdata = sailerx.simulate(50, 60, 900, 3, seed=1, **pure)
+    assert (mdata.obs[["transition", "ambient"]] == 0).all(axis=None)
+    truth = mdata["atac"].uns["truth"]
+    code = mdata.obs["cell_type"].cat.codes.to_numpy()
+    np.testing.assert_allclose(expected_share(mdata["atac"]), np.exp(truth["log_share"][code]), rtol=1e-5)
+    with pytest.raises(sailerx.InputError, match=r"must be 0 to 1, got 0.5 and 1.5"):
+        sailerx.simulate(50, 60, 90, 3, max_ambient=1.5)
+
+
 def test_a_genome_changes_no_count_and_fits_the_peaks(tmp_path: Path) -> None:
     sizes = (60, 50, 300, 3)
     with_genome = sailerx.simulate(*sizes, seed=2, genome=tmp_path / "g.fa")

@@ -639,7 +639,7 @@ def _add_simulate(parser: Any) -> None:
     add_flags(parser, simulate_to_file, dict.fromkeys(names, ("N", "")))
     add_flags(parser, simulate_to_file, {"preset": ("", "size, depth and difficulty of real data")})
     add_fields(parser, dict.fromkeys(("n_atac_splits", "n_rna_splits"), int))
-    add_fields(parser, dict.fromkeys(("split_share", "split_change"), float))
+    add_fields(parser, dict.fromkeys(("split_share", "split_change", "max_transition", "max_ambient"), float))
 
 
 def _simulate(output: str, **arguments: Any) -> None:

@@ -211,8 +211,9 @@ def _draw_weights(rng: np.random.Generator, recipe: Recipe, depth: np.ndarray) -
     """Draw the weights of the components other than the cell's type; ``depth`` is the deviation of its ATAC log depth."""
     n = len(depth)
     ambient = 0.1 + 0.2 / (1.0 + np.exp(1.5 * depth))  # shallow cells hold more ambient molecules
+    ambient *= recipe.max_ambient / 0.3
     active = rng.beta(2.0, 6.0, n) * (1 - ambient) * (recipe.n_programs > 0)
-    transition = 0.5 * rng.beta(0.6, 2.4, n) * (1 - ambient - active)
+    transition = recipe.max_transition * rng.beta(0.6, 2.4, n) * (1 - ambient - active)
     programs = active[:, None] * rng.dirichlet(np.full(max(recipe.n_programs, 1), 0.5), n)
     named = {f"program{i + 1}": programs[:, i] for i in range(recipe.n_programs)}
     return {"transition": transition, "ambient": ambient, **named}

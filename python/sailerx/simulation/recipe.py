@@ -44,7 +44,11 @@ class Recipe:
         Number of cell types that fall into two halves which only ATAC, or only RNA, tells apart: the first types, and those
         after them. The obs column ``subtype`` names them.
     split_share, split_change
-        Share of the features that differ between two halves, and by how much: log fold changes of plus or minus this.
+        Share of the features that differ between two halves, and by how much: log fold changes of plus or minus this, from one
+        half to the other.
+    max_transition, max_ambient
+        Largest share of a cell's molecules that come from a sibling type, in cells in transition, and from the ambient mixture, in
+        shallow cells. Both 0: each cell is of one type alone.
     n_links
         Number of genes that share log fold changes between types with a peak near their start. All genes then have starts: var
         columns ``chrom``, ``tss``, ``strand`` and ``linked_peak``.
@@ -69,6 +73,8 @@ class Recipe:
     n_rna_splits: int = 0
     split_share: float = 1 / 30
     split_change: float = 1.2
+    max_transition: float = 0.5
+    max_ambient: float = 0.3
     n_links: int = 0
     rna_batch: float = 0.1
     atac_batch: float = 0.25
@@ -84,6 +90,10 @@ class Recipe:
             raise InputError(
                 f"`n_atac_splits` and `n_rna_splits` must be at least 0 and together at most `n_types`, {self.n_types}, got "
                 f"{self.n_atac_splits} and {self.n_rna_splits}."
+            )
+        if min(self.max_transition, self.max_ambient) < 0 or max(self.max_transition, self.max_ambient) > 1:
+            raise InputError(
+                f"`max_transition` and `max_ambient` must be 0 to 1, got {self.max_transition} and {self.max_ambient}."
             )
         if not 0 <= self.n_links <= min(self.n_genes, self.n_peaks):
             raise InputError(
