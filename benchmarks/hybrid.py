@@ -30,32 +30,28 @@ from sailerx.data.lsi import lsi
 
 METHODS = {
     "lsi": "ATAC LSI of all cells, components 2 to 21",
-    "alone": "the model trained on the ATAC-only cells alone",
-    "paired": "the model trained on the paired cells alone",
-    "hybrid": "**hybrid training**",
-}
-
-#: settings of method "alone": no alignment (gamma = 0), the others as hybrid training has them by default
-AS_IN_HYBRID: dict[str, Any] = {
-    "gamma": 0.0,
-    "reconstruction": 5.0,
-    "thinned_cells": 0.5,
-    "start_from_lsi": True,
+    "alone": "the ATAC-only cells alone",
+    "paired": "learned from the paired cells alone",
+    "hybrid": "**hybrid**: learned from all cells",
+    "network": "hybrid, by the network (`joint_embedding=False`)",
 }
 
 
 def embedded(method: str, mdata: mudata.MuData, alone: np.ndarray, seed: int) -> np.ndarray:
     """Embed all cells; those in ``alone`` (boolean per cell) are treated as ATAC-only."""
-    quiet: dict[str, Any] = {"seed": seed, "progress": "lines", "device": "cpu"}
+    quiet: dict[str, Any] = {"seed": seed, "progress": "none", "device": "cpu"}
     atac = mdata["atac"]
     if method == "lsi":
         return lsi(atac.X, seed=seed)
+    if method == "network":
+        quiet["joint_embedding"] = False
+    else:
+        quiet["max_epochs"] = 0  # the joint embedding does not depend on the network
     if method == "alone":
-        only = together(mdata["rna"][alone].copy(), atac[alone].copy())
-        return sailerx.fit(only, **AS_IN_HYBRID, **quiet).embed(atac)
-    paired_rna = mdata["rna"][~alone].copy()
-    train_atac = atac[~alone].copy() if method == "paired" else atac
-    return sailerx.fit(together(paired_rna, train_atac), **quiet).embed(atac)
+        return sailerx.fit(atac[alone].copy(), **quiet).embed(atac)
+    shown = together(mdata["rna"][~alone].copy(), atac)
+    learned_from = together(shown["rna"], atac[~alone].copy()) if method == "paired" else shown
+    return sailerx.fit(learned_from, **quiet).embed(shown)
 
 
 def together(rna: Any, atac: Any) -> mudata.MuData:

@@ -26,7 +26,7 @@ from sklearn.neighbors import KNeighborsClassifier
 import sailerx
 from sailerx.data.lsi import lsi
 from sailerx.data.rna_pca import rna_pca
-from sailerx.joint.rows import unit_rows
+from sailerx.data.rows import unit_rows
 from sailerx.metrics import knn_accuracy
 
 N_DRAWS = 20

@@ -25,8 +25,8 @@ from pages import markdown
 import sailerx
 from sailerx import metrics
 from sailerx.data.lsi import lsi
+from sailerx.data.rows import unit_rows
 from sailerx.joint.coordinates import Sample
-from sailerx.joint.rows import unit_rows
 
 NAMES = {"knn": "kNN", "nmi": "NMI", "ari": "ARI", "gain_rna": "gain RNA", "gain_atac": "gain ATAC"}
 N_LSI = 29

@@ -26,8 +26,8 @@ import sailerx
 from sailerx.config import Settings
 from sailerx.data.lsi import lsi
 from sailerx.data.multiome import Multiome
+from sailerx.data.rows import unit_rows
 from sailerx.joint.embedding import JointEmbedding
-from sailerx.joint.rows import unit_rows
 from sailerx.metrics import knn_accuracy
 
 SIZE: dict[str, Any] = {

@@ -121,6 +121,20 @@ def test_a_difference_between_batches_that_comes_from_their_types_stays() -> Non
     assert np.abs(np.corrcoef(unknowing[:, 0], half)[0, 1]) < 0.3 < np.abs(np.corrcoef(z[:, 0], half)[0, 1])
 
 
+def test_scores_for_neighbors_are_weighted_by_reliability_and_shortened() -> None:
+    x, _ = drawn(300, 200, halves=1.5)
+    scores = AtacScores.learn(PeaksInMemory.of(x), 6)
+    z = scores.of(x)
+    assert 0 < scores.n_reliable < 6
+    found = scores.for_neighbors(z)
+    weight = [max(r, 0.1) for r in scores.reliability]
+    for row, given in zip(found, z, strict=True):
+        weighted = [value * w**0.5 for value, w in zip(given, weight, strict=True)]
+        length = sum(value**2 for value in weighted) ** 0.5
+        usual = sum(weight) ** 0.5  # of scores of unit variance
+        np.testing.assert_allclose(row, [value * (usual / length) ** 0.5 for value in weighted], rtol=1e-4)
+
+
 def test_samples_are_bounded_by_cells_and_by_open_peaks() -> None:
     x = PeaksInMemory.of(drawn(500, 200)[0])
     rows, some = sample_of(x, 120, 0)

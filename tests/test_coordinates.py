@@ -10,10 +10,10 @@ import pytest
 import scipy.sparse as sp
 
 from sailerx.data.atac_scores import AtacScores, sampling_noise
+from sailerx.data.rows import damped, unit_rows
 from sailerx.joint.choice import _ALPHAS, Cells, _best, _Nats, choose
 from sailerx.joint.coordinates import Coordinates, Sample
 from sailerx.joint.groups import groups_of
-from sailerx.joint.rows import damped, unit_rows
 
 
 def split_inside(n: int = 1200, p: int = 6000, seed: int = 0) -> tuple[Sample, np.ndarray, np.ndarray]:

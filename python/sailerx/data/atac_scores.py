@@ -21,6 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sailerx.data.accessibility import Accessibility, StackedCells
+from sailerx.data.rows import damped
 from sailerx.data.spiked import spiked
 from sailerx.data.svd import leading_singular
 
@@ -37,8 +38,8 @@ _TOLERANCE = 1e-3
 #: strength above which a component is taken for signal: by chance, noise rises a little above its expected end
 _LEAST_STRENGTH = 1.01
 #: reliability that a score is taken to have at least when types are told apart without RNA: scores that do not rise above noise
-#: one by one tell types apart together
-_LEAST_RELIABILITY = 0.02
+#: one by one tell types apart together, rare ones above all. With a fifth of it rare types are lost, with five times as much all are
+_LEAST_RELIABILITY = 0.1
 #: share of the variance of a direction that confounders must explain, given RNA, for it to be removed
 _LEAST_EXPLAINED = 0.03
 
@@ -110,9 +111,12 @@ class AtacScores:
         return int(((self.reliability > 0) & (self.strength > _LEAST_STRENGTH)).sum())
 
     def for_neighbors(self, z: np.ndarray) -> np.ndarray:
-        """Weigh scores, cells × scores, so that distances are those of their signal: by the square root of reliability; float32."""
-        weighted: np.ndarray = z * np.sqrt(np.maximum(self.reliability, _LEAST_RELIABILITY))
-        return weighted.astype(np.float32)
+        """Weigh scores, cells × scores, so that distances are those of their signal: by the square root of reliability; float32.
+
+        Rows are `damped`: depth would otherwise count among neighbours.
+        """
+        weight = np.maximum(self.reliability, _LEAST_RELIABILITY)
+        return damped(z * np.sqrt(weight), float(np.sqrt(weight.sum()))).astype(np.float32)
 
     def first(self, n: int) -> AtacScores:
         """Keep the first ``n`` scores."""

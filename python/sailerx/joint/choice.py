@@ -20,10 +20,10 @@ import scipy.sparse as sp
 from sailerx.data.accessibility import PeaksInMemory
 from sailerx.data.atac_scores import AtacScores
 from sailerx.data.rna_pca import rna_pca
+from sailerx.data.rows import joined, unit_rows
 from sailerx.joint.coordinates import Coordinates, Sample, leading
 from sailerx.joint.nearest import nearest, without_own
 from sailerx.joint.prediction import nats_of_neighbors
-from sailerx.joint.rows import joined, unit_rows
 
 #: molecules that are gathered from neighbours for one candidate, at most: it bounds the number of cells that are predicted
 _MAX_GATHERED = 400_000_000

@@ -18,9 +18,9 @@ import scipy.sparse as sp
 
 from sailerx.data.accessibility import Accessibility, StackedCells
 from sailerx.data.atac_scores import AtacScores, sampling_noise
+from sailerx.data.rows import damped
 from sailerx.joint.groups import groups_of
 from sailerx.joint.nearest import nearest
-from sailerx.joint.rows import damped
 
 #: cells of a group in which components are looked for, at least
 _LEAST_CELLS = 100

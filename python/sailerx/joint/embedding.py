@@ -11,16 +11,16 @@ from sailerx.config import Settings, known
 from sailerx.data.accessibility import Accessibility, StackedCells
 from sailerx.data.atac_scores import AtacScores, sample_of
 from sailerx.data.multiome import MAX_SAMPLED, Multiome
+from sailerx.data.rows import joined, unit_rows
 from sailerx.joint.choice import Cells, Choice, Gain, choose
 from sailerx.joint.coordinates import Coordinates, Sample, leading
 from sailerx.joint.nearest import nearest_others
-from sailerx.joint.rows import joined, unit_rows
 
 #: number of ATAC scores
 N_SCORES = 20
 #: a cell without RNA gets the mean RNA reference of so many cells with RNA that are nearest by ATAC. More would predict types no
-#: better, and pull cells without RNA together where no cell with RNA is
-_ANCHORS = 5
+#: better, and pull cells without RNA together where no cell with RNA is; fewer would blur their clusters
+_ANCHORS = 3
 #: cells with RNA that are kept as anchors, at most
 _MAX_ANCHORS = 20_000
 #: rounds of predicting g of cells without RNA and removing what follows confounders, given g

@@ -20,10 +20,10 @@ from sailerx.data.atac_scores import AtacScores
 from sailerx.data.confounders import Confounders
 from sailerx.data.multiome import MEMBERSHIP
 from sailerx.data.obs_columns import obs_columns
+from sailerx.data.rows import joined, unit_rows
 from sailerx.errors import InputError
 from sailerx.joint.coordinates import Coordinates, Sample
 from sailerx.joint.embedding import blind_scores
-from sailerx.joint.rows import joined, unit_rows
 from sailerx.results.embed import rna_of
 from sailerx.results.trained import TrainedModel, atac_of
 

@@ -1,4 +1,4 @@
-"""Rows of the joint embedding: [ g / |g| , α · ATAC coordinates ]."""
+"""Lengths of rows: those of the joint embedding are [ g / |g| , α · ATAC coordinates ]."""
 
 from __future__ import annotations
 
