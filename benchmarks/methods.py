@@ -52,43 +52,63 @@ def lsi_49(mdata: mudata.MuData, seed: int) -> Result:
     return _lsi(mdata, 49, seed), {}
 
 
+def concat(mdata: mudata.MuData, seed: int) -> Result:
+    """Put RNA PCA and LSI components 2 to 30 side by side, rows of both of unit length."""
+    from sailerx.data.rows import unit_rows
+
+    return np.concatenate([unit_rows(rna_pca(mdata, seed)[0]), unit_rows(_lsi(mdata, 29, seed))], axis=1), {}
+
+
 def default(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
     return _fit(mdata, mdata, seed, **options)
+
+
+def network(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
+    """Train the default preset; z of the network in place of the joint embedding."""
+    return _fit(mdata, mdata, seed, joint_embedding=False, **options)
 
 
 def paper(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
     return _fit(mdata, mdata, seed, preset="paper", **options)
 
 
-def gamma_0(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
-    """Train the default preset without alignment, on ATAC alone."""
-    return _fit(mdata, mdata, seed, gamma=0.0, warmup_gamma=0.0, **options)
+def atac_alone(mdata: mudata.MuData, seed: int, **_: Any) -> Result:
+    """Learn from the ATAC alone. As in all controls, the network is not trained: the joint embedding does not depend on it."""
+    return _fit(mdata["atac"], mdata["atac"], seed, max_epochs=0)
 
 
-def shuffled_atac(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
-    """Train the default preset with ATAC permuted between cells; labels go with RNA."""
+def shuffled_atac(mdata: mudata.MuData, seed: int, **_: Any) -> Result:
+    """Learn with ATAC permuted between cells; labels go with RNA."""
     atac = mdata["atac"].copy()
     atac.X = atac.X[np.random.default_rng(seed).permutation(atac.n_obs)]
     shuffled = mudata.MuData({"rna": mdata["rna"], "atac": atac})
-    return _fit(shuffled, shuffled, seed, **options)
+    return _fit(shuffled, shuffled, seed, max_epochs=0)
 
 
-def unseen(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
-    """Train the default preset without the `held_out` cells, then embed all cells from their ATAC."""
+def unseen(mdata: mudata.MuData, seed: int, **_: Any) -> Result:
+    """Learn without the `held_out` cells, then embed all cells from their ATAC alone."""
+    return _fit(_without_held_out(mdata, seed), mdata["atac"], seed, max_epochs=0)
+
+
+def unseen_rna(mdata: mudata.MuData, seed: int, **_: Any) -> Result:
+    """Learn without the `held_out` cells, then embed all cells from their RNA and ATAC."""
+    return _fit(_without_held_out(mdata, seed), mdata, seed, max_epochs=0)
+
+
+def _without_held_out(mdata: mudata.MuData, seed: int) -> mudata.MuData:
     seen = ~held_out(mdata.n_obs, seed)
-    train = mudata.MuData({name: a[seen].copy() for name, a in mdata.mod.items()})
-    return _fit(train, mdata, seed, **options)
+    return mudata.MuData({name: a[seen].copy() for name, a in mdata.mod.items()})
 
 
 def from_file(mdata: mudata.MuData, seed: int, **options: Any) -> Result:
-    """Train the default preset with ``backed=True`` and ten shuffle buffers per epoch, of random chunks of 256 cells."""
+    """As `network`, with ``backed=True`` and ten shuffle buffers per epoch, of random chunks of 256 cells."""
     from sailerx.data import accessibility
 
     accessibility.ONES_PER_BUFFER = -(-sp.csr_matrix(mdata["atac"].X).nnz // N_BUFFERS)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cells.h5mu"
         mdata.write(path)
-        return _fit(path, path, seed, backed=True, **options)
+        return _fit(path, path, seed, backed=True, joint_embedding=False, **options)
 
 
 def reference(mdata: mudata.MuData, seed: int, checkout: Path) -> Result:
@@ -104,25 +124,28 @@ def reference(mdata: mudata.MuData, seed: int, checkout: Path) -> Result:
 OURS = {
     "default": default,
     "paper": paper,
+    "network": network,
     "from_file": from_file,
-    "gamma_0": gamma_0,
+    "atac_alone": atac_alone,
     "shuffled_atac": shuffled_atac,
     "unseen": unseen,
+    "unseen_rna": unseen_rna,
 }
 METHODS: dict[str, Callable[..., Result]] = {
     **{name: method for name, (method, _) in PEERS.items()},
     "rna_pca": rna_pca,
     "lsi_20": lsi_20,
     "lsi_49": lsi_49,
+    "concat": concat,
     "reference": reference,
     **OURS,
 }
 
 
-def _fit(train: mudata.MuData | Path, embedded: mudata.MuData | Path, seed: int, **options: Any) -> Result:
+def _fit(train: Any, embedded: Any, seed: int, **options: Any) -> Result:
     import sailerx
 
-    model = sailerx.fit(train, seed=seed, device="cpu", progress="lines", **options)
+    model = sailerx.fit(train, seed=seed, device="cpu", progress="none", **options)
     return model.embed(embedded), asdict(model.settings)
 
 
@@ -135,7 +158,9 @@ def _lsi(mdata: mudata.MuData, n_components: int, seed: int) -> np.ndarray:
 def import_for(method: str, threads: int) -> None:
     """Import the modules that a method needs, so that its time does not include imports."""
     needs = {name: modules for name, (_, modules) in PEERS.items()} | {"rna_pca": ["sailerx.data.rna_pca"]}
-    needs |= dict.fromkeys(("lsi_20", "lsi_49"), ["sailerx.data.lsi"]) | dict.fromkeys(OURS, ["sailerx.api"])
+    needs |= dict.fromkeys(("lsi_20", "lsi_49", "concat"), ["sailerx.data.lsi"]) | dict.fromkeys(
+        OURS, ["sailerx.api"]
+    )
     needs["reference"] = ["torch", "sailerx.data.rna_pca"]
     for module in needs[method]:
         importlib.import_module(module)
