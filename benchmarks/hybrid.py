@@ -99,9 +99,9 @@ def table(rows: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def load(given: argparse.Namespace) -> tuple[mudata.MuData, np.ndarray, np.ndarray]:
-    """Load the data; also return which cells lose their RNA, and the labels."""
-    mdata = sailerx.simulate(seed=0) if given.simulated else sailerx.read(given.data)
+def load(given: argparse.Namespace, seed: int) -> tuple[mudata.MuData, np.ndarray, np.ndarray]:
+    """Load the data, or simulate another for each seed; also return which cells lose their RNA, and the labels."""
+    mdata = sailerx.simulate(seed=seed) if given.simulated else sailerx.read(given.data)
     library, chosen = ("batch", ["batch1"]) if given.simulated else (given.library, given.atac_only)
     obs = mdata["atac"].obs
     alone = obs[library].astype(str).isin(chosen).to_numpy()
@@ -123,9 +123,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="OUT.csv")
     given = parse(parser, lambda path: table(pd.read_csv(path)))
     warnings.filterwarnings("ignore")
-    mdata, alone, labels = load(given)
     name = "simulated" if given.simulated else given.data.stem
     for seed in given.seeds:
+        mdata, alone, labels = load(given, seed)
         for method in given.methods:
             rows = pd.read_csv(given.out).to_dict("records") if given.out.exists() else []
             if any((row["data"], row["method"], row["seed"]) == (name, method, seed) for row in rows):
