@@ -13,14 +13,35 @@ from sailerx.training.progress import Progress
 RECORD = {"cells_per_second": 12_345.6, "loss": 321.0, "reconstruction": 300.0, "alignment": 0.0125}
 
 
-def test_lines_show_epoch_speed_losses_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_show_epoch_speed_losses_and_from_the_second_on_time_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     shown = Progress("lines", 10)
     shown.update(1, RECORD)
+    shown.update(2, RECORD)
     shown.close()
     out, err = capsys.readouterr()
     assert out == ""
-    pattern = r"epoch 1/10: 12,346 cells/s, loss 321 \(reconstruction 300, alignment 0\.0125\), \d+ s left\n"
-    assert re.fullmatch(pattern, err)
+    about = r"12,346 cells/s, loss 321 \(reconstruction 300, alignment 0\.0125\)"
+    assert re.fullmatch(rf"epoch 1/10: {about}\nepoch 2/10: {about}, \d+ s left\n", err)
+
+
+def test_what_comes_before_the_first_epoch_does_not_count_as_time_of_epochs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("tqdm.std.time", lambda: now)
+    monkeypatch.setattr("time.time", lambda: now)
+    shown = Progress("lines", 100)
+    for epoch, seconds in ((1, 60.0), (2, 6.0), (3, 6.0)):
+        now += seconds
+        shown.update(epoch, RECORD)
+    shown.close()
+    assert [re.findall(r"(\d+) s left", line) for line in capsys.readouterr().err.splitlines()] == [
+        [],
+        ["588"],
+        ["582"],
+    ]
 
 
 def test_lines_come_every_few_seconds_and_at_the_end(
@@ -28,6 +49,7 @@ def test_lines_come_every_few_seconds_and_at_the_end(
 ) -> None:
     now = 100.0
     monkeypatch.setattr("tqdm.std.time", lambda: now)
+    monkeypatch.setattr("time.time", lambda: now)
     shown = Progress("lines", 20)
     for epoch in range(1, 21):
         now += 1
@@ -35,7 +57,7 @@ def test_lines_come_every_few_seconds_and_at_the_end(
     shown.close()
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(":")[0] for line in lines] == [f"epoch {epoch}/20" for epoch in (1, 5, 10, 15, 20)]
-    assert [re.findall(r"(\d+) s left", line) for line in lines] == [["19"], ["15"], ["10"], ["5"], ["0"]]
+    assert [re.findall(r"(\d+) s left", line) for line in lines] == [[], ["15"], ["10"], ["5"], ["0"]]
 
 
 def test_bar_counts_epochs_on_the_error_stream(capsys: pytest.CaptureFixture[str]) -> None:

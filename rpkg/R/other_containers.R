@@ -67,6 +67,8 @@ RunSAILERX.SingleCellExperiment <- function(object, reference = NULL, reduction.
   rows <- SeuratObject::Embeddings(result, reduction.name)[colnames(object), , drop = FALSE]
   attr(rows, "sailerx") <- SeuratObject::Misc(result[[reduction.name]])
   SingleCellExperiment::reducedDim(object, reduction.name) <- rows
+  weight <- paste0(reduction.name, "_atac_weight")
+  object[[weight]] <- result[[weight]][colnames(object), 1]
   object
 }
 

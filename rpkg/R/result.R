@@ -1,12 +1,13 @@
 # Reads the results file of Python and adds it to the object as a reduction.
 
-# The embedding (cells x latent, with cell names), settings, versions and history.
+# The embedding (cells x latent, with cell names), the weight of ATAC in each cell's row, settings, versions and history.
 read_result <- function(path) {
   file <- h5_open(path)
   on.exit(h5_close(file))
   about <- read_value(h5_child(file, "uns/sailerx"))
   list(
     embedding = matrix_of_cells(file),
+    atac.weight = read_dataframe(h5_child(file, "obs"))["sailerx_atac_weight"],
     settings = jsonlite::fromJSON(about$settings),
     versions = jsonlite::fromJSON(about$versions),
     history = about$history
@@ -39,9 +40,10 @@ own_versions <- function() {
   lapply(packages, function(package) as.character(utils::packageVersion(package)))
 }
 
-# Adds the embedding as a reduction, and an entry to the command log.
+# Adds the embedding as a reduction, the weight of ATAC as a metadata column, and an entry to the command log.
 add_result <- function(object, result, assay, name, key, params, verb = "RunSAILERX") {
   key <- unused_key(object, name, key)
+  object[[paste0(name, "_atac_weight")]] <- result$atac.weight[colnames(object), 1]
   add_reduction(object, as_reduction(result, assay, key, colnames(object)), name) |>
     log_command(assay, name, params, verb)
 }

@@ -56,8 +56,10 @@
 #'   to an error. For an assay: also the arguments of the method for `Seurat`
 #'   objects.
 #' @returns For a `Seurat` object, or a list, of which a `Seurat` object with the
-#'   assays `RNA` and `ATAC` is made: the object with one more reduction and an
-#'   entry in its command log; with `unpaired`, a list of `object` and `unpaired`,
+#'   assays `RNA` and `ATAC` is made: the object with one more reduction, an entry
+#'   in its command log and the metadata column `sailerx_atac_weight`, named after
+#'   the reduction: how much ATAC counts in a cell's row, 0 (RNA alone) to 1 (ATAC
+#'   alone); with `unpaired`, a list of `object` and `unpaired`,
 #'   the other object or list of objects, each with the reduction of its cells. For an
 #'   assay: the reduction alone. A `SingleCellExperiment` gains a reduced
 #'   dimension, a `MultiAssayExperiment` an experiment (dimensions × cells). The

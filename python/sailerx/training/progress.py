@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -13,6 +14,7 @@ from sailerx.errors import InputError
 
 Style = Literal["auto", "bar", "lines", "none"]
 
+LINE = "epoch {n_fmt}/{total_fmt}: {desc}"
 #: seconds between two lines where a bar cannot be drawn
 SECONDS_PER_LINE = 5.0
 
@@ -38,8 +40,7 @@ class Progress:
         self.style = style
         options: dict[str, Any] = {"file": sys.stderr}
         if style == "lines":
-            line = "epoch {n_fmt}/{total_fmt}: {desc}, {remaining_s:.0f} s left"
-            options = {"file": Lines(), "bar_format": line, "mininterval": SECONDS_PER_LINE, "smoothing": 0}
+            options = {"file": Lines(), "bar_format": LINE, "mininterval": SECONDS_PER_LINE, "smoothing": 0}
             options |= {"delay": 1e-9, "leave": False}  # no line before the first epoch, none after an error
         self.bar = tqdm(
             total=n_epochs, unit="epoch", miniters=1, disable=style == "none" or not n_epochs, **options
@@ -61,8 +62,14 @@ class Progress:
         else:
             self.bar.set_postfix_str(summary, refresh=False)
         self.bar.update(epoch - self.bar.n)
-        if epoch == 1 and self.style == "lines":  # else the first line would take some seconds
-            self.bar.refresh()
+        if epoch == 1 and self.style == "lines":
+            self.bar.refresh()  # else the first line would take some seconds
+            self._count_from_here()
+
+    def _count_from_here(self) -> None:
+        """Say how much time is left, by the epochs from here on: before the first come compilation and the joint embedding."""
+        self.bar.initial, self.bar.start_t = self.bar.n, time.time()
+        self.bar.bar_format = f"{LINE}, {{remaining_s:.0f}} s left"
 
     def close(self) -> None:
         """Show the last epoch, and end the line."""

@@ -3,13 +3,15 @@ test_that("only objects with assays are taken", {
   expect_error(RunSAILERX(NULL), "must be a .* object")
 })
 
-test_that("the object grows by a reduction and a log entry alone", {
+test_that("the object grows by a reduction, a column of metadata and a log entry alone", {
   skip_if_no_sailerx()
   object <- toy_object()
   result <- toy_result()
   expect_equal(setdiff(names(result), names(object)), "sailerx")
   expect_equal(SeuratObject::Command(result), "RunSAILERX.peaks.sailerx")
-  parts <- setdiff(methods::slotNames(object), c("reductions", "commands"))
+  expect_equal(setdiff(colnames(result[[]]), colnames(object[[]])), "sailerx_atac_weight")
+  expect_identical(result[[]][colnames(object[[]])], object[[]])
+  parts <- setdiff(methods::slotNames(object), c("reductions", "commands", "meta.data"))
   for (part in parts) {
     expect_identical(methods::slot(result, part), methods::slot(object, part))
   }
@@ -26,6 +28,14 @@ test_that("the reduction has its key, assay and names", {
   expect_equal(dimnames(embedding), list(toy_cells(), paste0("SAILERX_", seq_len(ncol(embedding)))))
   # The RNA part has as many columns as the reference.
   expect_equal(unname(rowSums(embedding[, seq_len(ncol(toy_object()[["pca"]]))]^2)), rep(1, 60), tolerance = 1e-6)
+})
+
+test_that("the weight of ATAC is its share of the squared length of a row", {
+  skip_if_no_sailerx()
+  result <- toy_result()
+  squares <- SeuratObject::Embeddings(result, "sailerx")^2
+  of_rna <- seq_len(ncol(result[["pca"]]))
+  expect_equal(result$sailerx_atac_weight, 1 - rowSums(squares[, of_rna, drop = FALSE]) / rowSums(squares), tolerance = 1e-5)
 })
 
 test_that("Seurat finds neighbours in it", {
