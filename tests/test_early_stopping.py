@@ -24,7 +24,7 @@ OVERFITS = TINY | {"max_epochs": 200, "learning_rate": 3e-2, "held_out_share": 0
 
 
 def fit(**options: Any) -> sailerx.Model:
-    return sailerx.fit(paired(), progress="none", **(OVERFITS | options))
+    return sailerx.fit(paired(), **({"progress": "none"} | OVERFITS | options))
 
 
 def test_a_share_of_the_cells_is_held_out() -> None:
@@ -55,6 +55,14 @@ def test_run_stops_when_it_no_longer_gets_better_and_returns_its_best() -> None:
     watch = Watch.over(data, OnDevice.from_multiome(data, CPU), settings, 1.0, 0)
     assert watch is not None
     assert watch.loss(model.vae) == pytest.approx(watched.min(), rel=1e-4)
+
+
+def test_a_line_says_which_network_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    model = fit(progress="lines")
+    n_epochs, best = len(model.history), int(model.history["held_out"].argmin()) + 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"ended early, after epoch {n_epochs}: the network of epoch {best} is kept, the best one for the 15 cells held out of training"
+    )
 
 
 def test_watched_loss_is_that_of_the_end_of_the_run() -> None:

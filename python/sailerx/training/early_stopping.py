@@ -69,6 +69,12 @@ class Watch:
         after = [record for record in history if record["epoch"] >= self.settings.warmup_epochs] or history
         return int(min(after, key=lambda record: record["held_out"])["epoch"])
 
+    def in_words(self, history: list[dict[str, float]]) -> str:
+        """Say in one line which epoch's network is kept, and why; epochs are counted from 1."""
+        n_epochs, best = len(history), self.best_epoch(history) + 1
+        ended = f"ended early, after epoch {n_epochs}: " if n_epochs < self.settings.n_epochs else ""
+        return f"{ended}the network of epoch {best} is kept, the best one for the {len(self.rows)} cells held out of training"
+
     def says_stop(self, history: list[dict[str, float]]) -> bool:
         """Tell whether `patience` epochs have passed since the best epoch."""
         return bool(history) and history[-1]["epoch"] - self.best_epoch(history) >= known(

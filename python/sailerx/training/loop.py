@@ -110,6 +110,8 @@ def train(
             checkpoints.after_epoch(state, epoch + 1, settings.n_epochs)
         progress.update(epoch + 1, state.history[-1])
     progress.close()
+    if watch is not None and state.history:
+        progress.say(watch.in_words(state.history))
     for text in jumps(pd.DataFrame(state.history), settings) if ranks.is_first else []:
         warnings.warn(text, stacklevel=2)
     ranks.restore_batch_norm(state.vae)
