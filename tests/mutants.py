@@ -371,7 +371,7 @@ def model_arrays(folder: Path, rng: Generator) -> None:
 
     path = model_file(folder, rng, ".safetensors")
     arrays = load_file(path)
-    name = drawn(sorted(arrays), rng)
+    name = drawn(sorted(name for name in arrays if arrays[name].size), rng)  # nothing changes in an empty one
     change = int(rng.integers(5))
     if change == 0:
         del arrays[name]

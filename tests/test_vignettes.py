@@ -50,6 +50,14 @@ def test_links_between_vignettes_lead_somewhere() -> None:
             assert target in VIGNETTES, f"{name}.Rmd links to {target}.html"
 
 
+@pytest.mark.parametrize("name", VIGNETTES)
+def test_vignette_is_one_to_r(name: str) -> None:
+    header = (FOLDER / f"{name}.Rmd").read_text(encoding="utf-8").split("---\n")[1]
+    title = re.findall(r'^title: "(.+)"$', header, re.MULTILINE)
+    assert re.findall(r"VignetteIndexEntry\{(.+)\}$", header, re.MULTILINE) == title
+    assert r"%\VignetteEngine{knitr::rmarkdown}" in header
+
+
 KNITTED = FOLDER.parent / "rpkg" / "vignettes"
 
 
