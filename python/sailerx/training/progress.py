@@ -61,13 +61,14 @@ class Progress:
             self.bar.set_description_str(summary, refresh=False)
         else:
             self.bar.set_postfix_str(summary, refresh=False)
+        is_first = not self.bar.n  # also of a run that is resumed
         self.bar.update(epoch - self.bar.n)
-        if epoch == 1 and self.style == "lines":
+        if is_first and self.style == "lines":
             self.bar.refresh()  # else the first line would take some seconds
             self._count_from_here()
 
     def _count_from_here(self) -> None:
-        """Say how much time is left, by the epochs from here on: before the first come compilation and the joint embedding."""
+        """Say how much time is left, by the epochs from here on: compilation and the joint embedding come before the first ends."""
         self.bar.initial, self.bar.start_t = self.bar.n, time.time()
         self.bar.bar_format = f"{LINE}, {{remaining_s:.0f}} s left"
 
