@@ -67,6 +67,18 @@ def test_what_splits_one_type_is_found_within_it() -> None:
     assert np.abs(found[kind == 3, start]).max() < 0.2 * np.abs(found[kind == 0, start]).mean()
 
 
+def test_words_count_the_coordinates() -> None:
+    of = AtacScores(
+        *(np.ones((4, 3), np.float32), np.zeros(3, np.float32), np.array([1.3, 1.2, 0.9])),
+        *(np.array([0.5, 0.4, 0.0]), np.ones(3)),
+    )
+    assert Coordinates(of).in_words() == "2 scores of all cells"
+    assert (
+        Coordinates(of, (of.first(1), of.first(2)), (0, 1)).in_words()
+        == "2 scores of all cells and 3 of groups"
+    )
+
+
 def test_noise_gives_no_coordinates() -> None:
     rng = np.random.default_rng(0)
     x = sp.csr_matrix((rng.random((800, 4000)) < 0.05).astype(np.float32))

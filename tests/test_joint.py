@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import anndata as ad
@@ -116,15 +117,15 @@ def test_atac_that_is_noise_counts_nothing() -> None:
     joint = JointEmbedding.learn(data, Settings().for_data(4, hybrid=False), 0)
     assert joint.choice.alpha == 0
     np.testing.assert_allclose(joint.rows(data.x, data.g, data.has_rna), data.g, atol=1e-6)
-    assert "nothing (weight 0)" in joint.choice.in_words()
+    assert "nothing (weight 0)" in joint.in_words()
 
 
 def test_the_weight_can_be_given() -> None:
     model = sailerx.fit(paired(), progress="none", atac_weight=0.7, **TINY)
     assert model.joint is not None
     assert model.joint.choice.alpha == 0.7
-    assert "weight 0.7" in model.joint.choice.in_words()
-    assert "by both" not in model.joint.choice.in_words()  # not measured at that weight
+    assert re.search(r"weight 0\.7 \(\d+ scores? of all cells", model.joint.in_words())
+    assert "by both" not in model.joint.in_words()  # not measured at that weight
     z, n_rna = model.embed(paired()), model.joint.anchor_g.shape[1]
     assert unit_rows(z[:, :n_rna])
     assert z.shape[1] > n_rna
@@ -135,7 +136,7 @@ def test_few_cells_are_embedded_without_a_measurement() -> None:
     scores = AtacScores.learn(PeaksInMemory.of(x), 10)
     choice = choose(Cells(x, None, np.ones((20, 2)), np.zeros((20, 1))), Coordinates(scores), 0)
     assert (choice.alpha, choice.gains) == (0.0, ())
-    assert "too few cells" in choice.in_words()
+    assert "too few cells" in choice.in_words("no coordinates")
 
 
 # Cells without RNA

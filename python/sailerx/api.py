@@ -811,7 +811,7 @@ def _learned_joint(
     if not settings.joint_embedding:
         return None
     joint = JointEmbedding.learn(data, settings, about["seed"])
-    shown.say(f"ATAC: {joint.choice.in_words()}")
+    shown.say(f"ATAC: {joint.in_words()}")
     if isinstance(found, AnnData) or about["atac"] in found.mod:
         obs = joined_obs(found, about["atac"])
         undeclared = undeclared_batches(data, joint, obs, about["batch_key"], about["seed"])

@@ -98,7 +98,7 @@ def _summary(model: TrainedModel, content: ReportData) -> html.Section:
     if model.joint is None:
         parts.append(html.Paragraph("The embedding is z, as in the paper."))
     else:
-        parts.append(html.Paragraph(f"What ATAC adds: {model.joint.choice.in_words()}."))
+        parts.append(html.Paragraph(f"What ATAC adds: {model.joint.in_words()}."))
     if len(content.layout) < data.n_cells:
         parts.append(
             html.Paragraph(

@@ -80,10 +80,10 @@ class Choice:
     local: bool = True
     gains: tuple[Gain, ...] = ()
 
-    def in_words(self) -> str:
-        """Say in one line how much ATAC counts, and what that is worth in held-out molecules."""
+    def in_words(self, coordinates: str) -> str:
+        """Say in one line how much ATAC counts, which coordinates it has, and what that is worth in held-out molecules."""
         found = {(gain.name, gain.alpha): gain for gain in self.gains}
-        verdict = f"weight {self.alpha:g} ({_name(self.local)})" if self.alpha else "nothing (weight 0)"
+        verdict = f"weight {self.alpha:g} ({coordinates})" if self.alpha else "nothing (weight 0)"
         if (RNA_ALONE, 0.0) not in found:
             return f"{verdict}; not measured: no coordinate of ATAC rises above noise, too few cells, or no RNA to compare with"
         kinds = [(RNA_ALONE, 0.0, "RNA alone"), (ATAC_ALONE, None, "ATAC alone")]

@@ -100,6 +100,13 @@ class Coordinates:
         """Number of coordinates; 0 if nothing in ATAC rises above noise."""
         return self.whole.n_reliable + sum(len(of.strength) for of in self.local)
 
+    def in_words(self) -> str:
+        """Say how many coordinates there are: "9 scores of all cells and 12 of groups"."""
+        n_of_groups = sum(len(of.strength) for of in self.local)
+        n_of_all = self.n_signal - n_of_groups
+        of_all = f"{n_of_all} score{'' if n_of_all == 1 else 's'} of all cells"
+        return f"{of_all} and {n_of_groups} of groups" if n_of_groups else of_all
+
     def scores_of(self, x: Accessibility | StackedCells | sp.csr_matrix) -> np.ndarray:
         """Compute all scores of cells, of the whole data and of groups, in one pass: cells × scores, float32."""
         parts = self.whole, *self.local

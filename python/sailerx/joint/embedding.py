@@ -103,6 +103,13 @@ class JointEmbedding:
         whole[~has_rna] = predicted(own, self.anchors, self.anchor_g)
         return whole
 
+    def in_words(self) -> str:
+        """Say in one line how much ATAC counts, and how many coordinates it has."""
+        all_count = (
+            not len(self.anchors) and not self.coordinates.n_signal
+        )  # without RNA, what is not above noise counts too
+        return self.choice.in_words("scores of all cells" if all_count else self.coordinates.in_words())
+
     def atac_weight(self, rows: np.ndarray) -> np.ndarray:
         """Compute the share of a row's squared length that is ATAC: 0 (RNA alone) to 1 (ATAC alone)."""
         n_rna = self.anchor_g.shape[1]
