@@ -241,3 +241,14 @@ check_assay_arguments <- function(rna, reference, call = rlang::caller_env()) {
     cli::cli_abort("{.arg reference} must be a {.cls DimReduc} or {.code NULL}, not {.obj_type_friendly {reference}}.", call = call)
   }
 }
+
+# With `model` nothing is trained, so that arguments of training would be without effect.
+check_not_trained <- function(arguments, call = rlang::caller_env()) {
+  named <- names(Filter(Negate(is.null), arguments))
+  if (length(named)) {
+    cli::cli_abort(c(
+      "With {.arg model}, nothing is trained: {.arg {named}} {?has/have} no effect.",
+      i = "Leave {cli::qty(named)}{?it/them} out, or leave {.arg model} out to train."
+    ), call = call)
+  }
+}

@@ -151,6 +151,10 @@ RunSAILERX.default <- function(object, ...) {
 #'   If its peaks differ from those of `object`, its counts are moved to those by
 #'   overlap. With several objects, the object that a cell is from is one more
 #'   batch.
+#' @param model The folder of a trained model: no model is trained, and the cells,
+#'   new ones, are embedded with that one, by RNA and ATAC if `rna.assay` or an
+#'   assay `RNA` is there, else by ATAC alone, as [MapSAILERX()] does. What shapes
+#'   training cannot be named then.
 #' @rdname RunSAILERX
 #' @export
 RunSAILERX.Seurat <- function(
@@ -169,10 +173,22 @@ RunSAILERX.Seurat <- function(
   keep = NULL,
   checkpoint = NULL,
   unpaired = NULL,
+  model = NULL,
   ...
 ) {
   object <- check_seurat(object)
   backend <- rlang::arg_match(backend)
+  if (!is.null(model)) {
+    check_not_trained(list(
+      reference = reference, batch = batch, covariates = covariates, seed = seed, keep = keep, checkpoint = checkpoint,
+      unpaired = unpaired
+    ))
+    rna <- rna.assay %||% intersect("RNA", SeuratObject::Assays(object))
+    return(MapSAILERX(
+      object, object, query.assay = atac.assay, query.rna = if (length(rna)) rna, model = model, reduction.name = reduction.name,
+      reduction.key = reduction.key, backend = backend, python = python, verbose = verbose, ...
+    ))
+  }
   atac.assay <- check_atac_assay(object, atac.assay)
   rna.assay <- check_rna_assay(object, rna.assay, atac.assay, reference)
   check_reference(object, reference, rna.assay)

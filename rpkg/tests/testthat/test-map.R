@@ -38,6 +38,20 @@ test_that("cells with RNA find the places they had in training", {
   expect_error(toy_verb(MapSAILERX, kept, query, query.rna = "nope"), "nope")
 })
 
+test_that("RunSAILERX() with a model trains none, and uses the RNA that is there", {
+  skip_if_no_sailerx()
+  kept <- toy_kept()
+  model <- SeuratObject::Misc(kept[["sailerx"]], slot = "run")
+  both <- toy_verb(RunSAILERX, toy_object(), model = model)
+  expect_equal(toy_embedding(both), toy_embedding(kept), tolerance = 1e-5)
+  expect_true("sailerx_atac_weight" %in% colnames(both[[]]))
+  alone <- toy_verb(RunSAILERX, toy_atac(toy_cells()), model = model)
+  expect_equal(toy_embedding(alone), toy_embedding(toy_verb(MapSAILERX, kept, toy_atac(toy_cells()))), tolerance = 1e-5)
+  expect_error(
+    RunSAILERX(toy_object(), model = model, batch = "donor", seed = 1), "`batch` and `seed` have no effect"
+  )
+})
+
 test_that("object and query are checked", {
   expect_error(MapSAILERX(toy_object(), matrix(1)), "`query` must be a <Seurat> object")
   expect_error(MapSAILERX(toy_object(), toy_object()), "made by `RunSAILERX")
