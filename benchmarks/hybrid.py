@@ -33,20 +33,16 @@ METHODS = {
     "alone": "the ATAC-only cells alone",
     "paired": "learned from the paired cells alone",
     "hybrid": "**hybrid**: learned from all cells",
-    "network": "hybrid, by the network (`joint_embedding=False`)",
 }
 
 
 def embedded(method: str, mdata: mudata.MuData, alone: np.ndarray, seed: int) -> np.ndarray:
     """Embed all cells; those in ``alone`` (boolean per cell) are treated as ATAC-only."""
-    quiet: dict[str, Any] = {"seed": seed, "progress": "none", "device": "cpu"}
+    # the joint embedding does not depend on the network
+    quiet: dict[str, Any] = {"seed": seed, "progress": "none", "device": "cpu", "max_epochs": 0}
     atac = mdata["atac"]
     if method == "lsi":
         return lsi(atac.X, seed=seed)
-    if method == "network":
-        quiet["joint_embedding"] = False
-    else:
-        quiet["max_epochs"] = 0  # the joint embedding does not depend on the network
     if method == "alone":
         return sailerx.fit(atac[alone].copy(), **quiet).embed(atac)
     shown = together(mdata["rna"][~alone].copy(), atac)
