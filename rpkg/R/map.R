@@ -23,8 +23,8 @@
 #'   name. `NULL`: cells are placed by ATAC alone.
 #' @param reduction.name,reduction.key Name and key of the new reduction.
 #' @param ... Options of Python, by name: `threads`.
-#' @returns `query` with one more reduction and an entry in its command log. The
-#'   reduction is as [RunSAILERX()] makes it. If peaks were matched by overlap,
+#' @returns `query` with one more reduction, its `_atac_weight` among the metadata
+#'   and an entry in its command log, all as [RunSAILERX()] makes them. If peaks were matched by overlap,
 #'   its `misc` has `matched.peaks`: a list of numbers of peaks and
 #'   counts, and of those that were kept.
 #' @seealso [RunSAILERX()]
@@ -101,7 +101,7 @@ write_both <- function(path, query, assays, record, columns, arg) {
     if (!reference %in% SeuratObject::Reductions(query)) {
       cli::cli_abort(c(
         "The model was taught by the reduction {.val {reference}}, which {.arg {arg}} must have for its RNA to be used.",
-        i = "Add it, computed as in training{if (arg == 'query') ', or leave `query.rna` out to use ATAC alone'}."
+        i = "Add it, computed as in training{if (arg == 'query') ', or use ATAC alone: `MapSAILERX()` without `query.rna`'}."
       ))
     }
     query[[reference]] <- bare_reduction(query[[reference]], assays[[1]])

@@ -52,6 +52,7 @@ test_that("a SingleCellExperiment with an alternative experiment gains a reduced
     unname(SingleCellExperiment::reducedDim(found, "sailerx")), unname(toy_embedding(toy_embedding_of_list())),
     ignore_attr = TRUE
   )
+  expect_equal(unname(found$sailerx_atac_weight), unname(toy_embedding_of_list()$sailerx_atac_weight))
   expect_error(toy_run(sce, atac.assay = "ATAC", reference = "PCA"), "no \"PCA\"")
 })
 
