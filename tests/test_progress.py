@@ -10,6 +10,22 @@ import pytest
 
 from sailerx.training.progress import Progress
 
+
+class Clock:
+    """Time that passes only when a test says so."""
+
+    now = 100.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock that the bar reads."""
+    made = Clock()
+    monkeypatch.setattr("tqdm.std.time", lambda: made.now)
+    monkeypatch.setattr("time.time", lambda: made.now)
+    return made
+
+
 RECORD = {"cells_per_second": 12_345.6, "loss": 321.0, "reconstruction": 300.0, "alignment": 0.0125}
 
 
@@ -27,14 +43,11 @@ def test_lines_show_epoch_speed_losses_and_from_the_second_on_time_left(
 
 
 def test_what_comes_before_the_first_epoch_does_not_count_as_time_of_epochs(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], clock: Clock
 ) -> None:
-    now = 100.0
-    monkeypatch.setattr("tqdm.std.time", lambda: now)
-    monkeypatch.setattr("time.time", lambda: now)
     shown = Progress("lines", 100)
     for epoch, seconds in ((1, 60.0), (2, 6.0), (3, 6.0)):
-        now += seconds
+        clock.now += seconds
         shown.update(epoch, RECORD)
     shown.close()
     assert [re.findall(r"(\d+) s left", line) for line in capsys.readouterr().err.splitlines()] == [
@@ -45,14 +58,11 @@ def test_what_comes_before_the_first_epoch_does_not_count_as_time_of_epochs(
 
 
 def test_lines_come_every_few_seconds_and_at_the_end(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], clock: Clock
 ) -> None:
-    now = 100.0
-    monkeypatch.setattr("tqdm.std.time", lambda: now)
-    monkeypatch.setattr("time.time", lambda: now)
     shown = Progress("lines", 20)
     for epoch in range(1, 21):
-        now += 1
+        clock.now += 1
         shown.update(epoch, RECORD)
     shown.close()
     lines = capsys.readouterr().err.splitlines()
