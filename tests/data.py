@@ -92,6 +92,11 @@ def multiome(mdata: mudata.MuData | None = None, **arguments: Any) -> Multiome:
     return Multiome.from_mudata(paired() if mdata is None else mdata, settings, **arguments)
 
 
+def without_times(history: pd.DataFrame) -> pd.DataFrame:
+    """What two equal runs record: all but the time."""
+    return history.drop(columns=["seconds", "cells_per_second"])
+
+
 def tiny_settings(preset: str = "default", **options: Any) -> Settings:
     """Settings of the tiny run with some changed."""
     return make_settings(preset, **(TINY | options))

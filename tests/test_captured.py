@@ -11,14 +11,14 @@ import pytest
 import torch
 
 import sailerx
-from data import TINY, Silent, multiome, paired, tiny_settings, with_part
+from data import TINY, Silent, multiome, paired, tiny_settings, with_part, without_times
 from sailerx.data.accessibility import PeaksInMemory
 from sailerx.data.multiome import Multiome
 from sailerx.kernels import cpu, gpu, peak_layers
 from sailerx.kernels.open_peaks import PaddedRows, SparseRows
 from sailerx.minibatches.loader import OnDevice
 from sailerx.minibatches.sampler import Sampler
-from sailerx.network.objective import TERMS
+from sailerx.network.schedules import LossWeights
 from sailerx.training import cuda_graph
 from sailerx.training.cuda_graph import CapturedEpochs, GraphStream, captured_epochs
 from sailerx.training.distributed.ranks import ALONE
@@ -43,7 +43,7 @@ def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 def history(data: Multiome, preset: str = "default", **options: object) -> np.ndarray:
     settings = tiny_settings(preset, **options)
     _, found = train(data, settings, seed=0, device=CPU, progress=Silent())
-    return found[["loss", *TERMS, "learning_rate"]].to_numpy()
+    return without_times(found).drop(columns="held_out", errors="ignore").to_numpy()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_steps_are_captured_where_data_are_on_a_gpu(as_on_gpu: Callable[[], None
     def epochs() -> CapturedEpochs | None:
         state, sampler = TrainingState(data, settings, 0, CPU), sampler_of(data, settings, 0)
         return captured_epochs(
-            state, OnDevice.from_multiome(data, CPU), sampler, lambda *_: torch.zeros(5), ALONE
+            state, OnDevice.from_multiome(data, CPU), sampler, lambda *_: torch.zeros(4), ALONE, settings
         )
 
     assert epochs() is None
@@ -93,7 +93,7 @@ def test_steps_are_captured_once_per_phase_and_anew_for_longer_lists(
     as_on_gpu: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A graph is replayed with the shapes and constants of its capture, so these must not change."""
-    made: list[tuple[object, int]] = []
+    made: list[tuple[LossWeights, int]] = []
 
     def capture(_: GraphStream, body: Callable[[], None], __: torch.Generator) -> Callable[[], None]:
         steps = body.__self__  # type: ignore[attr-defined]
@@ -109,7 +109,7 @@ def test_steps_are_captured_once_per_phase_and_anew_for_longer_lists(
     monkeypatch.setattr(GraphStream, "capture", capture)
     as_on_gpu()
     history(multiome(), preset="paper", warmup_epochs=2, max_epochs=2, minibatch_size=6)
-    assert [constants for constants, _ in made] == [(20.0, False), (1.0, True)]
+    assert [(c.positive_weight, c.weighted_cells) for c, _ in made] == [(20.0, False), (1.0, True)]
     made.clear()
     monkeypatch.setattr(cuda_graph, "_ROOM", -3)  # lists grow as mini-batches with more open peaks come
     history(multiome(), minibatch_size=6, max_epochs=12)

@@ -6,14 +6,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sailerx.config import Settings
 from sailerx.minibatches.loader import Minibatch
 from sailerx.minibatches.sampler import thinned
 from sailerx.network import losses
 from sailerx.network.schedules import LossWeights
 from sailerx.network.vae import VAE, sample
 
-#: names of the loss terms: columns of the history
-TERMS = ("reconstruction", "kl_prior", "kl_marginal", "alignment")
+
+def terms_of(settings: Settings) -> tuple[str, ...]:
+    """Name the terms of the loss, which are columns of the history: without lambda, KL[q(z|x) || q(z)] is none of them."""
+    marginal = ("kl_marginal",) if settings.lambda_ else ()
+    return ("reconstruction", "kl_prior", *marginal, "alignment")
 
 
 def minibatch_loss(
@@ -24,7 +28,7 @@ def minibatch_loss(
     peaks: Int[Tensor, " chosen"] | None = None,
     thinning: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[Float[Tensor, ""], list[Float[Tensor, ""]]]:
-    """Compute the loss of one mini-batch, and its terms, unweighted and detached, in the order of `TERMS`.
+    """Compute the loss of one mini-batch, and its terms, unweighted and detached, in the order of `terms_of`.
 
     If several processes share the mini-batch, each returns the loss of the whole mini-batch: posteriors are gathered
     from all processes and reconstruction terms are added.
@@ -53,16 +57,17 @@ def minibatch_loss(
     nll = part.summed(vae.reconstruction_nll(z, minibatch.c, shown, peaks, weights.positive_weight))
     reconstruction = nll / part.n_cells * (x.n_peaks / shown.n_peaks)
     kl_prior = losses.kl_to_prior(mean, std).mean()
-    kl_marginal = losses.kl_to_marginal(mean, std)
+    loss, terms = (
+        weights.reconstruction * reconstruction + weights.prior * kl_prior,
+        [reconstruction, kl_prior],
+    )
+    if weights.marginal is not None:
+        kl_marginal = losses.kl_to_marginal(mean, std)
+        loss, terms = loss + weights.marginal * kl_marginal, [*terms, kl_marginal]
     shared = mean[:, : vae.n_shared]
     alignment = losses.local_loss(minibatch.g, shared, _pair_weights(minibatch, weights.weighted_cells))
-    loss = (
-        weights.reconstruction * reconstruction
-        + weights.prior * kl_prior
-        + weights.marginal * kl_marginal
-        + weights.alignment * alignment
-    )
-    return loss, [term.detach() for term in (reconstruction, kl_prior, kl_marginal, alignment)]
+    loss = loss + weights.alignment * alignment
+    return loss, [term.detach() for term in (*terms, alignment)]
 
 
 def _pair_weights(minibatch: Minibatch, weighted: bool) -> Float[Tensor, " cells"]:

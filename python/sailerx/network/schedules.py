@@ -22,7 +22,7 @@ class LossWeights(NamedTuple):
     reconstruction: Number  #: per cell, on the sum over peaks
     positive_weight: float  #: on open peaks within the reconstruction
     prior: Number  #: a, on KL[q(z|x) || N(0, I)]
-    marginal: Number  #: a · lambda, on KL[q(z|x) || q(z)]
+    marginal: Number | None  #: a · lambda, on KL[q(z|x) || q(z)]; None = not part of the loss
     alignment: Number  #: gamma, on L_Local, the mean over pairs of cells
     weighted_cells: bool  #: whether L_Local uses the cells' weights w
 
@@ -43,7 +43,7 @@ def loss_weights(epoch: float, settings: Settings, n_peaks: int) -> LossWeights:
             reconstruction=settings.warmup_reconstruction / n_peaks,
             positive_weight=settings.warmup_positive_weight,
             prior=0.0,
-            marginal=0.0,
+            marginal=0.0 if settings.lambda_ else None,
             alignment=settings.warmup_gamma,
             weighted_cells=False,
         )
@@ -52,7 +52,7 @@ def loss_weights(epoch: float, settings: Settings, n_peaks: int) -> LossWeights:
         reconstruction=known(settings.reconstruction),
         positive_weight=1.0,
         prior=a,
-        marginal=a * settings.lambda_,
+        marginal=a * settings.lambda_ if settings.lambda_ else None,
         alignment=known(settings.gamma),
         weighted_cells=True,
     )

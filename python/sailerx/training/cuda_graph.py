@@ -10,17 +10,19 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sailerx.config import Settings
 from sailerx.kernels import peak_layers
 from sailerx.kernels.open_peaks import PaddedRows
 from sailerx.minibatches.loader import Minibatch, OnDevice
 from sailerx.minibatches.sampler import Sampler
-from sailerx.network.objective import TERMS
-from sailerx.network.schedules import LossWeights, Number
+from sailerx.network.objective import terms_of
+from sailerx.network.schedules import LossWeights
 from sailerx.training.distributed.ranks import Ranks
 from sailerx.training.state import TrainingState
 
@@ -34,12 +36,12 @@ Step = Callable[[Minibatch, LossWeights], Float[Tensor, " terms"]]
 
 
 def captured_epochs(
-    state: TrainingState, on_device: OnDevice, sampler: Sampler, step: Step, ranks: Ranks
+    state: TrainingState, on_device: OnDevice, sampler: Sampler, step: Step, ranks: Ranks, settings: Settings
 ) -> CapturedEpochs | None:
     """Make `CapturedEpochs`; None where steps cannot be captured: on a CPU, from disk, or with several processes."""
     x, device = on_device.x, on_device.w.device
     if isinstance(x, PaddedRows) and peak_layers.captures_steps(device) and ranks.world_size == 1:
-        return CapturedEpochs(state, on_device, x, sampler, step)
+        return CapturedEpochs(state, on_device, x, sampler, step, len(terms_of(settings)))
     return None
 
 
@@ -47,7 +49,13 @@ class CapturedEpochs:
     """A replacement for `sailerx.training.loop.train_epoch` whose steps are captured and replayed."""
 
     def __init__(
-        self, state: TrainingState, on_device: OnDevice, x: PaddedRows, sampler: Sampler, step: Step
+        self,
+        state: TrainingState,
+        on_device: OnDevice,
+        x: PaddedRows,
+        sampler: Sampler,
+        step: Step,
+        n_terms: int,
     ) -> None:
         self.state, self.on_device, self.x, self.step = state, on_device, x, step
         device = on_device.w.device
@@ -60,8 +68,8 @@ class CapturedEpochs:
         n_steps, size = sampler.n_steps, sum(sampler.sizes)
         self.cells = torch.zeros(n_steps, size, dtype=torch.int64, device=device)
         self.rates = torch.zeros(n_steps, device=device)
-        self.weights = torch.zeros(n_steps, len(LossWeights._fields) - 2, device=device)
-        self.terms = torch.zeros(n_steps, 1 + len(TERMS), device=device)
+        self.weights = torch.zeros(n_steps, n_terms, device=device)
+        self.terms = torch.zeros(n_steps, 1 + n_terms, device=device)
         #: length of the padded list of open peaks of a mini-batch
         self.length = _usual_length(x, sampler)
         self._discard_graph()
@@ -75,11 +83,11 @@ class CapturedEpochs:
         """Fill the tables and run one step per mini-batch; return loss and terms of each, without synchronising."""
         self._make_room(minibatch_rows)
         self.cells.copy_(torch.stack(list(minibatch_rows)))
-        self.weights.copy_(torch.tensor([_numbers(of_step) for of_step in weights]))
+        self.weights.copy_(torch.tensor([list(_factors(of_step).values()) for of_step in weights]))
         self.rates.copy_(torch.tensor(rates))
         self.next.zero_()
         for of_step in weights:
-            self._run_step((of_step.positive_weight, of_step.weighted_cells))
+            self._run_step(_without_factors(of_step))
         return self.terms.clone()
 
     def _make_room(self, minibatch_rows: Sequence[Int[Tensor, " cells"]]) -> None:
@@ -90,12 +98,12 @@ class CapturedEpochs:
             self.length = longest
 
     def _discard_graph(self) -> None:
-        #: constants of the captured step: ``positive_weight`` and ``weighted_cells`` of `LossWeights`
-        self.constants: tuple[float, bool] | None = None
+        #: constants of the captured step: what is no factor in its `LossWeights`
+        self.constants: LossWeights | None = None
         self.n_run = 0
         self.replay: Callable[[], None] | None = None
 
-    def _run_step(self, constants: tuple[float, bool]) -> None:
+    def _run_step(self, constants: LossWeights) -> None:
         """Run one step; replay the CUDA graph once captured."""
         if constants != self.constants:
             self._discard_graph()
@@ -111,18 +119,25 @@ class CapturedEpochs:
 
     def _step_from_tables(self) -> None:
         assert self.constants is not None
-        positive_weight, weighted_cells = self.constants
         self.rate.copy_(self.rates[self.next][0])
-        reconstruction, prior, marginal, alignment = self.weights[self.next][0].unbind()
-        weights = LossWeights(reconstruction, positive_weight, prior, marginal, alignment, weighted_cells)
+        factors = self.weights[self.next][0].unbind()
+        weights = LossWeights(
+            **self.constants._asdict() | dict(zip(_factors(self.constants), factors, strict=True))
+        )
         rows = self.cells[self.next][0]
         minibatch = self.on_device.minibatch(rows, self.x.take(rows, self.length))
         self.terms.index_copy_(0, self.next, self.step(minibatch, weights)[None])
         self.next += 1
 
 
-def _numbers(weights: LossWeights) -> tuple[Number, ...]:
-    return weights.reconstruction, weights.prior, weights.marginal, weights.alignment
+def _without_factors(weights: LossWeights) -> LossWeights:
+    return LossWeights(**weights._asdict() | dict.fromkeys(_factors(weights), 0.0))
+
+
+def _factors(weights: LossWeights) -> dict[str, Any]:
+    """The factor of each term of the loss, by field: what differs between steps."""
+    names = ("reconstruction", "prior", "marginal", "alignment")
+    return {name: getattr(weights, name) for name in names if getattr(weights, name) is not None}
 
 
 def _usual_length(x: PaddedRows, sampler: Sampler) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from sailerx.config import Settings, known
+from sailerx.network.objective import terms_of
 
 #: a term jumps if it exceeds this multiple of its median over all epochs before
 FACTOR = 10.0
@@ -26,14 +27,9 @@ def rises(history: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     -------
     Epochs after the first tenth of the run (index: epoch, from 1) × terms.
     """
-    weighted = {
-        "reconstruction": known(settings.reconstruction) > 0,
-        "kl_prior": True,
-        "kl_marginal": settings.lambda_ > 0,
-        "alignment": known(settings.gamma) > 0,
-    }
+    weight = {"reconstruction": known(settings.reconstruction), "alignment": known(settings.gamma)}
     main = history.iloc[settings.warmup_epochs :]
-    terms = main[[term for term, counts in weighted.items() if counts and term in main]]
+    terms = main[[term for term in terms_of(settings) if weight.get(term, 1) > 0 and term in main]]
     found = terms / terms.expanding().median().shift().clip(lower=1e-9)
     found.index = pd.RangeIndex(settings.warmup_epochs + 1, settings.warmup_epochs + 1 + len(found))
     return found.iloc[max(1, round(_FREE * len(main))) :]

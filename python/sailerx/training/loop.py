@@ -20,7 +20,7 @@ from sailerx.device import out_of_memory
 from sailerx.kernels.open_peaks import PaddedRows, SparseRows
 from sailerx.minibatches.loader import Minibatch, OnDevice
 from sailerx.minibatches.sampler import Sampler, random_peaks
-from sailerx.network.objective import TERMS, minibatch_loss
+from sailerx.network.objective import minibatch_loss, terms_of
 from sailerx.network.schedules import LossWeights, kl_annealing, learning_rate, loss_weights
 from sailerx.network.vae import VAE
 from sailerx.training.checkpoint import Checkpoints
@@ -71,7 +71,7 @@ def train(
     Returns
     -------
     The trained network in evaluation mode (with early stopping, that of the best epoch), and the history: one row per
-    epoch with ``loss`` (weighted as trained), its terms in nats per cell (alignment: per pair of cells),
+    epoch with ``loss`` (weighted as trained), its terms (`terms_of`) in nats per cell (alignment: per pair of cells),
     ``learning_rate``, ``annealing``, ``seconds`` and ``cells_per_second``; with early stopping also ``held_out``.
 
     Raises
@@ -89,7 +89,7 @@ def train(
     sampler = sampler_of(data, settings, seed, ranks.world_size)
     peak_share = max(settings.peak_share, FEWEST_PEAKS / data.n_peaks)
     step = partial(training_step, state, settings=settings, peak_share=peak_share, ranks=ranks)
-    run_epoch = captured_epochs(state, on_device, sampler, step, ranks) or partial(
+    run_epoch = captured_epochs(state, on_device, sampler, step, ranks, settings) or partial(
         train_epoch, state, on_device, step
     )
     watch = Watch.over(data, on_device, settings, peak_share, seed)
@@ -102,7 +102,7 @@ def train(
         rates, weights = _schedules(epoch, len(minibatch_rows), settings, data.n_peaks)
         with _explained_if_too_large(state.vae, on_device, peak_share, len(minibatch_rows[0])):
             terms = run_epoch(minibatch_rows, rates, weights)
-        ranks.from_first(partial(_refuse_nan, terms, epoch))
+        ranks.from_first(partial(_refuse_nan, terms, epoch, settings))
         state.history.append(_record(terms.mean(0), epoch, settings, time.perf_counter() - start, sampler))
         if watch is not None:
             _record_held_out(watch, state, ranks)
@@ -130,11 +130,11 @@ def train_epoch(
     weights: Sequence[LossWeights],
 ) -> Float[Tensor, "steps terms"]:
     """Run one step per mini-batch; return loss and terms of each, without synchronising with the device."""
-    terms = torch.empty(len(minibatch_rows), 1 + len(TERMS), device=on_device.w.device)
+    terms = []
     for i, minibatch in enumerate(on_device.minibatches(minibatch_rows)):
         state.set_learning_rate(rates[i])
-        terms[i] = step(minibatch, weights[i])
-    return terms
+        terms.append(step(minibatch, weights[i]))
+    return torch.stack(terms)
 
 
 def training_step(
@@ -207,7 +207,7 @@ def _record(
     return {
         "epoch": epoch,
         "loss": loss,
-        **dict(zip(TERMS, terms, strict=True)),
+        **dict(zip(terms_of(settings), terms, strict=True)),
         "learning_rate": learning_rate(epoch + 0.5, settings),
         "annealing": kl_annealing(epoch + 0.5, settings),
         "seconds": seconds,
@@ -223,12 +223,13 @@ def _record_held_out(watch: Watch, state: TrainingState, ranks: Ranks) -> None:
         state.best = {name: value.clone() for name, value in state.vae.state_dict().items()}
 
 
-def _refuse_nan(terms: Float[Tensor, "steps terms"], epoch: int) -> None:
+def _refuse_nan(terms: Float[Tensor, "steps terms"], epoch: int, settings: Settings) -> None:
     """Raise an error for the first step of the epoch whose loss or term is NaN or infinite."""
     bad = ~terms.isfinite()
     if bad.any():
         step = int(bad.any(dim=1).nonzero()[0])
-        names = [name for name, is_bad in zip(("loss", *TERMS), bad[step].tolist(), strict=True) if is_bad]
+        all_names = ("loss", *terms_of(settings))
+        names = [name for name, is_bad in zip(all_names, bad[step].tolist(), strict=True) if is_bad]
         raise FloatingPointError(
             f"training stopped in epoch {epoch + 1}, step {step + 1}: {', '.join(names)} is no longer a finite number. A "
             "lower `learning_rate` (for example a third of it) usually helps."

@@ -4,7 +4,7 @@ test_that("each term of the loss has a panel with its history", {
   plot <- LossPlotSAILERX(toy_result())
   history <- sailerx_history(toy_result())
   expect_s3_class(plot, "ggplot")
-  expect_setequal(levels(plot$data$term), c("loss", "reconstruction", "KL prior", "KL marginal", "alignment"))
+  expect_setequal(levels(plot$data$term), c("loss", "reconstruction", "KL prior", "alignment")) # lambda is 0
   expect_equal(plot$data$value[plot$data$term == "KL prior"], history$kl_prior)
   expect_no_error(ggplot2::ggplot_build(plot))
 })
