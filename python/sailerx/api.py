@@ -774,21 +774,13 @@ def fit(
         "seed": seed,
     }
     with opened(mdata) if ranks.is_first else nullcontext() as found:
-        data = ranks.from_first(lambda: _multiome(found, settings, backed, is_path(mdata), about))
-        if ranks.world_size == 1:  # else each process reads its own cells, later
-            data = replace(data, x=ranks.read(data.x))
-        n_steps = sampler_of(data, settings, seed).n_steps
-        settings = settings.for_data(n_steps, hybrid=bool(data.has_rna.any() and not data.has_rna.all()))
+        data, settings = _data_of_run(found, settings, ranks, backed, is_path(mdata), about)
         shown = Progress(progress if ranks.is_first else "none", settings.n_epochs)
         shown.say(_headline(data, settings, ranks))
-
-        def checkpoints_of_run() -> Checkpoints | None:
-            if checkpoint is None:
-                return None
-            run = fingerprint(data, settings, seed)
-            return Checkpoints(Path(checkpoint), run, checkpoint_epochs, checkpoint_minutes, resume)
-
-        checkpoints = ranks.from_first(checkpoints_of_run)
+        intervals = checkpoint_epochs, checkpoint_minutes
+        checkpoints = ranks.from_first(
+            lambda: _checkpoints_of_run(checkpoint, data, settings, seed, intervals, resume)
+        )
         joint = ranks.from_first(lambda: _learned_joint(data, settings, shown, found, about))
         vae, history = train(
             data,
@@ -829,12 +821,32 @@ def _named(found: Any, backed: bool, arguments: dict[str, Any]) -> Any:
     return find_modalities(found, *names, *layers, asked=set(names) - {"rna", "atac"})
 
 
-def _multiome(
-    found: Any, settings: Settings, backed: bool, from_file: bool, about: dict[str, Any]
-) -> Multiome:
-    return Multiome.from_mudata(
-        _named(found, backed, about), settings, **about, in_memory=from_file and not backed
+def _data_of_run(
+    found: Any, settings: Settings, ranks: Ranks, backed: bool, from_file: bool, about: dict[str, Any]
+) -> tuple[Multiome, Settings]:
+    """Read and check the data, and fix the settings that depend on them."""
+    data = ranks.from_first(
+        lambda: Multiome.from_mudata(
+            _named(found, backed, about), settings, **about, in_memory=from_file and not backed
+        )
     )
+    if ranks.world_size == 1:  # else each process reads its own cells, later
+        data = replace(data, x=ranks.read(data.x))
+    n_steps = sampler_of(data, settings, about["seed"]).n_steps
+    return data, settings.for_data(n_steps, hybrid=bool(data.has_rna.any() and not data.has_rna.all()))
+
+
+def _checkpoints_of_run(
+    path: str | os.PathLike[str] | None,
+    data: Multiome,
+    settings: Settings,
+    seed: int,
+    intervals: tuple[int | None, float | None],
+    resume: bool,
+) -> Checkpoints | None:
+    if path is None:
+        return None
+    return Checkpoints(Path(path), fingerprint(data, settings, seed), *intervals, resume)
 
 
 def _headline(data: Multiome, settings: Settings, ranks: Ranks) -> str:
