@@ -30,10 +30,30 @@ h5_open <- function(path) {
   hdf5r::H5File$new(path, mode = "r")
 }
 
+# Closes the nodes that were opened in the file, then the file: HDF5 keeps a file open as long as one of its nodes is.
+# hdf5r's own `close_all()` collects R's garbage first, which takes half a second with Seurat and Signac loaded; it is
+# needed where an open node is known to nobody here.
 h5_close <- function(file) {
-  if (file$is_valid) {
-    file$close_all()
+  if (!file$is_valid) {
+    return(invisible())
   }
+  name <- file$get_filename()
+  nodes <- Filter(function(node) node$is_valid, h5_opened$nodes)
+  inside <- vapply(nodes, function(node) identical(node$get_filename(), name), logical(1))
+  h5_opened$nodes <- nodes[!inside]
+  for (node in nodes[inside]) {
+    node$close()
+  }
+  if (file$get_obj_count() > 1) file$close_all() else file$close()
+}
+
+# The groups and datasets of open files.
+h5_opened <- new.env(parent = emptyenv())
+h5_opened$nodes <- list()
+
+h5_remember <- function(node) {
+  h5_opened$nodes[[length(h5_opened$nodes) + 1L]] <- node
+  node
 }
 
 # The text at the start of the file, by which mudata recognises it.
@@ -50,7 +70,7 @@ h5_key <- function(name) {
 }
 
 h5_group <- function(parent, name) {
-  parent$create_group(utf8(name))
+  h5_remember(parent$create_group(utf8(name)))
 }
 
 # hdf5r's types, created once: each is an R6 object, which takes longer to create than a small array to write.
@@ -121,13 +141,13 @@ as_utf8 <- function(text) {
 # Writes a vector, matrix or scalar. The axes of a matrix are reversed: 2 x 3 in R is (3, 2) in Python.
 h5_write <- function(parent, name, value, scalar = FALSE, as = NULL, gzip = 0L) {
   compressed <- gzip > 0L && !scalar && is.null(dim(value)) && length(value) > 0L
-  node <- parent$create_dataset(
+  node <- h5_remember(parent$create_dataset(
     utf8(name),
     dtype = h5_type(value, as),
     space = h5_space(value, scalar),
     chunk_dims = if (compressed) min(length(value), 2^16),
     gzip_level = if (compressed) gzip
-  )
+  ))
   value <- h5_value(value)
   if (scalar || !is.null(dim(value))) {
     if (length(value) > 0L) {
@@ -139,8 +159,8 @@ h5_write <- function(parent, name, value, scalar = FALSE, as = NULL, gzip = 0L) 
   node
 }
 
-# hdf5r's `write()` needs a vector of indices as large as the values; blocks need none. Without gc(), the memory of the
-# blocks would be freed only when they have grown as large as the whole vector.
+# hdf5r's `write()` needs a vector of indices as large as the values; blocks need none. Without gc(), here and in
+# `h5_sum()`, the memory of the blocks would be freed only when they have grown as large as the whole vector.
 h5_write_blocks <- function(node, value) {
   space <- node$get_space()
   for (i in seq_len(ceiling(length(value) / H5_BLOCK))) {
@@ -157,15 +177,20 @@ h5_write_blocks <- function(node, value) {
 h5_sum <- function(node) {
   total <- 0
   size <- prod(node$dims)
-  for (first in seq(1, by = H5_BLOCK, length.out = ceiling(size / H5_BLOCK))) {
-    total <- total + sum(as.double(node[first:min(first + H5_BLOCK - 1, size)]))
+  for (i in seq_len(ceiling(size / H5_BLOCK))) {
+    total <- total + sum(as.double(node[((i - 1) * H5_BLOCK + 1):min(i * H5_BLOCK, size)]))
+    if (i %% H5_BLOCKS_KEPT == 0) gc(full = FALSE)
   }
   total
 }
 
 # The value of an attribute; NULL if there is none.
 h5_attribute <- function(node, name) {
-  if (node$attr_exists(name)) as_utf8(hdf5r::h5attr(node, name))
+  if (node$attr_exists(name)) {
+    attribute <- node$attr_open(name)
+    on.exit(attribute$close())
+    as_utf8(attribute$read())
+  }
 }
 
 h5_names <- function(node) {
@@ -177,7 +202,7 @@ h5_has <- function(node, name) {
 }
 
 h5_child <- function(node, name) {
-  node[[utf8(name)]]
+  h5_remember(node[[utf8(name)]])
 }
 
 h5_is_group <- function(node) {

@@ -64,11 +64,11 @@ write_maps <- function(file, all_cells, cells, features) {
   n_features <- sum(lengths(features))
   for (modality in names(cells)) {
     map <- match(all_cells, cells[[modality]], nomatch = 0L)
-    write_array(file[["obsmap"]], modality, map, as = "uint32")
+    write_array(h5_child(file, "obsmap"), modality, map, as = "uint32")
     map <- integer(n_features)
     own <- seq_along(features[[modality]])
     map[offset + own] <- own
-    write_array(file[["varmap"]], modality, map, as = "uint32")
+    write_array(h5_child(file, "varmap"), modality, map, as = "uint32")
     offset <- offset + length(own)
   }
 }

@@ -7,7 +7,7 @@ write_graph <- function(file, name, graph, written) {
   own <- length(assay) == 1L && startsWith(name, prefix)
   place <- place_of(file, if (own) assay else NA, rownames(graph), written, exactly = TRUE)
   key <- h5_key(if (identical(place$node, file)) name else substring(name, nchar(prefix) + 1L))
-  write_csr(place$node[["obsp"]], key, Matrix::t(graph_on(graph, place$cells)))
+  write_csr(h5_child(place$node, "obsp"), key, Matrix::t(graph_on(graph, place$cells)))
   write_value(notes_group(place$node, "graphs"), key, list(
     name = scalar(name),
     assay = if (length(assay) == 1L) scalar(assay),

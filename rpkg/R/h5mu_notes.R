@@ -3,15 +3,15 @@
 
 # The group uns/seurat/<name>, created if missing.
 notes_group <- function(node, name) {
-  notes <- node[["uns"]]
-  if (!"seurat" %in% names(notes)) {
+  notes <- h5_child(node, "uns")
+  if (!h5_has(notes, "seurat")) {
     write_dict(notes, "seurat")
   }
-  notes <- notes[["seurat"]]
-  if (!name %in% names(notes)) {
+  notes <- h5_child(notes, "seurat")
+  if (!h5_has(notes, name)) {
     write_dict(notes, name)
   }
-  notes[[name]]
+  h5_child(notes, name)
 }
 
 # The value at uns/seurat/<...>; NULL if there is none.
@@ -39,14 +39,14 @@ assay_notes <- function(assay, name, layer, obs, var) {
 # Notes on the whole object: columns that are text, the active assay and identities, the project.
 write_object_notes <- function(file, object, assays) {
   notes_group(file, "columns")
-  write_array(file[["uns/seurat/columns"]], "obs_character", text_columns(object[[]]))
+  write_array(h5_child(file, "uns/seurat/columns"), "obs_character", text_columns(object[[]]))
   notes <- list(
     active_assay = intersect(SeuratObject::DefaultAssay(object), assays),
     active_ident = identity_column(object),
     project = SeuratObject::Project(object)
   )
   for (key in names(notes)[lengths(notes) == 1L]) {
-    write_scalar(file[["uns/seurat"]], key, notes[[key]])
+    write_scalar(h5_child(file, "uns/seurat"), key, notes[[key]])
   }
 }
 

@@ -8,7 +8,7 @@ write_reduction <- function(file, name, reduction, object, written) {
   place <- place_of(file, assay, rownames(embedding), written)
   key <- h5_key(origin$key %||% paste0("X_", name))
   rows <- match(place$cells, rownames(embedding))
-  write_array(place$node[["obsm"]], key, t(embedding[rows, , drop = FALSE]))
+  write_array(h5_child(place$node, "obsm"), key, t(embedding[rows, , drop = FALSE]))
   notes <- reduction_notes(reduction, name)
   notes$loading_features <- write_loadings(place$node, sub("^X_", "", key), reduction, object)
   write_value(notes_group(place$node, "reductions"), key, notes)
@@ -78,7 +78,7 @@ write_loadings <- function(node, plain, reduction, object) {
   rows <- match(rownames(loadings), features)
   full <- matrix(0, ncol(loadings), length(features))
   full[, rows[!is.na(rows)]] <- t(loadings[!is.na(rows), , drop = FALSE])
-  write_array(node[["varm"]], loadings_key(plain), full)
+  write_array(h5_child(node, "varm"), loadings_key(plain), full)
   rows[!is.na(rows)] - 1L
 }
 

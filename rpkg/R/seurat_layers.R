@@ -125,7 +125,7 @@ write_layers <- function(node, assay, name, options) {
   }
   for (extra in setdiff(options$layers, layer)) {
     if (length(layer_parts(assay, extra)) > 0L) {
-      write_layer(node[["layers"]], h5_key(extra), assay, extra, name, options$gzip)
+      write_layer(h5_child(node, "layers"), h5_key(extra), assay, extra, name, options$gzip)
     }
   }
 }

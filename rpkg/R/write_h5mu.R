@@ -107,7 +107,7 @@ write_mudata <- function(path, object, assays, reductions, graphs, meta, options
 
 write_modality <- function(file, modality, name, object, own_columns, options) {
   assay <- object[[name]]
-  node <- h5_encoding(h5_group(file[["mod"]], modality), "anndata", "0.1.0")
+  node <- h5_encoding(h5_group(h5_child(file, "mod"), modality), "anndata", "0.1.0")
   for (group in c("obsm", "obsp", "varm", "varp", "layers", "uns")) {
     write_dict(node, group)
   }
@@ -117,11 +117,11 @@ write_modality <- function(file, modality, name, object, own_columns, options) {
   write_dataframe(node, "var", var, index = options$names(assay))
   write_layers(node, assay, name, options)
   if (options$chromatin && has_chromatin(assay)) {
-    write_chromatin(node[["uns"]], assay)
+    write_chromatin(h5_child(node, "uns"), assay)
   }
   if (options$chromatin) {
     warn_of_signac_2(assay, "its peaks and coordinates are written; genome, fragment files and annotation are not")
   }
-  write_value(node[["uns"]], "seurat", assay_notes(assay, name, options$layer, obs, var))
+  write_value(h5_child(node, "uns"), "seurat", assay_notes(assay, name, options$layer, obs, var))
   invisible()
 }

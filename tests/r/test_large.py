@@ -10,11 +10,11 @@ import pytest
 
 pytestmark = [pytest.mark.full, pytest.mark.r]
 
-#: stands for Python: notes when it was started and how large its input is, then ends with the status in `status`
+#: stands for Python: notes when it was started and how large its input is, which the file of arguments names, then ends with the status in `status`
 PYTHON = """#!/bin/sh
 [ "$1" = -c ] && exit 0
 date +%s.%N > '{folder}/started'
-wc -c < "$4" > '{folder}/size'
+wc -c < "$(grep -o '[^"]*[.]h5mu' "$4" | head -1)" > '{folder}/size'
 exit $(cat '{folder}/status')
 """
 

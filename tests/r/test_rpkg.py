@@ -30,15 +30,10 @@ for (package in c("testthat", "withr")) {
 }
 names <- gsub("^test-|[.]R$", "", list.files(args[1], "^test-"))
 names <- names[grepl(args[2], names) == (args[3] == "verbs")]
-text <- function(name) readLines(file.path(args[1], paste0("test-", name, ".R")), encoding = "UTF-8")
-# hdf5r collects garbage whenever a file is closed, which takes twice as long once Signac is loaded: what loads it comes last
-loads_signac <- vapply(names, function(name) any(grepl("Signac|GenomicRanges", text(name))), logical(1))
-results <- unlist(recursive = FALSE, use.names = FALSE, lapply(split(names, loads_signac), function(names) {
-  testthat::test_dir(
-    args[1], package = "sailerx", load_package = "installed", reporter = "silent", stop_on_failure = FALSE,
-    filter = paste0("^(", paste(names, collapse = "|"), ")$")
-  )
-}))
+results <- testthat::test_dir(
+  args[1], package = "sailerx", load_package = "installed", reporter = "silent", stop_on_failure = FALSE,
+  filter = paste0("^(", paste(names, collapse = "|"), ")$")
+)
 rows <- lapply(results, function(test) lapply(test$results, function(result) list(
   where = paste0(test$file, ": ", test$test),
   kind = sub("expectation_", "", class(result)[1]),

@@ -43,7 +43,9 @@ test_that("names that HDF5 cannot hold, or two columns of one name, are renamed 
 test_that("columns beyond what an HDF5 header holds are left out with a warning that names them", {
   frame <- as.data.frame(matrix(0, 2, MOST_COLUMNS + 2, dimnames = list(c("a", "b"), NULL)))
   expect_warning(kept <- safe_names(frame, "meta.data"), "2 are left out, \"V4001\" and\\s+\"V4002\"")
+  expect_identical(ncol(kept), MOST_COLUMNS)
   file <- local_h5()
-  write_dataframe(file, "obs", kept)
-  expect_identical(ncol(read_dataframe(h5_child(file, "obs"))), MOST_COLUMNS)
+  h5_attr(file, "column-order", names(kept), scalar = FALSE)
+  expect_identical(h5_attribute(file, "column-order"), names(kept))
+  expect_error(h5_attr(file, "too many", paste0("V", 1:4200), scalar = FALSE), "major: Attribute")
 })
