@@ -74,10 +74,16 @@ def test_a_forked_process_has_threads_of_its_own(n_threads: int) -> None:
 
 
 def test_scores_and_layouts_leave_openmps_number_of_threads_as_it_was() -> None:
-    """Numba's first parallel loop sets it, and torch's products would then use as many."""
+    """Numba's first parallel loop sets it, and torch's products would then use as many; here it stands for UMAP."""
     script = (
-        "import numpy as np, torch; torch.set_num_threads(1)\n"
+        "import sys, types, numba, numpy as np, torch; torch.set_num_threads(1)\n"
         "from threadpoolctl import threadpool_info; from sailerx import metrics, plot\n"
+        "@numba.njit(parallel=True)\n"
+        "def loop(z):\n"
+        "    for i in numba.prange(len(z)): z[i] += 1\n"
+        "    return z\n"
+        "stand_in = types.SimpleNamespace(fit_transform=lambda z: loop(z.copy())[:, :2])\n"
+        "sys.modules['umap'] = types.SimpleNamespace(UMAP=lambda *_, **__: stand_in)\n"
         "z = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)\n"
         "metrics.neighbor_graph(z); plot.umap_layout(z)\n"
         "print([pool['num_threads'] for pool in threadpool_info() if '/torch/' in pool['filepath']])"
