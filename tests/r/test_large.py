@@ -10,7 +10,8 @@ import pytest
 
 pytestmark = [pytest.mark.full, pytest.mark.r]
 
-#: stands for Python: notes when it was started and how large its input is, which the file of arguments names, then ends with the status in `status`
+#: stands for Python: notes when it was started and how large its input is, which the file of arguments names, then ends with
+#: the status in `status`
 PYTHON = """#!/bin/sh
 [ "$1" = -c ] && exit 0
 date +%s.%N > '{folder}/started'
