@@ -24,6 +24,7 @@ import scipy.sparse as sp
 import scoring
 import stopping
 import whole
+import zarr
 
 import sailerx
 from data import paired, write
@@ -114,6 +115,22 @@ def test_training_from_a_file_is_measured(tmp_path: Path) -> None:
     assert 0.8 < float(row["open_peaks"]) / (0.05 * 600 * 900) < 1
     assert float(row["reading_cells_per_second"]) > float(row["training_cells_per_second"]) > 0
     assert "| 600 | 900 |" in script("backed", "--table", out)
+
+
+def test_readers_are_compared(tmp_path: Path, in_process: None) -> None:
+    """A sharded copy holds what the file holds, and both are read whole; annbatch needs a Python of its own."""
+    out, work = tmp_path / "readers.csv", tmp_path / "work"
+    script("readers", "--sizes", "600x900", "--density", 0.05, "--work", work, "--rounds", 1, "--out", out)
+    rows = pd.read_csv(out)
+    assert rows["way"].tolist() == ["h5mu", "zarr"]
+    assert (rows["reading_cells_per_second"] > 0).all()
+    assert "| 600 × 900 |" in script("readers", "--table", out)
+    (file,), (folder,) = work.glob("*.h5mu"), work.glob("*.zarr")
+    assert zarr.open_group(folder, mode="r").metadata.zarr_format == 3
+    expected, found = sailerx.read(file), sailerx.read(folder)
+    for name in ("rna", "atac"):
+        assert (expected[name].X != found[name].X).nnz == 0
+        pd.testing.assert_frame_equal(expected[name].obs, found[name].obs)
 
 
 def test_embeddings_of_a_file_are_compared_in_a_table_and_a_figure(tmp_path: Path) -> None:
