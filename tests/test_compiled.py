@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,13 +72,13 @@ def test_sums_of_rows_and_their_gradient_are_products_with_the_0_1_matrix() -> N
 
 def test_loops_are_compiled_without_a_writable_cache_folder(tmp_path: Path) -> None:
     package = tmp_path / "sailerx"
-    package.mkdir()
-    source = Path(sailerx.__file__).parent / "kernels" / "numba_loops.py"
-    (package / "numba_loops.py").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    (package / "kernels").mkdir(parents=True)
+    for name in ("compiled.py", "kernels/numba_loops.py"):
+        shutil.copy(Path(sailerx.__file__).parent / name, package / name)
     (package / "__init__.py").touch()
     script = (
         "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n"
-        "import numpy as np; from sailerx.numba_loops import first_open\n"
+        "import numpy as np; from sailerx.kernels.numba_loops import first_open\n"
         "print(first_open(np.array([1, 4]), np.array([0, 2]), np.array([2])))"
     )
     answer = subprocess.run(

@@ -19,6 +19,7 @@ ROOMS = (
         "config",
         "versions",
         "device",
+        "compiled",
         "files",
         "data",
         "kernels",

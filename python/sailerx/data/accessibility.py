@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 
 from sailerx.data import csr_on_disk
+from sailerx.data.column_order import ColumnOrder
 from sailerx.data.csr_on_disk import CsrOnDisk, canonical
 
 #: stored entries (int32) of x per shuffle buffer when training from disk: 134 MB
@@ -68,7 +70,7 @@ class PeaksInMemory:
         found = columns >= 0
         new_column = np.full(self.n_peaks, -1, np.int32)
         new_column[columns[found]] = np.flatnonzero(found)
-        indices, indptr = _renumber(self.indices, self.indptr, new_column)
+        indices, indptr = ColumnOrder.of(new_column).renumber(self.indices, self.indptr)
         return PeaksInMemory(indptr, indices, len(columns))
 
     def read(self, start: int = 0, end: int | None = None) -> sp.csr_matrix:
@@ -92,35 +94,6 @@ class PeaksInMemory:
 def _csr_of_ones(indices: np.ndarray, indptr: np.ndarray, n_peaks: int) -> sp.csr_matrix:
     shape = (len(indptr) - 1, n_peaks)
     return sp.csr_matrix((np.ones(len(indices), np.uint8), indices, indptr), shape=shape)
-
-
-def _renumber(
-    indices: np.ndarray, indptr: np.ndarray, new_column: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Renumber the columns of a CSR matrix without values, and sort them within each row.
-
-    Parameters
-    ----------
-    indices, indptr
-        Column indices, sorted within each row, and row pointers.
-    new_column
-        New column of each old one; columns with -1 are dropped.
-
-    Returns
-    -------
-    New column indices and row pointers.
-    """
-    new = new_column.take(indices)
-    kept = new >= 0
-    if not kept.all():
-        indptr = np.concatenate([[0], kept.cumsum()])[indptr]
-        new = new[kept]
-    known = new_column[new_column >= 0]
-    if (known[1:] > known[:-1]).all():  # sorted as they are
-        return new, indptr
-    for start, end in zip(indptr[:-1].tolist(), indptr[1:].tolist(), strict=True):
-        new[start:end].sort()
-    return new, indptr
 
 
 @dataclass(frozen=True)
@@ -160,12 +133,16 @@ class PeaksOnDisk:
         n_open = np.where(found, self.n_open[columns], 0)
         return replace(self, n_open=n_open, new_column=new[self.new_column])
 
+    @cached_property
+    def _order(self) -> ColumnOrder:
+        return ColumnOrder.of(self.new_column)
+
     def read(self, start: int = 0, end: int | None = None) -> sp.csr_matrix:
         """Read cells start to end (exclusive; default all) as CSR, 0/1 (uint8), sorted indices."""
         end = self.shape[0] if end is None else end
         x = self.counts.read(start, end, values=not self.is_canonical)
         x = x if self.is_canonical else canonical(x)
-        indices, indptr = _renumber(x.indices, x.indptr, self.new_column)
+        indices, indptr = self._order.renumber(x.indices, x.indptr)
         return _csr_of_ones(indices, indptr, len(self.n_open))
 
     def chunk(self, i: int) -> sp.csr_matrix:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from sailerx.kernels.numba_loops import compiled
+from sailerx.compiled import compiled
 
 #: candidate weights of the overall share p_j, relative to the neighbours' total count; the best score is used
 SHRINKAGE = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)

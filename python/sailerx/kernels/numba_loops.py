@@ -7,7 +7,6 @@ GIL, so that threads run in parallel.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -15,19 +14,10 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic, overload
 
-#: LLVM may reorder sums to use SIMD; NaN and infinity keep their meaning
-_FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
+from sailerx.compiled import compiled
+
 #: factors (each 1 to 2) multiplied before taking one logarithm: few enough that the float32 product stays finite
 _RUN = 64
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function by Numba; cache it on disk where a cache folder is writable."""
-    options = {"nogil": True, "error_model": "numpy", "fastmath": _FASTMATH}
-    try:
-        return numba.njit(function, cache=True, **options)
-    except RuntimeError:  # neither the package's folder nor the user's cache is writable
-        return numba.njit(function, **options)
 
 
 @intrinsic

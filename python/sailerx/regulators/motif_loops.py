@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sailerx.kernels.numba_loops import compiled
+from sailerx.compiled import compiled
 
 #: cells whose sums are computed side by side, as SIMD lanes
 CELLS_AT_ONCE = 64
