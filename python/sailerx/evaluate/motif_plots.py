@@ -75,11 +75,16 @@ def _ranked(axes: Axes, ranked: pd.DataFrame, n_named: int) -> None:
     called = ranked["differential"].to_numpy(bool)
     for mask, colour, label in ((~called, OTHERS, "not called"), (called, PLAIN, "differential")):
         axes.scatter(rank[mask], difference[mask], s=9, color=colour, label=label, linewidths=0)
-    for i in range(n_named):
-        axes.annotate(
-            str(i + 1), (rank[i], difference[i]), xytext=(5, -2), textcoords="offset points", fontsize=8
-        )
     axes.axhline(0, color=MARK, linewidth=0.8)
+    axes.autoscale_view()  # fixes the scale that follows
+    points = axes.transData.transform([(0, value) for value in difference[:n_named]])
+    height = points[:, 1] * 72 / axes.figure.dpi
+    for i in range(n_named):
+        beside = int((np.abs(height[:i] - height[i]) < 9).sum())  # numbers of like height stand side by side
+        offset = (5 + 8 * beside, -2)
+        axes.annotate(
+            str(i + 1), (rank[i], difference[i]), xytext=offset, textcoords="offset points", fontsize=8
+        )
     axes.set_xlabel("rank of the motif", fontsize=9)
     axes.set_ylabel("difference of mean z-scores", fontsize=9)
     if called.any() and not called.all():
