@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,20 @@ def test_the_letters_of_a_signature_in_data_are_no_heap(tmp_path: Path) -> None:
     for text in (b"GCOL" * 100, b"x" * 3 + b"GCOL\x01\0\0\0" + bytes(100), b"GCOL\x01\0\0\0"):
         (tmp_path / "data").write_bytes(text)
         assert not has_endless_heap(tmp_path / "data")
+
+
+@pytest.mark.parametrize("offset", [-8, 0, 8])
+def test_a_heap_is_found_wherever_windows_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offset: int
+) -> None:
+    monkeypatch.setattr(global_heaps, "_WINDOW", mmap.PAGESIZE)
+    text = bytearray(b"x" * 4 * mmap.PAGESIZE)
+    start = 2 * mmap.PAGESIZE + offset
+    text[start : start + 300] = b"GCOL\x01\0\0\0" + (300).to_bytes(8, "little") + bytes(284)
+    (tmp_path / "data").write_bytes(text)
+    assert has_endless_heap(tmp_path / "data")
+    (tmp_path / "data").write_bytes(text.replace(b"GCOL", b"gcol"))
+    assert not has_endless_heap(tmp_path / "data")
 
 
 def test_larger_files_are_not_searched(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

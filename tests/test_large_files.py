@@ -27,7 +27,11 @@ RUN = """
 import sys, sailerx
 from cost import peak_mb
 from sailerx.data import accessibility
-accessibility.ONES_PER_BUFFER = 2**22  # both files fill several buffers
+from sailerx.data import atac_scores, multiome
+from sailerx.joint import embedding
+accessibility.ONES_PER_BUFFER = 2**22  # both files fill several buffers, and exceed the samples of the joint embedding
+atac_scores._MAX_ONES = embedding._MAX_ONES = embedding._MAX_ONES_LEARNED = 3_000_000
+multiome.MAX_SAMPLED = embedding.MAX_SAMPLED = 2000
 sizes = {"max_epochs": 1, "n_hidden": 8, "n_chrom": 4}
 model = sailerx.fit(sys.argv[1], backed=sys.argv[2] == "backed", rna_embedding="X_given", progress="none", **sizes)
 model.embed(sys.argv[1])

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 MAX_BYTES = 2**31
 
 _SIGNATURE, _ALIGNMENT = b"GCOL\x01\0\0\0", 8
+#: bytes that are searched at a time, a multiple of the size of a page
+_WINDOW = 2**24
 _HEADER = 16  # bytes: of a heap, its signature and size; of an object, its number, references and size
 
 
@@ -26,11 +28,16 @@ def has_endless_heap(path: str | os.PathLike[str]) -> bool:
 
 
 def _heaps(data: mmap.mmap) -> Iterator[int]:
-    start = data.find(_SIGNATURE)
-    while start >= 0:
-        if start % _ALIGNMENT == 0:
-            yield start
-        start = data.find(_SIGNATURE, start + 1)
+    """Yield where a heap may start. What has been searched leaves the memory of the process."""
+    for window in range(0, len(data), _WINDOW):
+        last = min(window + _WINDOW + len(_SIGNATURE) - 1, len(data))
+        start = data.find(_SIGNATURE, window, last)
+        while start >= 0:
+            if start % _ALIGNMENT == 0:
+                yield start
+            start = data.find(_SIGNATURE, start + 1, last)
+        if hasattr(mmap, "MADV_DONTNEED"):
+            data.madvise(mmap.MADV_DONTNEED, window, min(_WINDOW, len(data) - window))
 
 
 def _is_endless(data: mmap.mmap, start: int) -> bool:
