@@ -29,7 +29,8 @@ from cost import peak_mb
 from sailerx.data import accessibility
 from sailerx.data import atac_scores, multiome
 from sailerx.joint import embedding
-accessibility.ONES_PER_BUFFER = 2**22  # both files fill several buffers, and exceed the samples of the joint embedding
+# both files fill several buffers and chunks, and exceed the samples of the joint embedding
+accessibility.ONES_PER_BUFFER, accessibility._CELLS_AT_ONCE = 2**22, 2000
 atac_scores._MAX_ONES = embedding._MAX_ONES = embedding._MAX_ONES_LEARNED = 3_000_000
 multiome.MAX_SAMPLED = embedding.MAX_SAMPLED = 2000
 sizes = {"max_epochs": 1, "n_hidden": 8, "n_chrom": 4}
