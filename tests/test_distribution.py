@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(*command: str | Path, folder: Path) -> str:
-    """Run a program that finds neither this checkout nor its environment."""
-    hidden = {"PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME", "SAILERX_PYTHON"}
+    """Run a program that finds neither this checkout nor its environment, nor the libraries of an R in this process."""
+    hidden = {"PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME", "SAILERX_PYTHON", "LD_LIBRARY_PATH"}
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     answer = subprocess.run(
         [str(word) for word in command],

@@ -140,7 +140,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_script_of_multiome(small: Path, tmp_path: Path) -> None:
     run_script("multiome", tmp_path, str(small / "multiome.h5mu"))
     atac = sailerx.read(tmp_path / "clusters.h5mu")["atac"]
-    assert atac.obsm["X_sailerx"].shape == (300, 50)
+    assert atac.obsm["X_sailerx"].shape[0] == 300
+    assert np.isfinite(atac.obsm["X_sailerx"]).all()
     assert atac.obs["cluster"].nunique() > 1
     assert pd.read_csv(tmp_path / "peaks.csv")["probability"].between(0, 1).all()
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -197,4 +198,4 @@ def test_script_from_python_to_r(tmp_path: Path) -> None:
 @pytest.mark.full
 def test_script_needs_no_file(tmp_path: Path) -> None:
     output = run_script("hybrid", tmp_path)
-    assert float(output.split("right votes: ")[1].split("%")[0]) > 60
+    assert float(output.split("right labels: ")[1].split("%")[0]) > 60
