@@ -11,6 +11,7 @@ from pathlib import Path
 
 import h5py
 import mudata
+import numpy as np
 import pandas as pd
 import pytest
 
