@@ -1,7 +1,7 @@
 """Compare ways to read mini-batches of ATAC from disk: cells per second of one shuffled epoch, without training.
 
-    python benchmarks/readers.py --sizes 50000x200000 --annbatch-python PYTHON --out benchmarks/results/readers.csv
-    python benchmarks/readers.py --table benchmarks/results/readers.csv --into benchmarks/README.md
+    python benchmarks/readers.py --sizes 50000x200000 --annbatch-python PYTHON --out readers.csv
+    python benchmarks/readers.py --table readers.csv
 
 sailerx reads chunks of consecutive cells from an .h5mu file or a .zarr folder (format 3, sharded). annbatch, which needs Python 3.12
 and a shuffled copy of the data, reads with its defaults from that copy (PYTHON has ``annbatch[zarrs]`` and torch; without PYTHON,
