@@ -20,7 +20,7 @@ from typing import Any
 
 import h5py
 import pandas as pd
-from backed import RNA, reading
+from backed import RNA, reading, sizes
 from pages import markdown, parse
 from speed import simulated
 
@@ -114,9 +114,9 @@ def table(path: Path) -> str:
         ["cells × peaks", "open peaks per cell", "reader", "cells per second"],
         ["---:", "---:", "---", "---:"],
     ]
-    for (cells, peaks, per_cell, way), of in rows.groupby(["cells", "peaks", "per_cell", "way"], sort=False):
+    for (cells, peaks, n_open, way), of in rows.groupby(["cells", "peaks", "open_peaks", "way"], sort=False):
         median = of["reading_cells_per_second"].median()
-        lines.append([f"{cells:,} × {peaks:,}", f"{per_cell:,.0f}", TITLES[way], f"{median:,.0f}"])
+        lines.append([f"{cells:,} × {peaks:,}", f"{n_open / cells:,.0f}", TITLES[way], f"{median:,.0f}"])
     return markdown(lines)
 
 
@@ -142,10 +142,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for size in given.sizes:
         path = simulated(size, given.density, given.work, **RNA)
-        with h5py.File(path) as file:
-            x = file["mod/atac/X"]
-            (cells, peaks), n_open = map(int, x.attrs["shape"]), len(x["indices"])
-        about = {"cells": cells, "peaks": peaks, "per_cell": n_open / cells, "threads": given.threads}
+        about = sizes(path) | {"threads": given.threads}
         for turn in range(given.rounds):
             for way in TITLES:
                 if way == "annbatch" and not given.annbatch_python:
