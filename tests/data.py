@@ -18,7 +18,7 @@ import sailerx
 from sailerx.config import Settings, make_settings
 from sailerx.data.accessibility import Accessibility, PeaksInMemory
 from sailerx.data.multiome import Multiome
-from sailerx.kernels.open_peaks import OpenPeaks, SparseRows
+from sailerx.kernels.open_peaks import CsrPeaks, SparseRows
 from sailerx.minibatches.loader import Minibatch, OnDevice
 from sailerx.training.progress import Progress
 
@@ -102,7 +102,7 @@ def tiny_settings(preset: str = "default", **options: Any) -> Settings:
     return make_settings(preset, **(TINY | options))
 
 
-def open_peaks(x: Tensor) -> OpenPeaks:
+def open_peaks(x: Tensor) -> CsrPeaks:
     """A dense 0/1 matrix as the network takes it."""
     return SparseRows.of(PeaksInMemory.of(sp.csr_matrix(x.numpy()))).take(torch.arange(len(x)))
 

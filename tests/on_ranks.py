@@ -62,7 +62,7 @@ def step(data: Multiome, rows: torch.Tensor, ranks: Ranks = ALONE) -> dict[str, 
     ranks.synchronise_batch_norm(vae)
     noise = torch.Generator().manual_seed(1)
     peaks = random_peaks(data.n_peaks, 0.5, noise)
-    cells = OnDevice.from_multiome(data, CPU, ranks.read(data.x), ranks.shard(data.depth, CPU))
+    cells = OnDevice.from_multiome(data, CPU, ranks.read(data.x), ranks.shard(data.n_cells))
     weights = LossWeights(1.0, 1.0, 0.5, 0.3, 100.0, True)
     loss, terms = minibatch_loss(vae, minibatch_of(cells, rows), weights, noise, peaks, (0.5, 0.5))
     loss.backward()

@@ -11,17 +11,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.special
+import scipy.stats
+import torch
 
 import sailerx
-from sailerx.kernels.numba_loops import add_rows, add_to_rows, first_open, logits_nll
+from sailerx.kernels.numba_loops import add_rows, add_to_rows, first_from, keep_columns, logits_nll, thin_rows
+from sailerx.kernels.random_bits import random_bits
 
 
 def nll(logits: np.ndarray, open_peaks: np.ndarray, positive_weight: float = 1.0) -> tuple[float, np.ndarray]:
     """Loss and the sum of its gradient over cells; the logits become the gradient."""
-    begin = np.r_[0, open_peaks.sum(axis=1).cumsum()]
     grad_bias = np.zeros(logits.shape[1], logits.dtype)
-    peak = 5 + np.nonzero(open_peaks)[1]
-    return logits_nll(logits, peak, begin[:-1], begin[1:], 5, positive_weight, grad_bias), grad_bias
+    # every cell has an open peak before these and one after
+    rows = np.pad(open_peaks, ((0, 0), (1, 1)), constant_values=True)
+    peak, begin = 4 + np.nonzero(rows)[1], np.r_[0, rows.sum(axis=1).cumsum()]
+    at = first_from(peak, begin, 5)
+    loss = logits_nll(logits, peak, at, begin[1:], 5, positive_weight, grad_bias)
+    np.testing.assert_array_equal(at, begin[1:] - 1)
+    return loss, grad_bias
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
@@ -58,28 +65,82 @@ def test_sums_of_rows_and_their_gradient_are_products_with_the_0_1_matrix() -> N
     x = rng.random((9, 30)) < 0.3
     x[4] = False
     peak, begin = np.nonzero(x)[1], np.r_[0, x.sum(axis=1).cumsum()]
-    first, end = first_open(peak, begin, np.array([10, 25]))
+    first = first_from(peak, begin, 10)
+    np.testing.assert_array_equal(first, begin[:-1] + x[:, :10].sum(axis=1))
+    after = first + x[:, 10:25].sum(axis=1)
     part = x.copy()
     part[:, :10] = part[:, 25:] = False
     rows, sums = rng.normal(size=(30, 7)), np.zeros((9, 2, 7))
-    add_rows(rows, peak, first, end, sums, 1)
+    at = first.copy()
+    add_rows(rows, peak, at, begin[1:], 25, sums, 1)
+    np.testing.assert_array_equal(at, after)
     np.testing.assert_allclose(sums[:, 1], part @ rows, atol=1e-14)
     assert not sums[:, 0].any()
     grad = np.zeros((30, 7))
-    add_to_rows(grad, peak, first, end, sums, 1)
+    at = first.copy()
+    add_to_rows(grad, peak, at, begin[1:], 25, sums, 1)
+    np.testing.assert_array_equal(at, after)
     np.testing.assert_allclose(grad, part.T @ sums[:, 1], atol=1e-13)
+
+
+def csr_of(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.nonzero(x)[1].astype(np.int32), np.r_[0, x.sum(axis=1).cumsum()]
+
+
+def dense_of(peak: np.ndarray, begin: np.ndarray, n_peaks: int) -> np.ndarray:
+    x = np.zeros((len(begin) - 1, n_peaks), bool)
+    x[np.repeat(np.arange(len(x)), np.diff(begin)), peak[: begin[-1]]] = True
+    return x
+
+
+def test_columns_that_are_kept_are_those_of_the_matrix() -> None:
+    x = np.random.default_rng(2).random((20, 50)) < 0.3
+    x[3], x[7] = False, True
+    for chosen in ([0, 4, 49], [], list(range(50))):
+        new = np.full(50, -1, np.int32)
+        new[chosen] = np.arange(len(chosen))
+        peak, begin = csr_of(x)
+        kept, kept_begin = np.empty_like(peak), np.empty_like(begin)
+        assert keep_columns(peak, begin, new, kept, kept_begin) == x[:, chosen].sum()
+        np.testing.assert_array_equal(dense_of(kept, kept_begin, len(chosen)), x[:, chosen])
+
+
+def test_thinned_rows_keep_the_ones_whose_bits_are_low() -> None:
+    rng = np.random.default_rng(3)
+    x, is_thinned = rng.random((40, 300)) < 0.5, rng.random(40) < 0.4
+    key = rng.integers(2**32, size=40)
+    bits = random_bits(torch.from_numpy(key)[:, None], torch.arange(300)[None]).numpy()
+    peak, begin = csr_of(x)
+    kept, kept_begin = np.empty_like(peak), np.empty_like(begin)
+    thin_rows(peak, begin, is_thinned, key, 2**30, kept, kept_begin)
+    expected = x & ~(is_thinned[:, None] & (bits >= 2**30))
+    np.testing.assert_array_equal(dense_of(kept, kept_begin, 300), expected)
+
+
+def test_random_bits_are_uniform_and_independent_of_each_other() -> None:
+    keys = torch.from_numpy(np.random.default_rng(4).integers(2**32, size=200))
+    bits = random_bits(keys[:, None], torch.arange(5000)[None]).numpy()
+    assert bits.min() >= 0
+    assert bits.max() < 2**32
+    u = bits / 2**32
+    counts = np.histogram(u, 100, (0, 1))[0]
+    assert scipy.stats.chisquare(counts).pvalue > 1e-3
+    for a, b in ((u[:, 1:], u[:, :-1]), (u[1:], u[:-1])):  # neighbouring peaks, and cells
+        assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 4 / 1000
+    share = (u < 0.3).mean(axis=1)
+    assert share.std() == pytest.approx(np.sqrt(0.3 * 0.7 / 5000), rel=0.2)
 
 
 def test_loops_are_compiled_without_a_writable_cache_folder(tmp_path: Path) -> None:
     package = tmp_path / "sailerx"
     (package / "kernels").mkdir(parents=True)
-    for name in ("compiled.py", "kernels/numba_loops.py"):
+    for name in ("compiled.py", "kernels/numba_loops.py", "kernels/random_bits.py"):
         shutil.copy(Path(sailerx.__file__).parent / name, package / name)
     (package / "__init__.py").touch()
     script = (
         "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n"
-        "import numpy as np; from sailerx.kernels.numba_loops import first_open\n"
-        "print(first_open(np.array([1, 4]), np.array([0, 2]), np.array([2])))"
+        "import numpy as np; from sailerx.kernels.numba_loops import first_from\n"
+        "print(first_from(np.array([1, 4]), np.array([0, 2]), 2))"
     )
     answer = subprocess.run(
         [sys.executable, "-c", script],
@@ -88,5 +149,5 @@ def test_loops_are_compiled_without_a_writable_cache_folder(tmp_path: Path) -> N
         text=True,
         check=False,
     )
-    assert answer.stdout.strip() == "[[1]]", answer.stderr
+    assert answer.stdout.strip() == "[1]", answer.stderr
     assert not list(package.rglob("*.nbi"))

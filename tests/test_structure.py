@@ -20,6 +20,7 @@ ROOMS = (
         "versions",
         "device",
         "compiled",
+        "threads",
         "files",
         "data",
         "kernels",

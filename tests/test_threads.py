@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from sailerx.kernels.threads import share_out
+from sailerx.threads import share_out
 
 
 @pytest.fixture(params=[1, 2, 3])

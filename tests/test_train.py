@@ -96,8 +96,9 @@ def test_history_rate_follows_the_schedule() -> None:
 
 
 def test_training_lowers_the_loss() -> None:
-    _, history = run(max_epochs=15, learning_rate=2e-2, kl_cycle_epochs=0)
-    assert history["loss"].iloc[-3:].mean() < 0.8 * history["loss"].iloc[0]
+    for seed in range(3):
+        _, history = run(max_epochs=60, learning_rate=2e-2, kl_cycle_epochs=0, seed=seed)
+        assert history["loss"].iloc[-3:].mean() < 0.9 * history["loss"].iloc[0]
 
 
 def test_weight_decay_shrinks_the_weights() -> None:

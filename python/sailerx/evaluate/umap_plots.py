@@ -11,7 +11,7 @@ import pandas as pd
 
 from sailerx.errors import InputError
 from sailerx.evaluate import figures
-from sailerx.kernels.threads import torch_threads_kept
+from sailerx.threads import torch_threads_kept
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

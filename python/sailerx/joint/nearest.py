@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 #: pairs of cells up to which their distances are all computed here, because importing scikit-learn takes longer
-_FEW = 4_000_000
+_FEW = 10_000_000
 #: distance below which two cells are one
 _SAME = 1e-4
 

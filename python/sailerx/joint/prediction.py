@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import scipy.sparse as sp
 
 from sailerx.compiled import compiled
+from sailerx.threads import parts_of, share_out
 
 #: candidate weights of the overall share p_j, relative to the neighbours' total count; the best score is used
 SHRINKAGE = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
@@ -35,7 +38,15 @@ def nats_of_neighbors(
     train, held = (sp.csr_matrix(part, dtype=np.float64) for part in (train, held))
     share = np.asarray(train.sum(axis=0)).ravel() / train.sum()
     local, depth = np.zeros(held.nnz), np.asarray(train.sum(axis=1)).ravel()
-    _gather(near, train.indptr, train.indices, train.data, held.indptr, held.indices, train.shape[1], local)
+    counts = train.indptr, train.indices, train.data
+
+    def gather(parts: Iterator[range]) -> None:
+        for part in parts:
+            rows = slice(part.start, part.stop)
+            ends = held.indptr[part.start : part.stop + 1]
+            _gather(near[rows], *counts, ends, held.indices, train.shape[1], local)
+
+    share_out(parts_of(len(near)), gather)
     total = np.where(near >= 0, depth[near], 0).sum(axis=1)
     cell = np.repeat(np.arange(held.shape[0]), np.diff(held.indptr))
     known = share[held.indices] > 0

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import groupby
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int
 from torch import Tensor
 
 from sailerx.data.accessibility import PeaksInMemory
-from sailerx.kernels.numba_loops import add_rows, add_to_rows, first_open, logits_nll, prelu_gradient
-from sailerx.kernels.open_peaks import OpenPeaks, SparseRows
-from sailerx.kernels.threads import share_out
+from sailerx.kernels.numba_loops import add_rows, add_to_rows, first_from, logits_nll, prelu_gradient
+from sailerx.kernels.open_peaks import CsrPeaks, SparseRows
+from sailerx.threads import share_out
 
 CAPTURES_STEPS = False
 
@@ -65,23 +63,16 @@ def pieces(sizes: Sequence[int], largest: int) -> Iterator[Piece]:
         first += size
 
 
-def open_by_piece(x: OpenPeaks, cut: Sequence[Piece]) -> Int[np.ndarray, "pieces_plus_1 cells"]:
-    """Find where each cell's open peaks of piece i begin in ``x.peak``: row i; they end where row i + 1 says."""
-    firsts = np.array([*(piece.start for piece in cut), x.n_peaks])
-    found: np.ndarray = first_open(x.peak.numpy(), x.begin.numpy(), firsts)
-    return found
-
-
-def by_chromosome(cut: Sequence[Piece]) -> list[list[int]]:
-    """Group the indices of the pieces by chromosome, the chromosome with most peaks first."""
-    groups = [list(numbers) for _, numbers in groupby(range(len(cut)), lambda i: cut[i].chrom)]
-    return sorted(groups, key=lambda numbers: -sum(cut[i].n_peaks for i in numbers))
+def by_chromosome(cut: Sequence[Piece]) -> list[list[Piece]]:
+    """Group the pieces by chromosome, the chromosome with most peaks first."""
+    groups = [list(group) for _, group in groupby(cut, lambda piece: piece.chrom)]
+    return sorted(groups, key=lambda group: -sum(piece.n_peaks for piece in group))
 
 
 # First layer
 
 
-def sum_of_open(weight: Tensor, x: OpenPeaks, chrom_of: Tensor, n_chroms: int) -> Tensor:
+def sum_of_open(weight: Tensor, x: CsrPeaks, chrom_of: Tensor, n_chroms: int) -> Tensor:
     """Add weight rows, `_ROWS_PER_PIECE` peaks at a time."""
     summed: Tensor = _SumOfOpen.apply(weight, x, chrom_of, n_chroms)
     return summed
@@ -89,10 +80,10 @@ def sum_of_open(weight: Tensor, x: OpenPeaks, chrom_of: Tensor, n_chroms: int) -
 
 class _SumOfOpen(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, x: OpenPeaks, chrom_of: Tensor, n_chroms: int) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, x: CsrPeaks, chrom_of: Tensor, n_chroms: int) -> Tensor:
         sizes = torch.bincount(chrom_of, minlength=n_chroms).tolist()
-        ctx.x, ctx.cut = x, list(pieces(sizes, _ROWS_PER_PIECE))
-        ctx.open_in, ctx.n_peaks = open_by_piece(x, ctx.cut), len(weight)
+        ctx.x, ctx.n_peaks = x, len(weight)
+        ctx.chroms = by_chromosome(list(pieces(sizes, _ROWS_PER_PIECE)))
         summed = weight.new_zeros(x.n_cells, n_chroms, weight.shape[1])
         _for_open(ctx, add_rows, weight.detach().contiguous(), summed)
         return summed
@@ -108,21 +99,23 @@ class _SumOfOpen(torch.autograd.Function):
 
 def _for_open(ctx: Any, loop: Callable[..., None], rows: Tensor, sums: Tensor) -> None:
     """Run a Numba loop over every piece, on ``rows`` (peaks × hidden) and ``sums`` (cells × chroms × hidden)."""
-    peak = ctx.x.peak.numpy()
+    peak, begin = ctx.x.peak.numpy(), ctx.x.begin.numpy()
+    of_peaks, of_cells = rows.numpy(), sums.numpy()
 
-    def work(chroms: Iterator[list[int]]) -> None:
-        for i in chain.from_iterable(chroms):
-            open_here = peak, ctx.open_in[i], ctx.open_in[i + 1]
-            loop(rows.numpy(), *open_here, sums.numpy(), ctx.cut[i].chrom)
+    def work(chroms: Iterator[list[Piece]]) -> None:
+        for chrom in chroms:
+            at = first_from(peak, begin, chrom[0].start)
+            for piece in chrom:
+                loop(of_peaks, peak, at, begin[1:], piece.end, of_cells, piece.chrom)
 
-    share_out(by_chromosome(ctx.cut), work)
+    share_out(ctx.chroms, work)
 
 
 # Last layer
 
 
 def peaks_nll(
-    h: Tensor, weight: Tensor, bias: Tensor, chrom_of: Tensor, x: OpenPeaks, positive_weight: float
+    h: Tensor, weight: Tensor, bias: Tensor, chrom_of: Tensor, x: CsrPeaks, positive_weight: float
 ) -> Tensor:
     """Compute one piece's logits at a time and overwrite them with their gradient while they are in the cache."""
     sizes = torch.bincount(chrom_of, minlength=h.shape[1]).tolist()
@@ -140,36 +133,40 @@ class _PeaksNLL(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         sizes: Sequence[int],
-        x: OpenPeaks,
+        x: CsrPeaks,
         positive_weight: float,
         wants_gradient: bool,
     ) -> Tensor:
-        cut = list(pieces(sizes, _LOGITS_PER_PIECE // max(1, x.n_cells)))
+        chroms = by_chromosome(list(pieces(sizes, _LOGITS_PER_PIECE // max(1, x.n_cells))))
+        largest = max(piece.n_peaks for chrom in chroms for piece in chrom)
         by_chrom = h.transpose(0, 1).contiguous()
         grad_h, grad_weight, grad_bias = (
             torch.zeros_like(by_chrom),
             torch.empty_like(weight),
             torch.zeros_like(bias),
         )
-        peak, open_in = x.peak.numpy(), open_by_piece(x, cut)
-        losses = [0.0] * len(cut)
+        peak, begin = x.peak.numpy(), x.begin.numpy()
+        losses: dict[Piece, float] = {}
 
-        def work(chroms: Iterator[list[int]]) -> None:
-            buffer = h.new_empty(x.n_cells * max(piece.n_peaks for piece in cut))
-            for i in chain.from_iterable(chroms):
-                k, here = cut[i].chrom, slice(cut[i].start, cut[i].end)
-                logits = buffer[: x.n_cells * cut[i].n_peaks].view(x.n_cells, cut[i].n_peaks)
-                torch.addmm(bias[here], by_chrom[k], weight[here].T, out=logits)
-                open_here = peak, open_in[i], open_in[i + 1], cut[i].start
-                losses[i] = logits_nll(logits.numpy(), *open_here, positive_weight, grad_bias[here].numpy())
-                if wants_gradient:
-                    torch.mm(logits.T, by_chrom[k], out=grad_weight[here])
-                    grad_h[k].addmm_(logits, weight[here])
+        def work(chroms: Iterator[list[Piece]]) -> None:
+            buffer = h.new_empty(x.n_cells * largest)
+            for chrom in chroms:
+                at = first_from(peak, begin, chrom[0].start)
+                for piece in chrom:
+                    k, here = piece.chrom, slice(piece.start, piece.end)
+                    logits = buffer[: x.n_cells * piece.n_peaks].view(x.n_cells, piece.n_peaks)
+                    torch.addmm(bias[here], by_chrom[k], weight[here].T, out=logits)
+                    open_here = peak, at, begin[1:], piece.start
+                    bias_here = grad_bias[here].numpy()
+                    losses[piece] = logits_nll(logits.numpy(), *open_here, positive_weight, bias_here)
+                    if wants_gradient:
+                        torch.mm(logits.T, by_chrom[k], out=grad_weight[here])
+                        grad_h[k].addmm_(logits, weight[here])
 
-        share_out(by_chromosome(cut), work)
+        share_out(chroms, work)
         if wants_gradient:
             ctx.gradients = grad_h.transpose(0, 1), grad_weight, grad_bias
-        return h.new_tensor(math.fsum(losses))
+        return h.new_tensor(math.fsum(losses.values()))
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:

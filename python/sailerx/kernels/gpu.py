@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from sailerx.data.accessibility import PeaksInMemory
-from sailerx.kernels.open_peaks import OpenPeaks, PaddedRows, SparseRows
+from sailerx.kernels.open_peaks import PaddedPeaks, PaddedRows, SparseRows
 
 CAPTURES_STEPS = True
 
@@ -90,7 +90,7 @@ class Tiles:
         """Undo `spread`: one value per peak from tiles × width."""
         return values.flatten(0, 1)[self.place[:-1]]
 
-    def open_at(self, x: OpenPeaks) -> Int[Tensor, " ones"]:
+    def open_at(self, x: PaddedPeaks) -> Int[Tensor, " ones"]:
         """Find the flat positions of open peaks in tiles × cells × width; padding goes to an extra last tile."""
         width = self.peak.shape[1]
         first = self.place // width * (x.n_cells * width) + self.place % width
@@ -127,7 +127,7 @@ def _tiles_of(chrom_of: Tensor, n_chroms: int) -> Tiles:
 # First layer
 
 
-def sum_of_open(weight: Tensor, x: OpenPeaks, chrom_of: Tensor, n_chroms: int) -> Tensor:
+def sum_of_open(weight: Tensor, x: PaddedPeaks, chrom_of: Tensor, n_chroms: int) -> Tensor:
     """Multiply dense 0/1 tiles of x with the weights."""
     summed: Tensor = _SumOfOpen.apply(weight, x, _tiles_of(chrom_of, n_chroms), n_chroms)
     return summed
@@ -135,7 +135,7 @@ def sum_of_open(weight: Tensor, x: OpenPeaks, chrom_of: Tensor, n_chroms: int) -
 
 class _SumOfOpen(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, x: OpenPeaks, tiles: Tiles, n_chroms: int) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, x: PaddedPeaks, tiles: Tiles, n_chroms: int) -> Tensor:
         ctx.dense, flat = tiles.places(x.n_cells, product_dtype(weight))
         flat.zero_().index_fill_(0, tiles.open_at(x), 1)
         ctx.tiles = tiles
@@ -158,7 +158,7 @@ class _SumOfOpen(torch.autograd.Function):
 
 
 def peaks_nll(
-    h: Tensor, weight: Tensor, bias: Tensor, chrom_of: Tensor, x: OpenPeaks, positive_weight: float
+    h: Tensor, weight: Tensor, bias: Tensor, chrom_of: Tensor, x: PaddedPeaks, positive_weight: float
 ) -> Tensor:
     """Compute all logits in bfloat16 and overwrite them with their gradient."""
     # asked here, because autograd is off inside `forward`
@@ -175,7 +175,7 @@ class _PeaksNLL(torch.autograd.Function):
         h: Tensor,
         weight: Tensor,
         bias: Tensor,
-        x: OpenPeaks,
+        x: PaddedPeaks,
         tiles: Tiles,
         positive_weight: float,
         wants_gradient: bool,

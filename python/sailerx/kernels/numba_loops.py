@@ -15,6 +15,7 @@ from llvmlite import ir
 from numba.extending import intrinsic, overload
 
 from sailerx.compiled import compiled
+from sailerx.kernels.random_bits import _32_BITS, MIX_1, MIX_2, SPREAD
 
 #: factors (each 1 to 2) multiplied before taking one logarithm: few enough that the float32 product stays finite
 _RUN = 64
@@ -91,20 +92,21 @@ def _softplus_and_sigmoid(numbers: np.ndarray) -> float:
 def logits_nll(
     logits: np.ndarray,
     peak: np.ndarray,
-    begin: np.ndarray,
-    end: np.ndarray,
+    at: np.ndarray,
+    ends: np.ndarray,
     first: int,
     positive_weight: float,
     grad_bias: np.ndarray,
 ) -> float:
-    """Sum -log p(x | logits) over cells and peaks, and replace the logits by its gradient.
+    """Sum -log p(x | logits) over cells and consecutive peaks, and replace the logits by its gradient.
 
     Parameters
     ----------
     logits
-        Cells × consecutive peaks; overwritten.
-    peak, begin, end
-        ``peak[begin[i]:end[i]]`` are the open peaks of cell i among these.
+        Cells × these peaks; overwritten.
+    peak, at, ends
+        ``peak[at[i]]`` is the first open peak of cell i from ``first`` on; the cell ends at position ``ends[i]``. ``at`` is moved to
+        the first one after these peaks.
     first
         The peak of the first column of ``logits``.
     positive_weight
@@ -114,62 +116,156 @@ def logits_nll(
     """
     # -log p = softplus(l) - x · l, and with weight p on open peaks + (p - 1) · x · softplus(-l)
     more = positive_weight - 1
+    stop = first + logits.shape[1]
     total = 0.0
     for cell in range(len(logits)):
         row = logits[cell]
-        for one in range(begin[cell], end[cell]):
-            number = row[peak[one] - first]
+        begin = end = at[cell]
+        while end < ends[cell] and peak[end] < stop:
+            number = row[peak[end] - first]
             total -= number
             if more != 0:
                 total += more * (max(-number, 0) + math.log1p(math.exp(-abs(number))))
+            end += 1
+        at[cell] = end
         total += _softplus_and_sigmoid(row)
         # d/dl = sigmoid(l) - x · (1 + (p - 1) · sigmoid(-l))
-        for one in range(begin[cell], end[cell]):
-            at = peak[one] - first
-            row[at] -= 1 + more * (1 - row[at])
+        for one in range(begin, end):
+            column = peak[one] - first
+            row[column] -= 1 + more * (1 - row[column])
         for i in range(len(row)):
             grad_bias[i] += row[i]
     return total
 
 
 @compiled
-def first_open(peak: np.ndarray, begin: np.ndarray, firsts: np.ndarray) -> np.ndarray:
-    """Find for each peak in ``firsts`` and each cell the position in ``peak`` of the cell's first open peak from there on.
+def keep_columns(
+    peak: np.ndarray, begin: np.ndarray, new: np.ndarray, kept: np.ndarray, kept_begin: np.ndarray
+) -> int:
+    """Renumber the columns of a CSR matrix without values, and drop those whose new number is negative; return how many ones are left.
+
+    Parameters
+    ----------
+    peak, begin
+        ``peak[begin[i]:begin[i + 1]]`` are the open peaks of cell i.
+    new
+        New number of each column.
+    kept, kept_begin
+        Take the result; as long as ``peak`` and ``begin``.
+    """
+    n = 0
+    for cell in range(len(begin) - 1):
+        kept_begin[cell] = n
+        for one in range(begin[cell], begin[cell + 1]):
+            column = new[peak[one]]
+            kept[n] = column
+            n += column >= 0
+    kept_begin[len(begin) - 1] = n
+    return n
+
+
+@compiled
+def thin_rows(
+    peak: np.ndarray,
+    begin: np.ndarray,
+    is_thinned: np.ndarray,
+    key: np.ndarray,
+    limit: int,
+    kept: np.ndarray,
+    kept_begin: np.ndarray,
+) -> int:
+    """Drop ones of thinned cells whose random bits are ``limit`` or more; return how many ones are left.
+
+    Parameters
+    ----------
+    peak, begin
+        ``peak[begin[i]:begin[i + 1]]`` are the open peaks of cell i.
+    is_thinned, key
+        Of each cell. The bits are those of `sailerx.kernels.random_bits.random_bits`.
+    kept, kept_begin
+        Take the result; as long as ``peak`` and ``begin``.
+    """
+    n = 0
+    for cell in range(len(begin) - 1):
+        kept_begin[cell] = n
+        first, last = begin[cell], begin[cell + 1]
+        if is_thinned[cell]:
+            for one in range(first, last):
+                kept[n] = peak[one]
+                n += _random_bits(key[cell], peak[one]) < limit
+        else:
+            kept[n : n + last - first] = peak[first:last]
+            n += last - first
+    kept_begin[len(begin) - 1] = n
+    return n
+
+
+@numba.njit(nogil=True)
+def _random_bits(key: Any, number: Any) -> Any:
+    """Compute 32 bits from a key and a number."""
+    h = (key ^ (np.int64(number) * SPREAD)) & _32_BITS
+    h = ((h ^ h >> 16) * MIX_1) & _32_BITS
+    h = ((h ^ h >> 15) * MIX_2) & _32_BITS
+    return h ^ h >> 16
+
+
+@compiled
+def first_from(peak: np.ndarray, begin: np.ndarray, first: int) -> np.ndarray:
+    """Find for each cell the position in ``peak`` of its first open peak from ``first`` on.
 
     ``peak[begin[i]:begin[i + 1]]`` are the open peaks of cell i, ascending.
     """
-    found = np.empty((len(firsts), len(begin) - 1), np.int64)
+    found = np.empty(len(begin) - 1, np.int64)
     for cell in range(len(begin) - 1):
-        own = peak[begin[cell] : begin[cell + 1]]
-        for i in range(len(firsts)):
-            found[i, cell] = begin[cell] + np.searchsorted(own, firsts[i])
+        found[cell] = begin[cell] + np.searchsorted(peak[begin[cell] : begin[cell + 1]], first)
     return found
 
 
 @compiled
 def add_rows(
-    rows: np.ndarray, peak: np.ndarray, begin: np.ndarray, end: np.ndarray, sums: np.ndarray, chrom: int
+    rows: np.ndarray,
+    peak: np.ndarray,
+    at: np.ndarray,
+    ends: np.ndarray,
+    stop: int,
+    sums: np.ndarray,
+    chrom: int,
 ) -> None:
-    """Add to ``sums[i, chrom]`` of each cell i the rows of its open peaks, ``peak[begin[i]:end[i]]``."""
+    """Add to ``sums[i, chrom]`` of each cell i the rows of its open peaks from ``peak[at[i]]`` on, up to peak ``stop`` (exclusive).
+
+    The open peaks of cell i end at position ``ends[i]`` of ``peak``; ``at`` is moved to the first one that is left.
+    """
     for cell in range(len(sums)):
         total = sums[cell, chrom]
-        for one in range(begin[cell], end[cell]):
+        one = at[cell]
+        while one < ends[cell] and peak[one] < stop:
             row = rows[peak[one]]
             for i in range(len(total)):
                 total[i] += row[i]
+            one += 1
+        at[cell] = one
 
 
 @compiled
 def add_to_rows(
-    rows: np.ndarray, peak: np.ndarray, begin: np.ndarray, end: np.ndarray, sums: np.ndarray, chrom: int
+    rows: np.ndarray,
+    peak: np.ndarray,
+    at: np.ndarray,
+    ends: np.ndarray,
+    stop: int,
+    sums: np.ndarray,
+    chrom: int,
 ) -> None:
-    """Backward of `add_rows`: add ``sums[i, chrom]`` to the rows of the open peaks of each cell i."""
+    """Backward of `add_rows`: add ``sums[i, chrom]`` to the rows of these open peaks of each cell i."""
     for cell in range(len(sums)):
         total = sums[cell, chrom]
-        for one in range(begin[cell], end[cell]):
+        one = at[cell]
+        while one < ends[cell] and peak[one] < stop:
             row = rows[peak[one]]
             for i in range(len(total)):
                 row[i] += total[i]
+            one += 1
+        at[cell] = one
 
 
 @compiled

@@ -1,12 +1,13 @@
-"""Sparse x: a mini-batch as lists of its ones (COO), and all cells as CSR rows that mini-batches are taken from.
+"""Sparse x: the ones of a mini-batch, and all cells as CSR rows that mini-batches are taken from.
 
-On a CPU the lists hold the open peaks and nothing else (`OpenPeaks`, `SparseRows`). On a GPU the host must know their length
+On a CPU a mini-batch is CSR without values (`CsrPeaks`, taken from `SparseRows`). On a GPU the host must know the length of its lists
 without asking the device, and a CUDA graph needs one length for all replays, so they are padded (`PaddedPeaks`, `PaddedRows`): an
 entry with ``peak == n_peaks`` is padding. `sailerx.kernels.peak_layers.rows_on` chooses by device.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -17,16 +18,44 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sailerx.data.accessibility import PeaksInMemory
+from sailerx.kernels.numba_loops import keep_columns, thin_rows
+from sailerx.kernels.random_bits import random_bits
 
 
 @dataclass(frozen=True)
-class OpenPeaks:
-    """x, 0/1, as the positions of its ones (COO without values), sorted by cell, then by peak."""
+class OpenPeaks(ABC):
+    """x of the cells of a mini-batch, 0/1, as the positions of its ones, sorted by cell, then by peak."""
 
-    cell: Int[Tensor, " ones"]
     peak: Int[Tensor, " ones"]
     n_cells: int
     n_peaks: int
+
+    @property
+    @abstractmethod
+    def depth(self) -> Int[Tensor, " cells"]:
+        """Number of open peaks of each cell."""
+
+    @abstractmethod
+    def only(self, peaks: Int[Tensor, " chosen"]) -> OpenPeaks:
+        """Keep the columns ``peaks`` (ascending) of x, renumbered from 0."""
+
+    @abstractmethod
+    def thinned(
+        self, is_thinned: Bool[Tensor, " cells"], key: Int[Tensor, " cells"], share: float
+    ) -> OpenPeaks:
+        """Keep about a ``share`` of the ones of each thinned cell: those whose `random_bits` by the cell's key are lowest."""
+
+    @abstractmethod
+    def dense(self) -> Float[Tensor, "cells peaks"]:
+        """Convert to a dense matrix of 0. and 1."""
+
+
+@dataclass(frozen=True)
+class CsrPeaks(OpenPeaks):
+    """Open peaks in the host's memory, as CSR without values."""
+
+    #: position in ``peak`` where each cell begins, and where the last one ends: ``indptr``
+    begin: Int[Tensor, " cells_plus_1"]
 
     @property
     def depth(self) -> Int[Tensor, " cells"]:
@@ -34,32 +63,44 @@ class OpenPeaks:
         return self.begin.diff()
 
     @property
-    def begin(self) -> Int[Tensor, " cells_plus_1"]:
-        """Position in the lists where each cell begins: ``indptr`` of the CSR matrix."""
-        return torch.searchsorted(self.cell, torch.arange(self.n_cells + 1))
+    def cell(self) -> Int[Tensor, " ones"]:
+        """Cell of each one."""
+        return torch.arange(self.n_cells).repeat_interleave(self.depth)
 
-    def only(self, peaks: Int[Tensor, " chosen"]) -> OpenPeaks:
+    def only(self, peaks: Int[Tensor, " chosen"]) -> CsrPeaks:
         """Keep the columns ``peaks`` (ascending) of x, renumbered from 0."""
-        new = torch.full((self.n_peaks + 1,), -1, device=peaks.device)
-        new[peaks] = torch.arange(len(peaks), device=peaks.device)
-        peak = new.index_select(0, self.peak)
-        return replace(self, peak=peak, n_peaks=len(peaks)).where(peak >= 0)
+        new = np.full(self.n_peaks, -1, np.int32)
+        new[peaks.numpy()] = np.arange(len(peaks))
+        peak, begin = torch.empty_like(self.peak), torch.empty_like(self.begin)
+        n_kept = keep_columns(self.peak.numpy(), self.begin.numpy(), new, peak.numpy(), begin.numpy())
+        return CsrPeaks(peak[:n_kept], self.n_cells, len(peaks), begin)
 
-    def where(self, keep: Bool[Tensor, " ones"]) -> OpenPeaks:
-        """Drop the ones for which ``keep`` is false."""
-        kept = torch.from_numpy(np.flatnonzero(keep))  # several times faster than Tensor.nonzero
-        return replace(self, cell=self.cell.index_select(0, kept), peak=self.peak.index_select(0, kept))
+    def thinned(
+        self, is_thinned: Bool[Tensor, " cells"], key: Int[Tensor, " cells"], share: float
+    ) -> CsrPeaks:
+        """Keep a share of the ones of thinned cells, and copy those of the others."""
+        peak, begin = torch.empty_like(self.peak), torch.empty_like(self.begin)
+        given = self.peak.numpy(), self.begin.numpy(), is_thinned.numpy(), key.numpy(), _limit(share)
+        n_kept = thin_rows(*given, peak.numpy(), begin.numpy())
+        return replace(self, peak=peak[:n_kept], begin=begin)
 
     def dense(self) -> Float[Tensor, "cells peaks"]:
         """Convert to a dense matrix of 0. and 1."""
-        x = torch.zeros(self.n_cells, self.n_peaks + 1, device=self.peak.device)
-        x[self.cell, self.peak] = 1.0
-        return x[:, :-1]
+        x = torch.zeros(self.n_cells, self.n_peaks)
+        x[self.cell, self.peak.long()] = 1.0
+        return x
+
+
+def _limit(share: float) -> int:
+    """Compute the number below which a share of all 32-bit numbers lies."""
+    return round(share * 2**32)
 
 
 @dataclass(frozen=True)
 class PaddedPeaks(OpenPeaks):
-    """`OpenPeaks` whose lists also hold padding: entries with ``peak == n_peaks``."""
+    """Open peaks as lists of cells and peaks (COO), with padding: entries with ``peak == n_peaks``."""
+
+    cell: Int[Tensor, " entries"]
 
     @property
     def depth(self) -> Int[Tensor, " cells"]:
@@ -68,9 +109,24 @@ class PaddedPeaks(OpenPeaks):
         n_so_far = torch.cat([ends.new_zeros(1), (self.peak < self.n_peaks).cumsum(0)])
         return n_so_far[ends].diff(prepend=ends.new_zeros(1))
 
-    def where(self, keep: Bool[Tensor, " ones"]) -> PaddedPeaks:
-        """Turn the ones for which ``keep`` is false into padding; the length stays."""
-        return replace(self, peak=self.peak.masked_fill(~keep, self.n_peaks))
+    def only(self, peaks: Int[Tensor, " chosen"]) -> PaddedPeaks:
+        """Keep the columns ``peaks`` (ascending) of x, renumbered from 0; other ones become padding."""
+        new = torch.full((self.n_peaks + 1,), len(peaks), device=peaks.device)
+        new[peaks] = torch.arange(len(peaks), device=peaks.device)
+        return replace(self, peak=new.index_select(0, self.peak), n_peaks=len(peaks))
+
+    def thinned(
+        self, is_thinned: Bool[Tensor, " cells"], key: Int[Tensor, " cells"], share: float
+    ) -> PaddedPeaks:
+        """Turn ones of thinned cells into padding; the length stays."""
+        dropped = is_thinned[self.cell] & (random_bits(key[self.cell], self.peak) >= _limit(share))
+        return replace(self, peak=self.peak.masked_fill(dropped, self.n_peaks))
+
+    def dense(self) -> Float[Tensor, "cells peaks"]:
+        """Convert to a dense matrix of 0. and 1."""
+        x = torch.zeros(self.n_cells, self.n_peaks + 1, device=self.peak.device)
+        x[self.cell, self.peak] = 1.0
+        return x[:, :-1]
 
 
 @dataclass(frozen=True)
@@ -87,18 +143,17 @@ class SparseRows:
         indices = np.require(x.indices, requirements="W")  # PyTorch refuses read-only arrays
         return cls(torch.from_numpy(x.indptr), torch.from_numpy(indices), x.n_peaks)
 
-    def minibatches(self, minibatch_rows: Sequence[Int[Tensor, " rows"]]) -> Iterator[OpenPeaks]:
+    def minibatches(self, minibatch_rows: Sequence[Int[Tensor, " rows"]]) -> Iterator[CsrPeaks]:
         """Take one mini-batch after another, each given by the positions of its cells."""
         return map(self.take, minibatch_rows)
 
-    def take(self, rows: Int[Tensor, " rows"]) -> OpenPeaks:
+    def take(self, rows: Int[Tensor, " rows"]) -> CsrPeaks:
         """Take the open peaks of the cells at positions ``rows``."""
-        start = self.indptr[rows]
-        length = self.indptr[rows + 1] - start
-        cell = torch.from_numpy(np.arange(len(rows)).repeat(length))
-        runs = zip(start.tolist(), (start + length).tolist(), strict=True)
+        start, end = self.indptr[rows], self.indptr[rows + 1]
+        runs = zip(start.tolist(), end.tolist(), strict=True)
         peak = torch.cat([self.indices[:0], *(self.indices[a:b] for a, b in runs)])
-        return OpenPeaks(cell, peak.long(), len(rows), self.n_peaks)
+        begin = torch.cat([start.new_zeros(1), (end - start).cumsum(0)])
+        return CsrPeaks(peak, len(rows), self.n_peaks, begin)
 
 
 @dataclass(frozen=True)
@@ -137,7 +192,7 @@ class PaddedRows:
         cell = cell.clamp(max=len(rows) - 1)
         at = (start - ends + depth)[cell] + entry
         peak = self.indices[at.masked_fill(~is_one, 0)].long()
-        return PaddedPeaks(cell, peak.masked_fill(~is_one, self.n_peaks), len(rows), self.n_peaks)
+        return PaddedPeaks(peak.masked_fill(~is_one, self.n_peaks), len(rows), self.n_peaks, cell)
 
 
 #: x of all cells on the device

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -53,6 +54,8 @@ class Minibatch:
     has_rna: Bool[Tensor, " cells"]
     #: this process's share of the mini-batch
     part: Part
+    #: ATAC scores of this process's cells, one per private dimension; None = they are computed from x
+    scores: Float[Tensor, "own_cells private"] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,17 @@ class OnDevice:
     w: Float[Tensor, " cells"]
     has_rna: Tensor
     shard: Shard = Shard()
+    #: ATAC scores, one per private dimension; None = they are computed from x when needed
+    scores: Float[Tensor, "cells private"] | None = None
 
     @classmethod
     def from_multiome(
-        cls, data: Multiome, device: torch.device, x: Accessibility | None = None, shard: Shard | None = None
+        cls,
+        data: Multiome,
+        device: torch.device,
+        x: Accessibility | None = None,
+        shard: Shard | None = None,
+        scores: np.ndarray | None = None,
     ) -> OnDevice:
         """Copy training data to a device.
 
@@ -82,11 +92,15 @@ class OnDevice:
             The part of x that this process reads, with the shape of ``data.x``; by default ``data.x``.
         shard
             Assigns the cells of a mini-batch to processes; by default all to this one.
+        scores
+            ATAC scores of the cells for the private dimensions, cells × private.
         """
         g, c, w, has_rna = (
             torch.from_numpy(part).to(device) for part in (data.g, data.c, data.w, data.has_rna)
         )
-        return cls(rows_of(data.x if x is None else x, device), g, c, w, has_rna, shard or Shard())
+        on_device = None if scores is None else torch.from_numpy(scores).to(device)
+        rows = rows_of(data.x if x is None else x, device)
+        return cls(rows, g, c, w, has_rna, shard or Shard(), on_device)
 
     def minibatches(self, batches: Iterable[Int[Tensor, " minibatch"]]) -> Iterator[Minibatch]:
         """Yield one `Minibatch` per element of ``batches``, which are positions of cells (CPU tensors)."""
@@ -95,9 +109,11 @@ class OnDevice:
         read = self.x.minibatches([rows[own] for rows, own in zip(batches, owned, strict=True)])
         for rows, own, x in zip(batches, owned, read, strict=True):
             rows = rows.to(self.w.device)
-            yield self.minibatch(rows, x, self.shard.part(rows, own, x))
+            yield self.minibatch(rows, x, self.shard.part(rows, own))
 
     def minibatch(self, rows: Int[Tensor, " minibatch"], x: OpenPeaks, part: Part | None = None) -> Minibatch:
         """Assemble the mini-batch of the cells at ``rows`` (on the device), given their open peaks x."""
-        part = part or Part.whole_of(x)
-        return Minibatch(x, self.g[rows], self.c[rows[part.cell]], self.w[rows], self.has_rna[rows], part)
+        part = part or Part(x.n_cells)
+        own = rows[part.cell]
+        scores = None if self.scores is None else self.scores[own]
+        return Minibatch(x, self.g[rows], self.c[own], self.w[rows], self.has_rna[rows], part, scores)

@@ -53,11 +53,10 @@ def thinned(
     -------
     x of the same cells with fewer open peaks.
     """
-    part, device = part or Part.whole_of(x), x.cell.device
-    is_whole = torch.rand(part.n_cells, generator=generator, device=device)[part.cell] >= cell_share
-    keep = torch.rand(part.n_ones, generator=generator, device=device)[part.one] < peak_share
-    keep |= is_whole.index_select(0, x.cell)
-    return x.where(keep)
+    part = part or Part(x.n_cells)
+    draws = torch.rand(2, part.n_cells, generator=generator, device=generator.device, dtype=torch.float64)
+    is_thinned, key = draws[0] < cell_share, (draws[1] * 2**32).long()
+    return x.thinned(is_thinned[part.cell], key[part.cell], peak_share)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sailerx.kernels.open_peaks import OpenPeaks
-
 
 @dataclass(frozen=True)
 class Part:
@@ -21,17 +19,8 @@ class Part:
 
     #: number of cells of the whole mini-batch
     n_cells: int
-    #: number of open peaks (ones of x) of the whole mini-batch
-    n_ones: int
     #: positions of this process's cells in the whole mini-batch
     cell: Int[Tensor, " own_cells"] | slice = field(default_factory=lambda: slice(None))
-    #: positions of this process's open peaks among those of the whole mini-batch, in the order of cells
-    one: Int[Tensor, " own_ones"] | slice = field(default_factory=lambda: slice(None))
-
-    @classmethod
-    def whole_of(cls, x: OpenPeaks) -> Part:
-        """Make the part that holds all cells, given the mini-batch's open peaks."""
-        return cls(x.n_cells, len(x.cell))
 
     def gathered(self, *own: Float[Tensor, "own_cells values"]) -> Sequence[Float[Tensor, "cells values"]]:
         """Gather values of all cells of the mini-batch from every process's own; differentiable (all-gather)."""
@@ -50,6 +39,6 @@ class Shard:
         """Return the positions within a mini-batch (cells ``rows``) of the cells that this process reads."""
         return slice(None)
 
-    def part(self, rows: Int[Tensor, " cells"], own: Int[Tensor, " own_cells"] | slice, x: OpenPeaks) -> Part:
-        """Make the `Part` of this process, given the mini-batch's cells, its own positions and their open peaks x."""
-        return Part.whole_of(x)
+    def part(self, rows: Int[Tensor, " cells"], own: Int[Tensor, " own_cells"] | slice) -> Part:
+        """Make the `Part` of this process, given the mini-batch's cells and its own positions."""
+        return Part(len(rows))

@@ -131,12 +131,17 @@ class PrivatePosterior(nn.Module):
         self.centre[:k] = torch.from_numpy(scores.centre[:k])
         self.reliability[:k] = torch.from_numpy(scores.reliability[:k])
 
-    def forward(self, x: OpenPeaks) -> tuple[Float[Tensor, "cells private"], Float[Tensor, "cells private"]]:
-        """Compute mean and standard deviation of each cell."""
+    def scores(self, x: OpenPeaks) -> Float[Tensor, "cells private"]:
+        """Compute the scores of cells."""
         summed = peak_layers.sum_of_open(self.loadings, x, self.one_block, 1)[:, 0]
-        score = summed / x.depth.clamp(min=1)[:, None] - self.centre
+        return summed / x.depth.clamp(min=1)[:, None] - self.centre
+
+    def forward(
+        self, scores: Float[Tensor, "cells private"]
+    ) -> tuple[Float[Tensor, "cells private"], Float[Tensor, "cells private"]]:
+        """Compute mean and standard deviation of each cell."""
         std = (1 - self.reliability).sqrt()
-        return self.reliability.sqrt() * score, std.expand_as(score)
+        return self.reliability.sqrt() * scores, std.expand_as(scores)
 
 
 class WithinChromosomes(nn.Module):

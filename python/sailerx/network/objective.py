@@ -46,16 +46,18 @@ def minibatch_loss(
     peaks
         Random peaks (ascending) from which the reconstruction over all peaks is estimated, without bias; None for all.
     thinning
-        Share of the cells that are thinned for the encoder, and the share of their open peaks that it sees.
+        Share of the cells that are thinned for the encoder, and the share of their open peaks that it sees. Private dimensions
+        follow from all of them: nothing is learned there that could be memorised.
     """
     x, part = minibatch.x, minibatch.part
     cell_share, peak_share = thinning
-    posterior = vae.encode(thinned(x, cell_share, peak_share, noise, part) if cell_share else x)
+    shown = thinned(x, cell_share, peak_share, noise, part) if cell_share else x
+    posterior = vae.encode(shown, minibatch.scores)
     mean, std = part.gathered(posterior.mean, posterior.stddev)
     z = sample(posterior, noise, part)
-    shown = x if peaks is None else x.only(peaks)
-    nll = part.summed(vae.reconstruction_nll(z, minibatch.c, shown, peaks, weights.positive_weight))
-    reconstruction = nll / part.n_cells * (x.n_peaks / shown.n_peaks)
+    target = x if peaks is None else x.only(peaks)
+    nll = part.summed(vae.reconstruction_nll(z, minibatch.c, target, peaks, weights.positive_weight))
+    reconstruction = nll / part.n_cells * (x.n_peaks / target.n_peaks)
     kl_prior = losses.kl_to_prior(mean, std).mean()
     loss, terms = (
         weights.reconstruction * reconstruction + weights.prior * kl_prior,

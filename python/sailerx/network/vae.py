@@ -101,14 +101,14 @@ class VAE(nn.Module):
             n_private=settings.private,
         )
 
-    def encode(self, x: OpenPeaks) -> Normal:
-        """Compute the posterior q(z|x) = N(mean, diag std²) of each cell."""
+    def encode(self, x: OpenPeaks, scores: Float[Tensor, "cells private"] | None = None) -> Normal:
+        """Compute the posterior q(z|x) = N(mean, diag std²) of each cell; ``scores`` are those of x unless given."""
         h = self.encoder(x)
         logvar = self.logvar_head(h).clamp(-_LARGEST_LOGVAR, _LARGEST_LOGVAR)
         # departure from the reference implementation, which samples with std = exp(logvar) but takes KL at exp(logvar / 2)
         mean, std = self.mean_head(h), (0.5 * logvar).exp()
         if self.private is not None:
-            private_mean, private_std = self.private(x)
+            private_mean, private_std = self.private(self.private.scores(x) if scores is None else scores)
             mean, std = torch.cat([mean, private_mean], dim=1), torch.cat([std, private_std], dim=1)
         return Normal(mean, std, validate_args=False)
 
@@ -143,6 +143,6 @@ def sample(
 ) -> Float[Tensor, "cells latent"]:
     """Draw z from q(z|x) by reparametrisation; for a part of a mini-batch, use its rows of the whole mini-batch's noise."""
     n_cells, n_latent = posterior.mean.shape
-    part = part or Part(n_cells, 0)
+    part = part or Part(n_cells)
     noise = torch.randn(part.n_cells, n_latent, generator=generator, device=posterior.mean.device)
     return posterior.mean + posterior.stddev * noise[part.cell]

@@ -8,12 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from sailerx.config import Settings
+from sailerx.data import csr_on_disk
+from sailerx.data.accessibility import Accessibility
 from sailerx.data.atac_scores import AtacScores
 from sailerx.data.multiome import Multiome
 from sailerx.device import out_of_memory
@@ -85,7 +88,10 @@ def train(
     """
     state = TrainingState(data, settings, seed, device, ranks, scores)
     _share_first_state(state, checkpoints, ranks)
-    on_device = OnDevice.from_multiome(data, device, ranks.read(data.x), ranks.shard(data.depth, device))
+    x, shard = ranks.read(data.x), ranks.shard(data.n_cells)
+    own = np.arange(data.n_cells)[shard.own(torch.arange(data.n_cells))]
+    cell_scores = private_scores(x, own, settings.private, scores)
+    on_device = OnDevice.from_multiome(data, device, x, shard, cell_scores)
     sampler = sampler_of(data, settings, seed, ranks.world_size)
     peak_share = max(settings.peak_share, FEWEST_PEAKS / data.n_peaks)
     step = partial(training_step, state, settings=settings, peak_share=peak_share, ranks=ranks)
@@ -154,6 +160,36 @@ def training_step(
     ranks.average_gradients(state.vae, peaks)
     state.optimizer.step()
     return torch.stack([loss.detach(), *terms])
+
+
+def private_scores(
+    x: Accessibility, cells: np.ndarray, n_private: int, scores: AtacScores | None
+) -> np.ndarray | None:
+    """Compute the scores that the private dimensions follow, once, because training does not change them.
+
+    Parameters
+    ----------
+    x
+        Open peaks, cells × peaks.
+    cells
+        Positions of the cells that this process reads, ascending.
+    n_private
+        Number of private dimensions.
+    scores
+        ATAC scores; None = 0 for all cells.
+
+    Returns
+    -------
+    Cells × private, 0 for cells of other processes; None without private dimensions.
+    """
+    if not n_private:
+        return None
+    found = np.zeros((x.shape[0], n_private), np.float32)
+    if scores is not None:
+        first, at_once = scores.first(n_private), 10 * csr_on_disk.CELLS_PER_CHUNK
+        for rows in np.split(cells, range(at_once, len(cells), at_once)):
+            found[rows, : len(first.strength)] = first.of(x[rows])
+    return found
 
 
 def sampler_of(data: Multiome, settings: Settings, seed: int, world_size: int = 1) -> Sampler:

@@ -156,9 +156,9 @@ class Processes(Ranks):
         indptr = np.concatenate([[0], np.cumsum(np.where(own, depth, 0))])
         return PeaksInMemory(indptr, x.indices[np.repeat(own, depth)], x.n_peaks)
 
-    def shard(self, depth: np.ndarray, device: torch.device) -> Shard:
-        """Make the shard of this process from the depth of each cell."""
-        return RankShard(self.rank, self.world_size, torch.from_numpy(depth.astype(np.int64)).to(device))
+    def shard(self, n_cells: int) -> Shard:
+        """Make the shard of this process."""
+        return RankShard(self.rank, self.world_size, n_cells)
 
     def synchronise_batch_norm(self, vae: VAE) -> None:
         """Replace every BatchNorm by one that normalises over the cells of all processes."""

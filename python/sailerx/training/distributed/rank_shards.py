@@ -11,7 +11,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sailerx.data import csr_on_disk
-from sailerx.kernels.open_peaks import OpenPeaks
 from sailerx.minibatches.shards import Part, Shard
 from sailerx.training.distributed.collectives import AllReduce
 
@@ -32,21 +31,17 @@ class RankShard(Shard):
 
     rank: int
     world_size: int
-    #: open peaks of each cell
-    depth: Int[Tensor, " cells"]
+    n_cells: int
 
     def own(self, rows: Int[Tensor, " cells"]) -> Int[Tensor, " own_cells"]:
         """Find the positions in a mini-batch of the cells that this process reads."""
-        owns: Tensor = is_own(rows, len(self.depth), self.rank, self.world_size)
+        owns: Tensor = is_own(rows, self.n_cells, self.rank, self.world_size)
         return owns.nonzero().view(-1)
 
-    def part(self, rows: Int[Tensor, " cells"], own: Int[Tensor, " own_cells"] | slice, x: OpenPeaks) -> Part:
-        """Make this process's part of a mini-batch; x holds the open peaks of its own cells."""
+    def part(self, rows: Int[Tensor, " cells"], own: Int[Tensor, " own_cells"] | slice) -> Part:
+        """Make this process's part of a mini-batch."""
         assert isinstance(own, Tensor)
-        depth, own = self.depth[rows], own.to(rows.device)
-        first, own_first = (n.cumsum(0) - n for n in (depth, depth[own]))
-        one = (first[own] - own_first)[x.cell] + torch.arange(len(x.cell), device=rows.device)
-        return RankPart(len(rows), int(depth.sum()), own, one, rank=self.rank)
+        return RankPart(len(rows), own.to(rows.device), rank=self.rank)
 
 
 @dataclass(frozen=True, kw_only=True)

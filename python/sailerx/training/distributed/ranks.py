@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -45,8 +44,8 @@ class Ranks:
         """Read the cells of x that this process trains on, here all, into memory, or leave x in its file if asked to."""
         return x.in_memory() if isinstance(x, PeaksOnDisk) and x.to_memory else x
 
-    def shard(self, depth: np.ndarray, device: torch.device) -> Shard:
-        """Make the shard of this process from the depth of each cell; here it is all cells."""
+    def shard(self, n_cells: int) -> Shard:
+        """Make the shard of this process; here it is all cells."""
         return Shard()
 
     def synchronise_batch_norm(self, vae: VAE) -> None:

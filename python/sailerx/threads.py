@@ -1,6 +1,6 @@
 """A thread pool for independent tasks: `torch.get_num_threads` threads, each running single-threaded PyTorch.
 
-Chromosomes are too small for PyTorch to use several cores inside one operation; in parallel they keep all cores busy.
+Chromosomes, say, are too small for PyTorch to use several cores inside one operation; in parallel they keep all cores busy.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import TypeVar
 import torch
 
 _Task = TypeVar("_Task")
+#: more than one, so that a thread that is held up delays the others little
+_PARTS_PER_THREAD = 4
 
 
 def share_out(tasks: Sequence[_Task], work: Callable[[Iterator[_Task]], None]) -> None:
@@ -41,6 +43,12 @@ def share_out(tasks: Sequence[_Task], work: Callable[[Iterator[_Task]], None]) -
         torch.set_num_threads(n_threads)
     for other in others:
         other.result()
+
+
+def parts_of(n: int) -> list[range]:
+    """Split n rows into parts of consecutive ones, several per thread, as tasks of `share_out`."""
+    size = max(1, -(-n // (_PARTS_PER_THREAD * torch.get_num_threads())))
+    return [range(first, min(first + size, n)) for first in range(0, n, size)]
 
 
 @contextmanager
