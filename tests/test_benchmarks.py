@@ -373,6 +373,7 @@ def test_runs_that_stop_are_compared_with_those_of_whole_length(
     assert script("stopping", "--table", out).count("| tiny | 80 × 90 |") == 2
 
 
+@pytest.mark.full
 def test_scaling_becomes_a_table(tmp_path: Path) -> None:
     out, sizes = tmp_path / "scaling.csv", ["--size", "100x300", "--work", tmp_path]
     script("scaling", *sizes, "--rounds", 1, "--epochs", 2, "--out", out)

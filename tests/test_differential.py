@@ -106,6 +106,7 @@ def test_groups_that_differ_by_chance_depth_or_batch_alone_have_no_calls(
     assert table["differential"].sum() <= 1
 
 
+@pytest.mark.full  # why there are strata
 def test_without_strata_a_batch_effect_would_be_called(mdata: MuData) -> None:
     strong = sailerx.simulate(1500, 300, 3000, 2, seed=1, n_chroms=4, atac_depth=400.0, atac_batch=0.8)
     a = strong["atac"]

@@ -88,7 +88,7 @@ def accuracy(z: np.ndarray, half: np.ndarray) -> float:
     return knn_accuracy(z[known], half[known])
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.full)])
 def test_types_that_only_atac_tells_apart_are_told_apart(seed: int) -> None:
     mdata, half = split_by_atac(seed)
     data = Multiome.from_mudata(mdata, Settings())
@@ -99,7 +99,7 @@ def test_types_that_only_atac_tells_apart_are_told_apart(seed: int) -> None:
     assert accuracy(rows, half) > 0.8
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.full)])
 def test_types_that_only_rna_tells_apart_stay_apart(seed: int) -> None:
     mdata, half = split_by_atac(seed, hidden_from="atac")
     data = Multiome.from_mudata(mdata, Settings())

@@ -11,6 +11,7 @@ import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from data import Silent, minibatch_of, multiome, paired, tiny_settings, with_part, without_times
+from sailerx.data.atac_scores import AtacScores
 from sailerx.data.multiome import Multiome
 from sailerx.minibatches.loader import OnDevice
 from sailerx.minibatches.sampler import thinned
@@ -18,7 +19,8 @@ from sailerx.network.objective import minibatch_loss
 from sailerx.network.schedules import LossWeights, learning_rate, loss_weights
 from sailerx.network.vae import VAE
 from sailerx.training.adam import Adam
-from sailerx.training.loop import train
+from sailerx.training.loop import private_scores, train
+from sailerx.training.state import TrainingState
 
 CPU = torch.device("cpu")
 
@@ -169,11 +171,34 @@ def test_thinned_cells_are_encoded_from_what_is_left_and_explained_in_full() -> 
     noise, again = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
     found = minibatch_loss(vae, minibatch_of(cells, rows), weights, noise, thinning=(0.5, 0.3))[1][0].item()
     x = cells.x.take(rows)
-    q = vae.encode(thinned(x, 0.5, 0.3, again))
+    q = vae.encode(thinned(x, 0.5, 0.3, again)[0])
     z = q.mean + q.stddev * torch.randn(q.mean.shape, generator=again)
     logits = vae.decode(z, torch.from_numpy(used["data"].c[rows]))
     expected = -Bernoulli(logits=logits).log_prob(x.dense()).sum(dim=1).mean()
     assert found == pytest.approx(expected.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("thinning", [(0.0, 1.0), (0.5, 0.3)])
+def test_scores_at_hand_are_those_that_a_step_would_compute(thinning: tuple[float, float]) -> None:
+    data = multiome()
+    scores = AtacScores.learn(data.x, 3)
+    settings = tiny_settings(n_latent=8, n_private=4)
+    vae = TrainingState(data, settings, 0, CPU, scores=scores).vae
+    weights = LossWeights(1.0, 1.0, 1.0, None, 10.0, True)
+    every_cell = private_scores(data.x, np.arange(data.n_cells), 4, scores)
+    assert every_cell is not None
+    losses = [
+        minibatch_loss(
+            vae,
+            minibatch_of(OnDevice.from_multiome(data, CPU, scores=given), torch.arange(40)),
+            weights,
+            torch.Generator().manual_seed(1),
+            thinning=thinning,
+        )[0]
+        for given in (every_cell, None, np.zeros_like(every_cell))
+    ]
+    torch.testing.assert_close(losses[0], losses[1])
+    assert not torch.isclose(losses[0], losses[2])
 
 
 def test_run_on_a_share_of_the_peaks_is_seeded_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,10 @@ class CsrPeaks(OpenPeaks):
         """Cell of each one."""
         return torch.arange(self.n_cells).repeat_interleave(self.depth)
 
+    def of_cells(self, chosen: Bool[Tensor, " cells"]) -> CsrPeaks:
+        """Keep the rows of the chosen cells."""
+        return SparseRows(self.begin, self.peak, self.n_peaks).take(chosen.nonzero().view(-1))
+
     def only(self, peaks: Int[Tensor, " chosen"]) -> CsrPeaks:
         """Keep the columns ``peaks`` (ascending) of x, renumbered from 0."""
         new = np.full(self.n_peaks, -1, np.int32)

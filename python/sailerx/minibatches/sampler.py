@@ -32,7 +32,7 @@ def random_peaks(
 
 def thinned(
     x: OpenPeaks, cell_share: float, peak_share: float, generator: torch.Generator, part: Part | None = None
-) -> OpenPeaks:
+) -> tuple[OpenPeaks, Bool[Tensor, " cells"]]:
     """Drop open peaks at random in a random share of the cells; the other cells keep all.
 
     Parameters
@@ -51,12 +51,12 @@ def thinned(
 
     Returns
     -------
-    x of the same cells with fewer open peaks.
+    x of the same cells with fewer open peaks, and whether each cell was thinned.
     """
     part = part or Part(x.n_cells)
     draws = torch.rand(2, part.n_cells, generator=generator, device=generator.device, dtype=torch.float64)
-    is_thinned, key = draws[0] < cell_share, (draws[1] * 2**32).long()
-    return x.thinned(is_thinned[part.cell], key[part.cell], peak_share)
+    is_thinned, key = draws[0][part.cell] < cell_share, (draws[1][part.cell] * 2**32).long()
+    return x.thinned(is_thinned, key, peak_share), is_thinned
 
 
 @dataclass(frozen=True)

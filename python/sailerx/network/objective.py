@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sailerx.config import Settings
+from sailerx.kernels.open_peaks import CsrPeaks, OpenPeaks
 from sailerx.minibatches.loader import Minibatch
 from sailerx.minibatches.sampler import thinned
 from sailerx.network import losses
@@ -46,13 +47,15 @@ def minibatch_loss(
     peaks
         Random peaks (ascending) from which the reconstruction over all peaks is estimated, without bias; None for all.
     thinning
-        Share of the cells that are thinned for the encoder, and the share of their open peaks that it sees. Private dimensions
-        follow from all of them: nothing is learned there that could be memorised.
+        Share of the cells that are thinned for the encoder, and the share of their open peaks that it sees.
     """
     x, part = minibatch.x, minibatch.part
     cell_share, peak_share = thinning
-    shown = thinned(x, cell_share, peak_share, noise, part) if cell_share else x
-    posterior = vae.encode(shown, minibatch.scores)
+    shown, scores = x, minibatch.scores
+    if cell_share:
+        shown, is_thinned = thinned(x, cell_share, peak_share, noise, part)
+        scores = _scores_of(shown, scores, is_thinned, vae)
+    posterior = vae.encode(shown, scores)
     mean, std = part.gathered(posterior.mean, posterior.stddev)
     z = sample(posterior, noise, part)
     target = x if peaks is None else x.only(peaks)
@@ -70,6 +73,18 @@ def minibatch_loss(
     alignment = losses.local_loss(minibatch.g, shared, _pair_weights(minibatch, weights.weighted_cells))
     loss = loss + weights.alignment * alignment
     return loss, [term.detach() for term in (*terms, alignment)]
+
+
+def _scores_of(
+    shown: OpenPeaks,
+    scores: Float[Tensor, "cells private"] | None,
+    is_thinned: Bool[Tensor, " cells"],
+    vae: VAE,
+) -> Float[Tensor, "cells private"] | None:
+    """Compute the scores of thinned cells anew; None = those of all cells are computed anyway."""
+    if scores is None or vae.private is None or not isinstance(shown, CsrPeaks):
+        return None
+    return scores.index_put((is_thinned,), vae.private.scores(shown.of_cells(is_thinned)))
 
 
 def _pair_weights(minibatch: Minibatch, weighted: bool) -> Float[Tensor, " cells"]:

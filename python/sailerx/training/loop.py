@@ -21,6 +21,7 @@ from sailerx.data.atac_scores import AtacScores
 from sailerx.data.multiome import Multiome
 from sailerx.device import out_of_memory
 from sailerx.kernels.open_peaks import PaddedRows, SparseRows
+from sailerx.kernels.peak_layers import captures_steps
 from sailerx.minibatches.loader import Minibatch, OnDevice
 from sailerx.minibatches.sampler import Sampler, random_peaks
 from sailerx.network.objective import minibatch_loss, terms_of
@@ -90,7 +91,8 @@ def train(
     _share_first_state(state, checkpoints, ranks)
     x, shard = ranks.read(data.x), ranks.shard(data.n_cells)
     own = np.arange(data.n_cells)[shard.own(torch.arange(data.n_cells))]
-    cell_scores = private_scores(x, own, settings.private, scores)
+    # a CUDA graph has one shape for all steps: it computes the scores of all cells, instead of those of thinned ones
+    cell_scores = None if captures_steps(device) else private_scores(x, own, settings.private, scores)
     on_device = OnDevice.from_multiome(data, device, x, shard, cell_scores)
     sampler = sampler_of(data, settings, seed, ranks.world_size)
     peak_share = max(settings.peak_share, FEWEST_PEAKS / data.n_peaks)
@@ -165,7 +167,7 @@ def training_step(
 def private_scores(
     x: Accessibility, cells: np.ndarray, n_private: int, scores: AtacScores | None
 ) -> np.ndarray | None:
-    """Compute the scores that the private dimensions follow, once, because training does not change them.
+    """Compute the scores that the private dimensions of whole cells follow, once, because training does not change them.
 
     Parameters
     ----------

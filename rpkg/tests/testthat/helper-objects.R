@@ -16,8 +16,17 @@ toy_peaks <- function() {
 
 toy_cells <- function() paste0("cell", 1:60)
 
-# `make` is SeuratObject::CreateAssay5Object or CreateAssayObject.
-toy_object <- function(make = SeuratObject::CreateAssay5Object) {
+# `make` is SeuratObject::CreateAssay5Object or CreateAssayObject; each object is made once.
+toy_object <- local({
+  made <- list()
+  function(make = SeuratObject::CreateAssay5Object) {
+    name <- if (identical(make, SeuratObject::CreateAssay5Object)) "assay5" else "assay"
+    made[[name]] <<- made[[name]] %||% new_toy_object(make)
+    made[[name]]
+  }
+})
+
+new_toy_object <- function(make) {
   rna <- make(counts = toy_counts(paste0("gene", 1:50), toy_cells()))
   object <- SeuratObject::CreateSeuratObject(rna, assay = "RNA")
   object[["peaks"]] <- make(counts = toy_counts(toy_peaks(), toy_cells(), seed = 2))
@@ -119,4 +128,18 @@ with_normalised <- function(object, name, features) {
     object[[name]] <- SeuratObject::CreateAssay5Object(data = toy_counts(features, toy_cells()))
   })
   object
+}
+
+# The two count matrices of the file that Python reads (features x cells), and the metadata.
+written <- function(object, rna = "RNA", reference = "pca", columns = NULL) {
+  path <- withr::local_tempfile(fileext = ".h5mu")
+  write_input(object, path, rna, "peaks", reference, columns)
+  file <- h5_open(path)
+  on.exit(h5_close(file))
+  counts <- lapply(c(rna = "rna", atac = "atac"), function(modality) {
+    node <- h5_child(file, paste0("mod/", modality))
+    names <- lapply(c("var", "obs"), function(frame) read_index(h5_child(node, frame)))
+    as.matrix(`dimnames<-`(read_sparse(h5_child(node, "X")), names))
+  })
+  c(counts, list(obs = read_value(h5_child(file, "obs"))))
 }

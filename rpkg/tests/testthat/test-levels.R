@@ -14,28 +14,6 @@ test_that("batches are factors with levels in the order of their values", {
   expect_identical(frame$mito, c(0.5, 1))
 })
 
-test_that("sets whose batch has another type are trained together, and its levels are known by any type", {
-  skip_if_no_sailerx()
-  object <- toy_object()
-  object$lane <- rep(c(1, 2), each = 30)
-  other <- toy_atac(toy_cells()[1:30])
-  for (lane in list(rep(c("1", "3"), 15), rep(1:2, 15), rep(c(TRUE, FALSE), 15))) {
-    other$lane <- lane
-    found <- toy_run(object, batch = "lane", unpaired = SeuratObject::RenameCells(other, "x"))
-    expect_equal(nrow(toy_embedding(found$unpaired)), 30)
-  }
-  folder <- withr::local_tempfile()
-  kept <- toy_run(object, batch = "lane", keep = folder)
-  expected <- NULL
-  for (batch in list("1", 1, 1L, c(lane = 1))) {
-    means <- toy_verb(ImputeSAILERX, kept, group.by = "donor", batch = batch)
-    expect_equal(means, expected %||% means)
-    expected <- means
-  }
-  kept$lane <- as.integer(kept$lane)
-  expect_s3_class(toy_verb(FindMarkersSAILERX, kept, "a", "b", group.by = "donor"), "data.frame")
-})
-
 test_that("levels and columns that look like options reach Python as they are", {
   skip_if_no_sailerx()
   object <- toy_object()

@@ -1,19 +1,5 @@
 # Objects as users have them: what Python would get is the same whatever they are made of.
 
-# The two count matrices of the file that Python reads (features x cells), and the metadata.
-written <- function(object, rna = "RNA", reference = "pca", columns = NULL) {
-  path <- withr::local_tempfile(fileext = ".h5mu")
-  write_input(object, path, rna, "peaks", reference, columns)
-  file <- h5_open(path)
-  on.exit(h5_close(file))
-  counts <- lapply(c(rna = "rna", atac = "atac"), function(modality) {
-    node <- h5_child(file, paste0("mod/", modality))
-    names <- lapply(c("var", "obs"), function(frame) read_index(h5_child(node, frame)))
-    as.matrix(`dimnames<-`(read_sparse(h5_child(node, "X")), names))
-  })
-  c(counts, list(obs = read_value(h5_child(file, "obs"))))
-}
-
 with_peaks_as <- function(counts) {
   object <- toy_object()
   object[["peaks"]] <- NULL
@@ -74,21 +60,6 @@ test_that("a subset of cells and features is read, with split layers too", {
   found <- written(suppressWarnings(subset(toy_object(), features = c("gene3", "gene9", toy_peaks()[3:20]))))
   expect_equal(found$atac, as.matrix(peak_counts())[3:20, ])
   expect_equal(rownames(found$rna), c("gene3", "gene9"))
-})
-
-test_that("an SCT assay may stand beside RNA, be its reference, and be left to a file", {
-  skip_if_not_installed("Seurat")
-  object <- suppressWarnings(Seurat::SCTransform(toy_object(), assay = "RNA", verbose = FALSE, min_cells = 1))
-  object <- suppressWarnings(Seurat::RunPCA(object, npcs = 4, verbose = FALSE))
-  expect_equal(SeuratObject::DefaultAssay(object[["pca"]]), "SCT")
-  expect_equal(check_rna_assay(object, NULL, "peaks", "pca"), "RNA")
-  expect_equal(written(object)$rna, written(toy_object())$rna)
-  path <- withr::local_tempfile(fileext = ".h5mu")
-  WriteH5MU(object, path, layers = "data")
-  back <- ReadH5MU(path)
-  expect_equal(
-    SeuratObject::LayerData(back, assay = "SCT", layer = "data"), SeuratObject::LayerData(object, assay = "SCT", layer = "data")
-  )
 })
 
 test_that("of several peak assays one must be named, and the others are left alone", {
