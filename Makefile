@@ -78,7 +78,7 @@ dist: setup  ## the packages as they are published, checked, in dist/: wheel and
 	$(PYTHON_IN_VENV) -m twine check --strict dist/*
 	@if [ -f .rlib/r.txt ]; then cd dist && R CMD build ../rpkg && _R_CHECK_FORCE_SUGGESTS_=false R CMD check --as-cran --no-manual sailerx_*.tar.gz; fi
 
-test: setup  ## the checks that every change must pass (10 to 15 minutes on two cores)
+test: setup  ## the checks that every change must pass (about 10 minutes on two cores)
 	$(PYTEST) $(PARALLEL) -m "not full"
 
 test-full: setup  ## all checks, for a release (under 80 minutes)
