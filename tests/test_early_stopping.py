@@ -65,6 +65,19 @@ def test_a_line_says_which_network_is_kept(capsys: pytest.CaptureFixture[str]) -
     )
 
 
+def test_beside_the_joint_embedding_the_reconstruction_alone_is_watched() -> None:
+    settings = tiny_settings(held_out_share=0.25, lambda_=1.0)
+    data = multiome(settings=settings)
+    cells = OnDevice.from_multiome(data, CPU)
+    vae = VAE.from_settings(data.blocks, data.c.shape[1], settings, torch.Generator().manual_seed(0)).eval()
+    watch = Watch.over(data, cells, settings, 1.0, 0)
+    assert watch is not None
+    rows = torch.from_numpy(np.flatnonzero(held_out(60, 0.25, 0)))
+    noise = torch.Generator().manual_seed(0)
+    terms = minibatch_loss(vae, minibatch_of(cells, rows), watch.weights, noise)[1]
+    assert watch.loss(vae) == pytest.approx(terms[0].item(), rel=1e-6)
+
+
 def test_watched_loss_is_that_of_the_end_of_the_run() -> None:
     settings = tiny_settings("paper", held_out_share=0.25, warmup_epochs=1, max_epochs=3)
     data = multiome(settings=settings)

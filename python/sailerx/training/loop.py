@@ -76,7 +76,8 @@ def train(
     -------
     The trained network in evaluation mode (with early stopping, that of the best epoch), and the history: one row per
     epoch with ``loss`` (weighted as trained), its terms (`terms_of`) in nats per cell (alignment: per pair of cells),
-    ``learning_rate``, ``annealing``, ``seconds`` and ``cells_per_second``; with early stopping also ``held_out``.
+    ``learning_rate``, ``annealing``, ``seconds`` and ``cells_per_second``; with early stopping also ``held_out``
+    (`sailerx.training.early_stopping`).
 
     Raises
     ------
