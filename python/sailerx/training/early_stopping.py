@@ -1,8 +1,8 @@
 """Early stopping by the loss of held-out cells.
 
-Beside the joint embedding, the network explains accessibility, and its loss on held-out cells is the reconstruction term alone: the
-alignment of z, which weighs most in the whole loss, still improves when imputation has long become worse. Where z is the embedding,
-it is the whole loss.
+If all cells have RNA, the network beside the joint embedding is there to impute, and its loss on held-out cells is the reconstruction
+term alone: the alignment of z, which weighs most in the whole loss, still improves when imputation has long become worse. It is the
+whole loss where z is the embedding, and in hybrid training, where what alignment teaches is all that cells without RNA get of RNA.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Watch:
     on_device: OnDevice
     #: positions of the held-out cells
     rows: Int[Tensor, " held"]
-    #: loss weights of the end of the run, so that epochs can be compared; with the joint embedding, of the reconstruction alone
+    #: loss weights of the end of the run, so that epochs can be compared; or of the reconstruction alone, see above
     weights: LossWeights
     peak_share: float
     settings: Settings
@@ -52,7 +52,7 @@ class Watch:
             return None
         full = dataclasses.replace(settings, kl_cycle_epochs=0)
         weights = loss_weights(float(settings.n_epochs), full, data.n_peaks)
-        if settings.joint_embedding:
+        if settings.joint_embedding and data.has_rna.all():
             no_marginal = None if weights.marginal is None else 0.0
             weights = weights._replace(prior=0.0, marginal=no_marginal, alignment=0.0)
         return cls(on_device, rows, weights, peak_share, settings, seed)
