@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     given = parse(parser, table)
     if given.one:
-        print(json.dumps(reading(given.one)))
+        print(json.dumps(reading(given.one, float("inf"))))
         return
     if not given.out:
         parser.error("--out is needed, or --table")

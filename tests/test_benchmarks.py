@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import backed
 import gpu
 import h5py
 import mudata
@@ -114,7 +115,20 @@ def test_training_from_a_file_is_measured(tmp_path: Path) -> None:
     assert (row["cells"], row["peaks"]) == ("600", "900")
     assert 0.8 < float(row["open_peaks"]) / (0.05 * 600 * 900) < 1
     assert float(row["reading_cells_per_second"]) > float(row["training_cells_per_second"]) > 0
+    assert float(row["trained_cells"]) == 500  # one mini-batch
+    assert float(row["embedding_seconds"]) > 0
     assert "| 600 | 900 |" in script("backed", "--table", out)
+    script("backed", "--figure", tmp_path / "backed.svg", "--out", out)
+    assert "<svg" in (tmp_path / "backed.svg").read_text(encoding="utf-8")
+
+
+def test_an_epoch_is_left_when_its_time_is_over() -> None:
+    rate, n_cells = backed.timed(iter([10, 20, 30]), float("inf"))
+    assert n_cells == 60
+    assert rate > 0
+    assert backed.timed(iter([10, 20, 30]), 0)[1] == 10
+    row = {"cells": 1000, "epochs": 20, "training_cells_per_second": 10.0, "embedding_seconds": 1600.0}
+    assert backed.hours(row) == pytest.approx(1.0)
 
 
 def test_readers_are_compared(tmp_path: Path, in_process: None) -> None:

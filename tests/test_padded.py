@@ -50,6 +50,8 @@ def test_lists_hold_the_same_open_peaks_and_padding(density: float, chosen: list
         assert len(found.peak) == n_ones + room
         assert same(found, plain.take(rows))
     assert same(next(pad.minibatches([rows])), plain.take(rows))
+    assert same(pad.whole(), plain.take(torch.arange(30)))
+    assert same(plain.whole(), plain.take(torch.arange(30)))
 
 
 @given(st.sets(st.integers(0, 16), min_size=1))

@@ -70,8 +70,8 @@ class Settings:
     #: early stopping: share of the cells held out of training to monitor the loss; 0 = no early stopping. None = 0.1 if cells are so
     #: few that a run visits each 250 times, as long as ``max_epochs`` is None too, else 0: what such a run learns last is noise
     held_out_share: float | None = None
-    #: early stopping: the run ends after this number of epochs without a lower loss on the held-out cells, with the network that had
-    #: the lowest; None = about 300 mini-batches, at least 20 epochs
+    #: early stopping: the run ends after this number of epochs in which the loss on the held-out cells has not fallen by a thousandth,
+    #: with the network that had the lowest; None = about 300 mini-batches, at least 20 epochs
     patience: int | None = None
     #: number of epochs before the main phase, without KL terms
     warmup_epochs: int = 0

@@ -151,6 +151,10 @@ class SparseRows:
         """Take one mini-batch after another, each given by the positions of its cells."""
         return map(self.take, minibatch_rows)
 
+    def whole(self) -> CsrPeaks:
+        """Take the open peaks of all cells, without a copy."""
+        return CsrPeaks(self.indices, len(self.indptr) - 1, self.n_peaks, self.indptr)
+
     def take(self, rows: Int[Tensor, " rows"]) -> CsrPeaks:
         """Take the open peaks of the cells at positions ``rows``."""
         start, end = self.indptr[rows], self.indptr[rows + 1]
@@ -180,6 +184,11 @@ class PaddedRows:
         """Take one mini-batch after another, each given by the positions of its cells, in the host's memory."""
         for rows in minibatch_rows:
             yield self.take(rows.to(self.indptr.device), self.n_ones(rows))
+
+    def whole(self) -> PaddedPeaks:
+        """Take the open peaks of all cells, without padding."""
+        rows = torch.arange(len(self.depth))
+        return self.take(rows.to(self.indptr.device), self.n_ones(rows))
 
     def n_ones(self, rows: Int[Tensor, " rows"]) -> int:
         """Count the open peaks of the cells at positions ``rows``, given in the host's memory."""

@@ -47,8 +47,7 @@ class _Streamed(ABC):
                 yield self._on_device(group.pop(0))
 
     def _on_device(self, x: PeaksInMemory) -> OpenPeaks:
-        every_cell = torch.arange(x.shape[0])
-        return next(peak_layers.rows_on(x, self.device).minibatches([every_cell]))
+        return peak_layers.rows_on(x, self.device).whole()
 
     @abstractmethod
     def _groups(self, batches: Sequence[Int[Tensor, " rows"]]) -> Iterator[list[PeaksInMemory]]:

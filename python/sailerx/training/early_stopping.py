@@ -22,6 +22,9 @@ from sailerx.network.objective import minibatch_loss
 from sailerx.network.schedules import LossWeights, loss_weights
 from sailerx.network.vae import VAE
 
+#: share of itself by which a loss must be lower to have fallen: a run that creeps on for less ends
+LEAST_FALL = 1e-3
+
 
 def held_out(n_cells: int, share: float, seed: int) -> Bool[Tensor, " cells"]:
     """Draw the cells that are held out of training: a random ``share`` of them, fixed by the seed."""
@@ -74,8 +77,18 @@ class Watch:
 
     def best_epoch(self, history: list[dict[str, float]]) -> int:
         """Find the first epoch after the warm-up with the lowest held-out loss."""
-        after = [record for record in history if record["epoch"] >= self.settings.warmup_epochs] or history
-        return int(min(after, key=lambda record: record["held_out"])["epoch"])
+        return int(min(self._after_warmup(history), key=lambda record: record["held_out"])["epoch"])
+
+    def last_fall(self, history: list[dict[str, float]]) -> int:
+        """Find the last epoch whose held-out loss was lower by `LEAST_FALL` than that of the last such epoch before it."""
+        first, *rest = self._after_warmup(history)
+        for record in rest:
+            if record["held_out"] < first["held_out"] - LEAST_FALL * abs(first["held_out"]):
+                first = record
+        return int(first["epoch"])
+
+    def _after_warmup(self, history: list[dict[str, float]]) -> list[dict[str, float]]:
+        return [record for record in history if record["epoch"] >= self.settings.warmup_epochs] or history
 
     def in_words(self, history: list[dict[str, float]]) -> str:
         """Say in one line which epoch's network is kept, and why; epochs are counted from 1."""
@@ -84,7 +97,7 @@ class Watch:
         return f"{ended}the network of epoch {best} is kept, the best one for the {len(self.rows)} cells held out of training"
 
     def says_stop(self, history: list[dict[str, float]]) -> bool:
-        """Tell whether `patience` epochs have passed since the best epoch."""
-        return bool(history) and history[-1]["epoch"] - self.best_epoch(history) >= known(
+        """Tell whether `patience` epochs have passed since the loss last fell."""
+        return bool(history) and history[-1]["epoch"] - self.last_fall(history) >= known(
             self.settings.patience
         )
