@@ -47,7 +47,7 @@ SHAPE_CHECKED = [f"sailerx.network.{name}" for name in ("layers", "losses", "vae
 jaxtyping.install_import_hook(SHAPE_CHECKED, "beartype.beartype")
 
 # `make test` is the same every time; `make test-full` (--hypothesis-profile=full) looks further.
-hypothesis.settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("quick", max_examples=12, deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("full", max_examples=200, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("quick")
 

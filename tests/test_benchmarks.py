@@ -105,6 +105,7 @@ def test_vote_of_listed_neighbors_matches_a_classifier_on_the_embedding() -> Non
     assert scoring.vote(scoring.nearest(z, "euclidean"), labels) == pytest.approx(expected)
 
 
+@pytest.mark.full
 def test_training_from_a_file_is_measured(tmp_path: Path) -> None:
     """Reading and training are started as they are outside of tests, each in a process of its own."""
     out, work = tmp_path / "backed.csv", tmp_path / "work"
@@ -321,6 +322,7 @@ def test_quick_ends_with_a_sentence_if_something_got_slower(
     )
 
 
+@pytest.mark.full
 def test_quick_times_every_task(tmp_path: Path) -> None:
     data = write(paired(n_cells=130), tmp_path / "tiny.h5mu")
     with mudata.set_options(pull_on_update=False):

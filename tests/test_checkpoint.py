@@ -170,7 +170,8 @@ def command(folder: Path, max_epochs: int) -> list[str]:
     return [sys.executable, "-m", "sailerx", "fit", *files, *flags, *more]
 
 
-@pytest.mark.parametrize("n_kills", [2, pytest.param(20, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("n_kills", [2, 20])
 def test_killed_run_resumes_to_the_same_model(tmp_path: Path, n_kills: int) -> None:
     write(paired(), tmp_path / "in.h5mu")
     fit = command(tmp_path, max_epochs=400 if n_kills > 2 else 150)

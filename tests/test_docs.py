@@ -144,6 +144,7 @@ def test_every_command_is_on_the_page_of_the_command_line(python_half: Path) -> 
         assert f'id="sailerx-{command}"' in text
 
 
+@pytest.mark.full
 def test_python_half_has_no_fault_in_a_browser(tab: Tab, python_half: Path) -> None:
     found = faults(crawl(tab, python_half), python_half)
     in_r = f"links to {(python_half / 'r').as_uri()}/"  # the half that is not built here

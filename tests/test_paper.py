@@ -38,6 +38,7 @@ def quick(out: Path) -> str:
 # The run
 
 
+@pytest.mark.full
 def test_quick_run_has_a_verdict_on_every_claim(quick: str, out: Path) -> None:
     for claim in paper_claims.CLAIMS:
         assert claim.text in quick
@@ -52,6 +53,7 @@ def test_quick_run_has_a_verdict_on_every_claim(quick: str, out: Path) -> None:
     assert set(missing["not_run"]) == {"file missing: snareseq_cortex.h5mu"}
 
 
+@pytest.mark.full
 def test_page_shows_figures_and_where_the_data_are_from_and_loads_nothing(quick: str, out: Path) -> None:
     page = (out / "paper.html").read_text(encoding="utf-8")
     assert page.count("data:image/svg+xml") >= 7
@@ -61,6 +63,7 @@ def test_page_shows_figures_and_where_the_data_are_from_and_loads_nothing(quick:
     assert len(page) < 1_500_000
 
 
+@pytest.mark.full
 def test_a_second_run_computes_nothing_again(quick: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("computed again")
@@ -72,6 +75,7 @@ def test_a_second_run_computes_nothing_again(quick: str, out: Path, monkeypatch:
     assert (out / "paper.csv").read_bytes() == before
 
 
+@pytest.mark.full
 def test_planted_motifs_become_a_table(quick: str, out: Path) -> None:
     table = script("paper", "--table", out / "paper.csv")
     assert "| simulated | counts, clusters by | **sailerx** |" in table
