@@ -81,7 +81,7 @@ dist: setup  ## the packages as they are published, checked, in dist/: wheel and
 test: setup  ## the checks that every change must pass (about 10 minutes on two cores)
 	$(PYTEST) $(PARALLEL) -m "not full"
 
-test-full: setup  ## all checks, for a release (under 80 minutes)
+test-full: setup  ## all checks, for a release (under an hour)
 	$(PYTEST) $(PARALLEL) --hypothesis-profile=full
 
 bench: setup  ## seconds and memory of an epoch and of whole runs; beside others: make bench REFERENCE=checkout PEERS=python
