@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba.extending import intrinsic, overload
 
 from sailerx.compiled import compiled
-from sailerx.kernels.random_bits import _32_BITS, MIX_1, MIX_2, SPREAD
+from sailerx.kernels.random_bits import LOW_32_BITS, MIX_1, MIX_2, SPREAD
 
 #: factors (each 1 to 2) multiplied before taking one logarithm: few enough that the float32 product stays finite
 _RUN = 64
@@ -203,9 +203,9 @@ def thin_rows(
 @numba.njit(nogil=True)
 def _random_bits(key: Any, number: Any) -> Any:
     """Compute 32 bits from a key and a number."""
-    h = (key ^ (np.int64(number) * SPREAD)) & _32_BITS
-    h = ((h ^ h >> 16) * MIX_1) & _32_BITS
-    h = ((h ^ h >> 15) * MIX_2) & _32_BITS
+    h = (key ^ (np.int64(number) * SPREAD)) & LOW_32_BITS
+    h = ((h ^ h >> 16) * MIX_1) & LOW_32_BITS
+    h = ((h ^ h >> 15) * MIX_2) & LOW_32_BITS
     return h ^ h >> 16
 
 
