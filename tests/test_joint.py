@@ -223,7 +223,7 @@ def test_model_of_the_version_before_is_read_and_embeds_by_z(tmp_path: Path) -> 
     model.save(tmp_path / "run")
     about = json.loads((tmp_path / "run" / "model.json").read_text(encoding="utf-8"))
     about["sailerx_model"] = 1
-    for name in ("n_private", "joint_embedding", "atac_weight"):
+    for name in ("n_private", "joint_embedding", "atac_weight", "bounded_variance"):
         del about["settings"][name]
     del about["joint"], about["reference"]
     (tmp_path / "run" / "model.json").write_text(json.dumps(about), encoding="utf-8")
@@ -231,6 +231,7 @@ def test_model_of_the_version_before_is_read_and_embeds_by_z(tmp_path: Path) -> 
     old = sailerx.load(tmp_path / "run")
     np.testing.assert_array_equal(old.embed(paired()), model.embed(paired()))
     assert old.embed(paired()).shape == (60, 5)
+    assert not old.settings.bounded_variance
 
 
 # Nearest cells

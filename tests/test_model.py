@@ -8,13 +8,15 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from data import open_peaks
+from sailerx.network.losses import kl_to_prior
 from sailerx.network.vae import VAE, sample
 
 BLOCKS = ((0, 40), (40, 70), (70, 90))
 
 
-def network(seed: int = 0, n_confounders: int = 3) -> VAE:
-    return VAE(BLOCKS, n_confounders, 5, 8, 4, torch.Generator().manual_seed(seed))
+def network(seed: int = 0, n_confounders: int = 3, *, bounded_variance: bool = False) -> VAE:
+    generator = torch.Generator().manual_seed(seed)
+    return VAE(BLOCKS, n_confounders, 5, 8, 4, generator, bounded_variance=bounded_variance)
 
 
 @pytest.fixture
@@ -51,6 +53,22 @@ def test_posterior_standard_deviation_is_exp_of_half_the_log_variance(x: Tensor)
     vae = network().eval()
     logvar = vae.logvar_head(vae.encoder(open_peaks(x)))
     torch.testing.assert_close(vae.encode(open_peaks(x)).variance, logvar.exp())
+
+
+def test_bounded_variance_is_that_of_a_precision_beside_the_prior_s(x: Tensor) -> None:
+    vae = network(bounded_variance=True).eval()
+    h = vae.logvar_head(vae.encoder(open_peaks(x)))
+    torch.testing.assert_close(vae.encode(open_peaks(x)).variance, 1 / (1 + (-h).exp()))
+
+
+def test_bounded_variance_keeps_the_kl_of_outlying_cells_small(x: Tensor) -> None:
+    for bounded_variance in (False, True):
+        vae = network(bounded_variance=bounded_variance).eval()
+        with torch.no_grad():
+            vae.logvar_head.bias.fill_(30)  # what the last layer says of a cell unlike all others
+        posterior = vae.encode(open_peaks(x))
+        kl = kl_to_prior(torch.zeros_like(posterior.mean), posterior.stddev)
+        assert (kl < 1e-3).all() if bounded_variance else (kl > 1e6).all()
 
 
 def test_decoder_sees_every_confounder(x: Tensor) -> None:

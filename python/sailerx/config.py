@@ -45,6 +45,8 @@ class Settings:
     n_chrom: int = 32
     #: the encoder's input is x / depth instead of x. A departure from the paper: the sum of the input then does not reveal depth
     input_share: bool = True
+    #: the variance of q(z|x) stays below 1, the prior's. A departure: as exp of a linear layer, single cells' variance explodes
+    bounded_variance: bool = True
     #: the decoder's bias starts at the logit of each peak's frequency. A departure that saves the first third of a run
     start_from_frequency: bool = True
     #: the encoder's first layer starts from LSI loadings instead of at random; None = false, hybrid true. A departure: cells without
@@ -235,6 +237,7 @@ PAPER = Settings(
     n_private=0,
     joint_embedding=False,
     input_share=False,
+    bounded_variance=False,
     start_from_frequency=False,
     start_from_lsi=False,
     minibatch_size=_M,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributions import Normal
@@ -42,6 +43,10 @@ class VAE(nn.Module):
         Draws the initial weights.
     input_share
         Whether the encoder sees x / depth instead of x.
+    bounded_variance
+        Whether the variance of q(z|x) is 1 / (1 + exp(-h)), h from the last layer, instead of exp(h). Data can only narrow the
+        prior: 1 / (1 + precision) is the posterior variance of a linear Gaussian model, and that of any log-concave p(x|z) is
+        below 1 (Brascamp and Lieb 1976).
     n_private
         Number of private dimensions, the last of z, whose posterior is fixed (`PrivatePosterior`).
     """
@@ -56,11 +61,13 @@ class VAE(nn.Module):
         generator: torch.Generator,
         *,
         input_share: bool = False,
+        bounded_variance: bool = False,
         n_private: int = 0,
     ) -> None:
         super().__init__()
         K, n_shared = len(blocks), n_latent - n_private
         self.n_chroms, self.n_chrom, self.n_shared = K, n_chrom, n_shared
+        self.bounded_variance = bounded_variance
         self.encoder = nn.Sequential(
             PeaksToChromosomes(blocks, n_hidden, generator, share=input_share),
             NormActivation(K, n_hidden, K),
@@ -98,13 +105,17 @@ class VAE(nn.Module):
             *widths,
             generator,
             input_share=settings.input_share,
+            bounded_variance=settings.bounded_variance,
             n_private=settings.private,
         )
 
     def encode(self, x: OpenPeaks, scores: Float[Tensor, "cells private"] | None = None) -> Normal:
         """Compute the posterior q(z|x) = N(mean, diag std²) of each cell; ``scores`` are those of x unless given."""
         h = self.encoder(x)
-        logvar = self.logvar_head(h).clamp(-_LARGEST_LOGVAR, _LARGEST_LOGVAR)
+        logvar = self.logvar_head(h)
+        if self.bounded_variance:
+            logvar = F.logsigmoid(logvar)
+        logvar = logvar.clamp(-_LARGEST_LOGVAR, _LARGEST_LOGVAR)
         # departure from the reference implementation, which samples with std = exp(logvar) but takes KL at exp(logvar / 2)
         mean, std = self.mean_head(h), (0.5 * logvar).exp()
         if self.private is not None:

@@ -42,8 +42,8 @@ MODEL_VERSION = 3
 _WEIGHTS, _PEAKS, _HISTORY = "weights.safetensors", "peaks.csv", "history.csv"
 #: arrays of `JointEmbedding` and `RnaReference`, by name with these prefixes
 _JOINT, _PREFIXES = "joint.safetensors", ("joint.", "reference.")
-#: what settings were before version 2 where a folder does not say
-_BEFORE = {"n_private": 0, "joint_embedding": False}
+#: what settings were before they existed, where a folder does not say
+_BEFORE = {"n_private": 0, "joint_embedding": False, "bounded_variance": False}
 
 
 @dataclass(frozen=True, eq=False)
