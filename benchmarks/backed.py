@@ -1,13 +1,14 @@
 """Measure training from a file on disk: cells per second of reading alone and of training, time of the embedding, and peak memory.
 
-    python benchmarks/backed.py --sizes 300000x200000 --density 0.0175 --out benchmarks/results/backed.csv
+    python benchmarks/backed.py --sizes 10000x200000 100000x200000 --out benchmarks/results/backed.csv
+    python benchmarks/backed.py --sizes 200000x200000 --whole --out benchmarks/results/backed.csv
     python benchmarks/backed.py --sizes 1000000x200000 --seconds 600 --out benchmarks/results/backed.csv
     python benchmarks/backed.py --table benchmarks/results/backed.csv --into benchmarks/README.md
     python benchmarks/backed.py --figure benchmarks/results/backed.svg --out benchmarks/results/backed.csv
 
 The default preset with counts on disk, on data simulated straight to the file; each part runs in a process of its own. With
-`--seconds` an epoch is left when they are over, and what it would have taken follows from the cells that it has seen. README.md has
-the details.
+`--seconds` an epoch is left when they are over, and what it would have taken follows from the cells that it has seen; `--whole` also
+runs all epochs. README.md has the details.
 """
 
 from __future__ import annotations
@@ -110,6 +111,15 @@ def embedding(path: Path, _: float) -> dict[str, float]:
     return {"embedding_seconds": time.perf_counter() - start, "embedding_mb": peak_mb()}
 
 
+def whole(path: Path, _: float) -> dict[str, float]:
+    """Time a whole run: train in all epochs, and embed all cells."""
+    import sailerx
+
+    start = time.perf_counter()
+    sailerx.fit(path, backed=True, progress="none").embed(path)
+    return {"whole_seconds": time.perf_counter() - start, "whole_mb": peak_mb()}
+
+
 def timed(counts: Iterator[int], seconds: float) -> tuple[float, int]:
     """Count cells until the iterator ends or the seconds are over; return cells per second, and their number."""
     start, n_cells = time.perf_counter(), 0
@@ -125,6 +135,7 @@ PARTS: dict[str, Callable[[Path, float], dict[str, float]]] = {
     "reading": reading,
     "training": training,
     "embedding": embedding,
+    "whole": whole,
 }
 
 
@@ -151,16 +162,18 @@ def sizes(path: Path) -> dict[str, float]:
 def table(rows: pd.DataFrame) -> str:
     """Format measurements as a Markdown table, one line per file."""
     head = [
-        *("cells", "peaks", "open peaks", "file GB", "cells per second: reading", "training"),
-        *("cells trained on", "minutes of the embedding", "hours of a run", "peak MB"),
+        *("cells", "peaks", "open peaks", "file GB", "cells per second: reading", "training", "epochs"),
+        *("minutes of the embedding", "hours of a run", "measured", "peak MB"),
     ]
     lines = [head, ["---:"] * len(head)]
-    for row in rows.to_dict("records"):
-        numbers = [row["cells"], row["peaks"], row["open_peaks"]]
-        speeds = [row["reading_cells_per_second"], row["training_cells_per_second"], row["trained_cells"]]
-        cells = [*(f"{n:,.0f}" for n in numbers), f"{row['file_gb']:.1f}", *(f"{n:,.0f}" for n in speeds)]
-        peak = max(row["peak_mb"], row["embedding_mb"])
-        lines.append([*cells, f"{row['embedding_seconds'] / 60:.1f}", f"{hours(row):.2f}", f"{peak:,.0f}"])
+    for row in rows.sort_values("cells").to_dict("records"):
+        counts = [row["cells"], row["peaks"], row["open_peaks"]]
+        speeds = [row["reading_cells_per_second"], row["training_cells_per_second"], row["epochs"]]
+        measured = f"{row['whole_seconds'] / 3600:.2f}" if row.get("whole_seconds", 0) > 0 else ""
+        peak = max(row[name] for name in ("peak_mb", "embedding_mb", "whole_mb") if row.get(name, 0) > 0)
+        cells = [*(f"{n:,.0f}" for n in counts), f"{row['file_gb']:.1f}", *(f"{n:,.0f}" for n in speeds)]
+        times = [f"{row['embedding_seconds'] / 60:.1f}", f"{hours(row):.2f}", measured]
+        lines.append([*cells, *times, f"{peak:,.0f}"])
     return markdown(lines)
 
 
@@ -199,6 +212,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=HERE / "results" / "work" / "backed")
     parser.add_argument("--out", type=Path, metavar="OUT.csv")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="time given to an epoch")
+    parser.add_argument("--whole", action="store_true", help="also measure a whole run")
     parser.add_argument("--figure", type=Path, metavar="FIGURE", help="draw OUT.csv, measure nothing")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
@@ -215,7 +229,7 @@ def main() -> None:
     for size in given.sizes:
         path = simulated(size, given.density, given.work, **RNA)
         row: dict[str, Any] = sizes(path) | {"threads": given.threads}
-        for part in PARTS:
+        for part in [part for part in PARTS if part != "whole" or given.whole]:
             row |= run(part, path, given.threads, given.seconds)
         print(row, file=sys.stderr, flush=True)
         same = ("cells", "peaks", "threads")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from sailerx.errors import InputError
 
 N_COMPONENTS = 50
 N_HIGHLY_VARIABLE = 2000
+#: cells that are projected or scaled at once: what a step makes of them in between takes little memory
+_CELLS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,21 @@ class RnaProjection:
         depth = float(np.median(total))
         logged = _log_scaled(counts, depth)
         chosen = highly_variable(logged, N_HIGHLY_VARIABLE)
-        std = np.sqrt(_mean_var(logged[:, chosen])[1])
-        chosen, std = chosen[std > 0], std[std > 0]
-        expression = _standardised(logged, chosen, std)
-        loadings, mean = _pca(expression, seed, denoise)
+        logged = logged[:, chosen]
+        std = np.sqrt(_mean_var(logged)[1])
+        if not std.all():
+            logged, chosen, std = logged[:, std > 0], chosen[std > 0], std[std > 0]
+        loadings, mean = _pca(_standardised(logged, std), seed, denoise)
         names = np.arange(counts.shape[1]).astype(str) if genes is None else np.asarray(genes, dtype=object)
         return cls(names, chosen, depth, std, mean, loadings)
 
     def of(self, counts: sp.csr_matrix) -> np.ndarray:
         """Project counts (cells × ``genes``, every cell with a count) to the components, cells × components, float32."""
-        expression = _standardised(_log_scaled(counts, self.depth), self.chosen, self.std)
-        g: np.ndarray = expression @ self.loadings - self.mean @ self.loadings
-        return g.astype(np.float32)
+        g = np.empty((counts.shape[0], self.loadings.shape[1]), np.float32)
+        for rows in _some_rows(counts.shape[0]):
+            expression = _standardised(_log_scaled(counts[rows], self.depth)[:, self.chosen], self.std)
+            g[rows] = expression @ self.loadings - self.mean @ self.loadings
+        return g
 
 
 def rna_pca(counts: sp.csr_matrix, seed: int = 0, *, denoise: bool = True) -> np.ndarray:
@@ -127,18 +132,33 @@ def _principal(
 
 
 def _log_scaled(counts: sp.csr_matrix, to_depth: float) -> sp.csr_matrix:
-    """Scale the counts of each cell to one depth, then log(1 + count)."""
-    depth = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
-    expression = sp.csr_matrix(sp.diags(to_depth / depth) @ counts, dtype=np.float32)
-    expression.data = np.log1p(expression.data)
-    return expression
+    """Scale the counts of each cell to one depth, then log(1 + count); indices are those of ``counts``, not a copy."""
+    scale = to_depth / np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
+    logged = _with_values(counts, np.empty(counts.nnz, np.float32))
+    for rows in _some_rows(counts.shape[0]):
+        values = slice(counts.indptr[rows.start], counts.indptr[rows.stop])
+        n_values = np.diff(counts.indptr[rows.start : rows.stop + 1])
+        logged.data[values] = np.repeat(scale[rows], n_values) * counts.data[values]
+    np.log1p(logged.data, out=logged.data)
+    return logged
 
 
-def _standardised(logged: sp.csr_matrix, chosen: np.ndarray, std: np.ndarray) -> sp.csr_matrix:
-    """Keep the chosen genes, scale them to unit variance and clip at 10."""
-    expression = sp.csr_matrix(logged[:, chosen] @ sp.diags(1 / std), dtype=np.float32)
-    expression.data = np.minimum(expression.data, 10)
-    return expression
+def _standardised(logged: sp.csr_matrix, std: np.ndarray) -> sp.csr_matrix:
+    """Scale genes to unit variance and clip at 10, in place."""
+    for rows in _some_rows(logged.shape[0]):
+        values = slice(logged.indptr[rows.start], logged.indptr[rows.stop])
+        logged.data[values] = np.minimum(logged.data[values] * (1 / std)[logged.indices[values]], 10)
+    return logged
+
+
+def _some_rows(n: int) -> Iterator[slice]:
+    """Yield the rows of n cells, `_CELLS_AT_ONCE` at a time."""
+    return (slice(first, min(first + _CELLS_AT_ONCE, n)) for first in range(0, n, _CELLS_AT_ONCE))
+
+
+def _with_values(x: sp.csr_matrix, values: np.ndarray) -> sp.csr_matrix:
+    """Make a matrix of other values at the same places, which are not copied."""
+    return sp.csr_matrix((values, x.indices, x.indptr), x.shape)
 
 
 def shrunk(singular: np.ndarray, shape: tuple[int, int], total: float) -> np.ndarray:
@@ -185,9 +205,7 @@ def highly_variable(expression: sp.csr_matrix, n_top: int) -> np.ndarray:
     """
     if expression.shape[1] <= n_top:
         return np.arange(expression.shape[1])
-    linear = expression.copy()
-    linear.data = np.expm1(linear.data)
-    mean, var = _mean_var(linear)
+    mean, var = _mean_var(_with_values(expression, np.expm1(expression.data)))
     log_mean = np.log1p(mean)
     dispersion = np.log(np.maximum(var, 1e-12) / np.maximum(mean, 1e-12))
     edges = np.quantile(log_mean, np.linspace(0, 1, 21)[1:-1])
@@ -203,6 +221,7 @@ def highly_variable(expression: sp.csr_matrix, n_top: int) -> np.ndarray:
 def _mean_var(expression: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     """Compute mean and variance of each gene over all cells."""
     mean = np.asarray(expression.mean(axis=0), dtype=np.float64).ravel()
-    square = np.asarray(expression.multiply(expression).mean(axis=0), dtype=np.float64).ravel()
+    squared = _with_values(expression, expression.data**2)
+    square = np.asarray(squared.mean(axis=0), dtype=np.float64).ravel()
     var = square - mean**2
     return mean, np.where(var > 1e-6 * square, var, 0)  # smaller values are float32 rounding errors

@@ -123,13 +123,15 @@ class RnaReference:
 def _counts(r: AnnData, rna: str, layer: str | None, rows: np.ndarray) -> tuple[sp.csr_matrix, str]:
     """Pick the RNA counts of cells, and say where they are."""
     picked = pick_counts(r, rna, layer)
-    wrong = "no matrix" if picked is None else why_not_counts(to_csr(picked[1]))
-    if picked is None or wrong:
+    counts = None if picked is None else to_csr(picked[1])
+    wrong = "no matrix" if counts is None else why_not_counts(counts)
+    if picked is None or counts is None or wrong:
         raise InputError(
             f"without `rna_embedding`, PCA is computed from RNA counts, but modality {rna!r} holds {wrong}. Name an "
             f"embedding with `rna_embedding` (there are: {', '.join(r.obsm) or 'none'}) or a layer of counts with `rna_layer`."
         )
-    counts = to_csr(picked[1])[rows]
+    if not np.array_equal(rows, np.arange(counts.shape[0])):
+        counts = counts[rows]
     refuse_without_counts(np.asarray(counts.sum(axis=1)).ravel(), r.obs_names[rows])
     return counts, picked[0]
 

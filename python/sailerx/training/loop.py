@@ -92,8 +92,10 @@ def train(
     _share_first_state(state, checkpoints, ranks)
     x, shard = ranks.read(data.x), ranks.shard(data.n_cells)
     own = np.arange(data.n_cells)[shard.own(torch.arange(data.n_cells))]
+    cell_scores = None
     # a CUDA graph has one shape for all steps: it computes the scores of all cells, instead of those of thinned ones
-    cell_scores = None if captures_steps(device) else private_scores(x, own, settings.private, scores)
+    if len(state.history) < settings.n_epochs and not captures_steps(device):
+        cell_scores = private_scores(x, own, settings.private, scores)
     on_device = OnDevice.from_multiome(data, device, x, shard, cell_scores)
     sampler = sampler_of(data, settings, seed, ranks.world_size)
     peak_share = max(settings.peak_share, FEWEST_PEAKS / data.n_peaks)
