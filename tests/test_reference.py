@@ -29,7 +29,19 @@ def denoised(x: np.ndarray, n_components: int) -> np.ndarray:
     return u[:, :n_components] * s[:n_components] * np.sqrt(signal / s[:n_components])
 
 
-def test_pca_matches_a_dense_route() -> None:
+def test_pca_leaves_the_counts_as_they_are() -> None:
+    x = counts()
+    before = x.copy()
+    rna_pca(x)
+    for name in ("data", "indices", "indptr"):  # which steps of it share
+        np.testing.assert_array_equal(getattr(x, name), getattr(before, name))
+
+
+@pytest.mark.parametrize(
+    "n_at_once", [7, 80, 1000]
+)  # 80 cells: parts of unequal size, one part, less than one
+def test_pca_matches_a_dense_route(n_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sailerx.data.rna_pca._CELLS_AT_ONCE", n_at_once)
     x = counts().toarray().astype(float)
     depth = x.sum(axis=1, keepdims=True)
     x = np.log1p(x / depth * np.median(depth))

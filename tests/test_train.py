@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
+import sailerx
 from data import Silent, minibatch_of, multiome, paired, tiny_settings, with_part, without_times
 from sailerx.data.atac_scores import AtacScores
 from sailerx.data.multiome import Multiome
@@ -176,6 +177,16 @@ def test_thinned_cells_are_encoded_from_what_is_left_and_explained_in_full() -> 
     logits = vae.decode(z, torch.from_numpy(used["data"].c[rows]))
     expected = -Bernoulli(logits=logits).log_prob(x.dense()).sum(dim=1).mean()
     assert found == pytest.approx(expected.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("n_epochs", [0, 1])
+def test_scores_of_all_cells_are_computed_only_for_a_network(
+    n_epochs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed = []
+    monkeypatch.setattr("sailerx.training.loop.private_scores", lambda *_: computed.append("scores"))
+    sailerx.fit(paired(), max_epochs=n_epochs, n_latent=8, n_private=4, progress="none")
+    assert len(computed) == n_epochs
 
 
 @pytest.mark.parametrize("thinning", [(0.0, 1.0), (0.5, 0.3)])

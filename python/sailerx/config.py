@@ -45,7 +45,7 @@ class Settings:
     n_chrom: int = 32
     #: the encoder's input is x / depth instead of x. A departure from the paper: the sum of the input then does not reveal depth
     input_share: bool = True
-    #: the variance of q(z|x) stays below 1, the prior's. A departure: as exp of a linear layer, single cells' variance explodes
+    #: the variance of q(z|x) stays below 1, the prior's. A departure: as exp of a linear layer, that of single cells can explode
     bounded_variance: bool = True
     #: the decoder's bias starts at the logit of each peak's frequency. A departure that saves the first third of a run
     start_from_frequency: bool = True
