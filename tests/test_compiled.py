@@ -15,7 +15,15 @@ import scipy.stats
 import torch
 
 import sailerx
-from sailerx.kernels.numba_loops import add_rows, add_to_rows, first_from, keep_columns, logits_nll, thin_rows
+from sailerx.kernels.numba_loops import (
+    add_rows,
+    add_to_rows,
+    copy_rows,
+    first_from,
+    keep_columns,
+    logits_nll,
+    thin_rows,
+)
 from sailerx.kernels.random_bits import random_bits
 
 
@@ -100,9 +108,26 @@ def test_columns_that_are_kept_are_those_of_the_matrix() -> None:
         new = np.full(50, -1, np.int32)
         new[chosen] = np.arange(len(chosen))
         peak, begin = csr_of(x)
-        kept, kept_begin = np.empty_like(peak), np.empty_like(begin)
-        assert keep_columns(peak, begin, new, kept, kept_begin) == x[:, chosen].sum()
-        np.testing.assert_array_equal(dense_of(kept, kept_begin, len(chosen)), x[:, chosen])
+        kept, n_kept = np.full_like(peak, -1), np.empty(20, np.int64)
+        for cells in (slice(0, 6), slice(6, 20)):
+            keep_columns(peak, begin[cells.start : cells.stop + 1], new, kept, n_kept[cells])
+            first, n = begin[cells.start], n_kept[cells]
+            kept_begin = np.concatenate([[0], n.cumsum()])
+            np.testing.assert_array_equal(
+                dense_of(kept[first:], kept_begin, len(chosen)), x[cells][:, chosen]
+            )
+
+
+def test_rows_are_copied_in_the_order_asked_for() -> None:
+    x = np.random.default_rng(5).random((20, 50)) < 0.3
+    x[3], x[7] = False, True
+    peak, begin = csr_of(x)
+    rows = np.array([7, 3, 19, 7, 0])
+    copied_begin = np.concatenate([[0], np.diff(begin)[rows].cumsum()])
+    copied = np.full(copied_begin[-1], -1, np.int32)
+    for part in (slice(0, 2), slice(2, 5)):
+        copy_rows(peak, begin[rows[part]], copied_begin[part.start : part.stop + 1], copied)
+    np.testing.assert_array_equal(dense_of(copied, copied_begin, 50), x[rows])
 
 
 def test_thinned_rows_keep_the_ones_whose_bits_are_low() -> None:

@@ -29,9 +29,12 @@ __version__ = "0.1.0"
 # step, which in small pages costs a sixth of the step. PyTorch looks at this once, when it first needs memory.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-# OpenMP's threads then sleep while they wait for each other. By default they spin, and where other programs use the cores too, two
-# threads took 0.5 to 1.3 seconds for an epoch that one thread computes in 0.12. Read once, when PyTorch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# OpenMP's threads wait for each other many times in a step. By default they spin for milliseconds, and where other programs use the
+# cores too, two threads took 0.5 to 1.3 seconds for an epoch that one thread computes in 0.12; if they sleep at once, as with PASSIVE,
+# waking them takes a sixth of an epoch. So GNU's OpenMP spins for less than a tenth of a millisecond. Read once, when PyTorch is loaded.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("GOMP_SPINCOUNT", "4000")
 
 __all__ = [
     "InputError",

@@ -9,11 +9,14 @@ Source: Musco & Musco 2015, arXiv 1504.05477.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
+
+from sailerx.threads import parts_of, share_out
 
 #: vectors per block beyond those asked for; blocks per restart
 _EXTRA, _BLOCKS = 12, 6
@@ -76,13 +79,20 @@ def leading_singular(
 
 def _products(a: sp.csr_matrix, left: np.ndarray, right: np.ndarray):  # noqa: ANN202
     """Make the functions V -> A V and U -> A' U."""
-    by_column = sp.csc_matrix(a, dtype=np.float32)
-    transposed = _torch(by_column.T)
+    parts = parts_of(a.shape[0])
+    by_column = [sp.csc_matrix(a[part.start : part.stop], dtype=np.float32) for part in parts]
+    transposed = _torch(sp.csc_matrix(a, dtype=np.float32).T)
     u, v = (torch.from_numpy(np.asarray(part, dtype=np.float32))[:, None] for part in (left, right))
 
     def times(block: Tensor) -> Tensor:
         # by columns: the rows of the result that a column adds to stay in the cache, those of the longer block would not
-        product: np.ndarray = by_column @ block.numpy()
+        product = np.empty((a.shape[0], block.shape[1]), np.float32)
+
+        def multiply(some: Iterator[tuple[range, sp.csc_matrix]]) -> None:
+            for part, own in some:
+                product[part.start : part.stop] = own @ block.numpy()
+
+        share_out(list(zip(parts, by_column, strict=True)), multiply)
         return torch.from_numpy(product) - u * (v.T @ block)
 
     def times_transposed(block: Tensor) -> Tensor:

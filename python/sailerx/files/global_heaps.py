@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 
 #: larger files are not searched, because that would read them whole once more
 MAX_BYTES = 2**31
@@ -21,8 +22,15 @@ _HEADER = 16  # bytes: of a heap, its signature and size; of an object, its numb
 
 def has_endless_heap(path: str | os.PathLike[str]) -> bool:
     """Whether the HDF5 library would never return from reading a text of this file."""
-    if not 0 < os.path.getsize(path) <= MAX_BYTES:
+    found = os.stat(path)
+    if not 0 < found.st_size <= MAX_BYTES:
         return False
+    return _searched(os.fspath(path), (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@lru_cache
+def _searched(path: str, _state: tuple[int, ...]) -> bool:
+    """Search a file once per state; one command opens the same file several times."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return any(_is_endless(data, start) for start in _heaps(data))
 

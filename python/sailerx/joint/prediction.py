@@ -69,16 +69,21 @@ def _gather(
     local: np.ndarray,
 ) -> None:
     """Add up the counts of each row's neighbours at the features of its held-out molecules."""
-    place = np.full(n_features, -1, np.int32)  # of each feature among the row's held-out molecules
+    place = np.empty(n_features, np.int32)  # of each feature among the row's held-out molecules
+    is_held = np.zeros(
+        n_features // 32 + 1, np.uint32
+    )  # one bit per feature: unlike `place`, it stays in the cache
     for i in range(len(near)):
         first = held_indptr[i]
         for e in range(first, held_indptr[i + 1]):
-            place[held_indices[e]] = e - first
+            feature = np.uint32(held_indices[e])
+            place[feature] = e
+            is_held[feature >> np.uint32(5)] |= np.uint32(1) << (feature & np.uint32(31))
         for k in near[i]:
             if k >= 0:
                 for e in range(indptr[k], indptr[k + 1]):
-                    at = place[indices[e]]
-                    if at >= 0:
-                        local[first + at] += data[e]
+                    feature = np.uint32(indices[e])
+                    if is_held[feature >> np.uint32(5)] >> (feature & np.uint32(31)) & np.uint32(1):
+                        local[place[feature]] += data[e]
         for e in range(first, held_indptr[i + 1]):
-            place[held_indices[e]] = -1
+            is_held[np.uint32(held_indices[e]) >> np.uint32(5)] = 0

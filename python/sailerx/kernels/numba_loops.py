@@ -139,10 +139,18 @@ def logits_nll(
 
 
 @compiled
+def copy_rows(indices: np.ndarray, start: np.ndarray, begin: np.ndarray, copied: np.ndarray) -> None:
+    """Copy runs of ``indices`` that start at ``start`` to ``copied[begin[i]:begin[i + 1]]``."""
+    for i in range(len(start)):
+        n = begin[i + 1] - begin[i]
+        copied[begin[i] : begin[i + 1]] = indices[start[i] : start[i] + n]
+
+
+@compiled
 def keep_columns(
-    peak: np.ndarray, begin: np.ndarray, new: np.ndarray, kept: np.ndarray, kept_begin: np.ndarray
-) -> int:
-    """Renumber the columns of a CSR matrix without values, and drop those whose new number is negative; return how many ones are left.
+    peak: np.ndarray, begin: np.ndarray, new: np.ndarray, kept: np.ndarray, n_kept: np.ndarray
+) -> None:
+    """Renumber the columns of consecutive rows of a CSR matrix without values, and drop those whose new number is negative.
 
     Parameters
     ----------
@@ -150,18 +158,19 @@ def keep_columns(
         ``peak[begin[i]:begin[i + 1]]`` are the open peaks of cell i.
     new
         New number of each column.
-    kept, kept_begin
-        Take the result; as long as ``peak`` and ``begin``.
+    kept
+        As long as ``peak``; takes what is left of the first cell from ``begin[0]`` on, and of the others after it.
+    n_kept
+        Takes the number of ones left of each cell.
     """
-    n = 0
+    n = begin[0]
     for cell in range(len(begin) - 1):
-        kept_begin[cell] = n
+        first = n
         for one in range(begin[cell], begin[cell + 1]):
             column = new[peak[one]]
             kept[n] = column
             n += column >= 0
-    kept_begin[len(begin) - 1] = n
-    return n
+        n_kept[cell] = n - first
 
 
 @compiled

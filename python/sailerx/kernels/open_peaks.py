@@ -18,8 +18,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sailerx.data.accessibility import PeaksInMemory
-from sailerx.kernels.numba_loops import keep_columns, thin_rows
+from sailerx.kernels.numba_loops import copy_rows, keep_columns, thin_rows
 from sailerx.kernels.random_bits import random_bits
+from sailerx.threads import parts_of, share_out
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,20 @@ class CsrPeaks(OpenPeaks):
         """Keep the columns ``peaks`` (ascending) of x, renumbered from 0."""
         new = np.full(self.n_peaks, -1, np.int32)
         new[peaks.numpy()] = np.arange(len(peaks))
-        peak, begin = torch.empty_like(self.peak), torch.empty_like(self.begin)
-        n_kept = keep_columns(self.peak.numpy(), self.begin.numpy(), new, peak.numpy(), begin.numpy())
-        return CsrPeaks(peak[:n_kept], self.n_cells, len(peaks), begin)
+        kept, depth = torch.empty_like(self.peak), torch.empty_like(self.depth)
+
+        def keep(parts: Iterator[range]) -> None:
+            for part in parts:
+                begin = self.begin[part.start : part.stop + 1].numpy()
+                keep_columns(
+                    self.peak.numpy(), begin, new, kept.numpy(), depth[part.start : part.stop].numpy()
+                )
+
+        parts = parts_of(self.n_cells)
+        share_out(parts, keep)
+        begin = _begin(depth)
+        runs = [kept[self.begin[part.start] :][: begin[part.stop] - begin[part.start]] for part in parts]
+        return CsrPeaks(torch.cat([kept[:0], *runs]), self.n_cells, len(peaks), begin)
 
     def thinned(
         self, is_thinned: Bool[Tensor, " cells"], key: Int[Tensor, " cells"], share: float
@@ -93,6 +105,11 @@ class CsrPeaks(OpenPeaks):
         x = torch.zeros(self.n_cells, self.n_peaks)
         x[self.cell, self.peak.long()] = 1.0
         return x
+
+
+def _begin(depth: Int[Tensor, " cells"]) -> Int[Tensor, " cells_plus_1"]:
+    """Compute ``indptr`` from the number of ones of each cell."""
+    return torch.cat([depth.new_zeros(1), depth.cumsum(0)])
 
 
 def _limit(share: float) -> int:
@@ -157,10 +174,16 @@ class SparseRows:
 
     def take(self, rows: Int[Tensor, " rows"]) -> CsrPeaks:
         """Take the open peaks of the cells at positions ``rows``."""
-        start, end = self.indptr[rows], self.indptr[rows + 1]
-        runs = zip(start.tolist(), end.tolist(), strict=True)
-        peak = torch.cat([self.indices[:0], *(self.indices[a:b] for a, b in runs)])
-        begin = torch.cat([start.new_zeros(1), (end - start).cumsum(0)])
+        start = self.indptr[rows]
+        begin = _begin(self.indptr[rows + 1] - start)
+        peak = self.indices.new_empty(int(begin[-1]))
+
+        def copy(parts: Iterator[range]) -> None:
+            for part in parts:
+                own = start[part.start : part.stop].numpy(), begin[part.start : part.stop + 1].numpy()
+                copy_rows(self.indices.numpy(), *own, peak.numpy())
+
+        share_out(parts_of(len(rows)), copy)
         return CsrPeaks(peak, len(rows), self.n_peaks, begin)
 
 
