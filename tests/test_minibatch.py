@@ -133,6 +133,18 @@ def test_hybrid_epoch_shows_every_cell_and_keeps_the_share_with_rna(
         assert paired >= min(most, round(max(share, n_paired / n_cells) * len(batch)))
 
 
+@pytest.mark.usefixtures("two_threads")
+def test_two_threads_take_the_same_cells_and_peaks() -> None:
+    x = matrix(n_cells=50)
+    chosen = torch.arange(40).flip(0)
+    taken = rows_of(x).take(chosen)
+    np.testing.assert_array_equal(taken.dense().numpy(), x[chosen.numpy()].toarray())
+    some = torch.tensor([0, 3, 16])
+    np.testing.assert_array_equal(
+        taken.only(some).dense().numpy(), x[chosen.numpy()][:, some.numpy()].toarray()
+    )
+
+
 def test_x_of_drawn_peaks_is_columns_of_x() -> None:
     x = matrix()
     taken = rows_of(x).take(torch.tensor([4, 9, 21]))

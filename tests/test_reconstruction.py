@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli
 
 from data import open_peaks
+from sailerx import threads
 from sailerx.kernels import cpu, gpu, peak_layers
 from sailerx.kernels.peak_layers import peaks_nll, sum_of_open
 
@@ -44,6 +45,7 @@ def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(gpu, "WIDTH", int(request.param.split()[-1]))
     else:
         torch.set_num_threads(2 if request.param == "by two threads" else 1)
+        monkeypatch.setattr(threads, "_WORTH_IT", 0)
         logits = {"1": 6, "2": 12}.get(request.param, 250_000)
         monkeypatch.setattr(cpu, "_LOGITS_PER_PIECE", logits)
     yield
@@ -105,7 +107,10 @@ def test_loss_stays_finite_at_huge_logits_in_single_precision() -> None:
     assert loss.item() == pytest.approx(1e4 + 1e4 + math.log(2) + 88, rel=1e-6)
 
 
-def test_loss_and_gradients_are_the_same_to_the_bit_by_any_number_of_threads() -> None:
+def test_loss_and_gradients_are_the_same_to_the_bit_by_any_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "_WORTH_IT", 0)
     g = torch.Generator().manual_seed(4)
     chrom_of = torch.arange(3000) // 600
     layer = {"h": (70, 5, 64), "weight": (3000, 64), "bias": (3000,)}

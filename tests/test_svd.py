@@ -39,3 +39,10 @@ def test_equal_seeds_give_equal_vectors() -> None:
     a, left, right = matrix(80, 120)
     first, second = (leading_singular(a, left, right, 5, seed=3)[1] for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_two_threads_find_the_values_of_the_dense_matrix() -> None:
+    a, left, right = matrix(300, 500)
+    expected = np.linalg.svd(a.toarray() - np.outer(left, right), compute_uv=False)
+    np.testing.assert_allclose(leading_singular(a, left, right, 10)[0], expected[:10], rtol=1e-3)

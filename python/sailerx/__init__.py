@@ -30,8 +30,8 @@ __version__ = "0.1.0"
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 # OpenMP's threads wait for each other many times in a step. By default they spin for milliseconds, and where other programs use the
-# cores too, two threads took 0.5 to 1.3 seconds for an epoch that one thread computes in 0.12; if they sleep at once, as with PASSIVE,
-# waking them takes a sixth of an epoch. So GNU's OpenMP spins for less than a tenth of a millisecond. Read once, when PyTorch is loaded.
+# cores too, two threads took 0.5 to 1.3 seconds for an epoch that one thread computes in 0.12. If they sleep at once (PASSIVE), waking
+# them takes a fifth of an epoch. So GNU's OpenMP spins for less than a tenth of a millisecond. Read once, when PyTorch is loaded.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ.setdefault("GOMP_SPINCOUNT", "4000")

@@ -5,6 +5,7 @@ Chromosomes, say, are too small for PyTorch to use several cores inside one oper
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -17,16 +18,20 @@ import torch
 _Task = TypeVar("_Task")
 #: more than one, so that a thread that is held up delays the others little
 _PARTS_PER_THREAD = 4
+#: number of operations on one number each from which a second thread is worth waking
+_WORTH_IT = 2**21
 
 
-def share_out(tasks: Sequence[_Task], work: Callable[[Iterator[_Task]], None]) -> None:
+def share_out(
+    tasks: Sequence[_Task], work: Callable[[Iterator[_Task]], None], n_operations: float = math.inf
+) -> None:
     """Run ``work`` in each thread on one shared iterator of tasks. Tasks must not write to the same memory.
 
-    Autograd records nothing.
+    Of fewer than `_WORTH_IT` operations, this thread alone runs it. Autograd records nothing.
     """
     n_threads = torch.get_num_threads()
     left = iter(tasks)
-    if n_threads == 1 or len(tasks) == 1:
+    if n_threads == 1 or len(tasks) == 1 or n_operations < _WORTH_IT:
         work(left)
         return
 

@@ -92,7 +92,7 @@ def _products(a: sp.csr_matrix, left: np.ndarray, right: np.ndarray):  # noqa: A
             for part, own in some:
                 product[part.start : part.stop] = own @ block.numpy()
 
-        share_out(list(zip(parts, by_column, strict=True)), multiply)
+        share_out(list(zip(parts, by_column, strict=True)), multiply, a.nnz * block.shape[1])
         return torch.from_numpy(product) - u * (v.T @ block)
 
     def times_transposed(block: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ def _for_open(ctx: Any, loop: Callable[..., None], rows: Tensor, sums: Tensor) -
             for piece in chrom:
                 loop(of_peaks, peak, at, begin[1:], piece.end, of_cells, piece.chrom)
 
-    share_out(ctx.chroms, work)
+    share_out(ctx.chroms, work, len(peak) * rows.shape[1])
 
 
 # Last layer
@@ -163,7 +163,7 @@ class _PeaksNLL(torch.autograd.Function):
                         torch.mm(logits.T, by_chrom[k], out=grad_weight[here])
                         grad_h[k].addmm_(logits, weight[here])
 
-        share_out(chroms, work)
+        share_out(chroms, work, x.n_cells * weight.numel())
         if wants_gradient:
             ctx.gradients = grad_h.transpose(0, 1), grad_weight, grad_bias
         return h.new_tensor(math.fsum(losses.values()))

@@ -86,7 +86,7 @@ class CsrPeaks(OpenPeaks):
                 )
 
         parts = parts_of(self.n_cells)
-        share_out(parts, keep)
+        share_out(parts, keep, 4 * len(self.peak))
         begin = _begin(depth)
         runs = [kept[self.begin[part.start] :][: begin[part.stop] - begin[part.start]] for part in parts]
         return CsrPeaks(torch.cat([kept[:0], *runs]), self.n_cells, len(peaks), begin)
@@ -183,7 +183,7 @@ class SparseRows:
                 own = start[part.start : part.stop].numpy(), begin[part.start : part.stop + 1].numpy()
                 copy_rows(self.indices.numpy(), *own, peak.numpy())
 
-        share_out(parts_of(len(rows)), copy)
+        share_out(parts_of(len(rows)), copy, len(peak))
         return CsrPeaks(peak, len(rows), self.n_peaks, begin)
 
 
