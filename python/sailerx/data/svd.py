@@ -79,26 +79,36 @@ def leading_singular(
 
 def _products(a: sp.csr_matrix, left: np.ndarray, right: np.ndarray):  # noqa: ANN202
     """Make the functions V -> A V and U -> A' U."""
-    parts = parts_of(a.shape[0])
-    by_column = [sp.csc_matrix(a[part.start : part.stop], dtype=np.float32) for part in parts]
-    transposed = _torch(sp.csc_matrix(a, dtype=np.float32).T)
+    by_column = sp.csc_matrix(a, dtype=np.float32)
+    parts = [(part, _columns(by_column, part)) for part in parts_of(a.shape[1])]
+    transposed = _torch(by_column.T)
     u, v = (torch.from_numpy(np.asarray(part, dtype=np.float32))[:, None] for part in (left, right))
 
     def times(block: Tensor) -> Tensor:
         # by columns: the rows of the result that a column adds to stay in the cache, those of the longer block would not
-        product = np.empty((a.shape[0], block.shape[1]), np.float32)
+        products: dict[range, np.ndarray] = {}
 
         def multiply(some: Iterator[tuple[range, sp.csc_matrix]]) -> None:
             for part, own in some:
-                product[part.start : part.stop] = own @ block.numpy()
+                products[part] = own @ block[part.start : part.stop].numpy()
 
-        share_out(list(zip(parts, by_column, strict=True)), multiply, a.nnz * block.shape[1])
-        return torch.from_numpy(product) - u * (v.T @ block)
+        share_out(parts, multiply, a.nnz * block.shape[1])
+        product = sum(products[part] for part, _ in parts)
+        return torch.as_tensor(product) - u * (v.T @ block)
 
     def times_transposed(block: Tensor) -> Tensor:
         return transposed @ block - v * (u.T @ block)
 
     return times, times_transposed
+
+
+def _columns(a: sp.csc_matrix, part: range) -> sp.csc_matrix:
+    """Take consecutive columns without copying them."""
+    begin = a.indptr[part.start : part.stop + 1]
+    own, taken = slice(begin[0], begin[-1]), sp.csc_matrix((a.shape[0], len(part)), dtype=a.dtype)
+    # not by the constructor, which copies what is less than half of another array
+    taken.data, taken.indices, taken.indptr = a.data[own], a.indices[own], begin - begin[0]
+    return taken
 
 
 def _torch(a: sp.csr_matrix) -> Tensor:
