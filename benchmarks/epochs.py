@@ -93,6 +93,8 @@ METHODS: dict[str, Callable[[argparse.Namespace], Seconds]] = {
     "peakvi": peakvi,
     "multivi": multivi,
 }
+#: those of sailerx
+OURS = {"paper", "default"}
 
 
 def main() -> None:
@@ -106,6 +108,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--reference", type=Path, help="checkout of the reference implementation")
     given = parser.parse_args()
+    if given.method in OURS:
+        import sailerx  # noqa: F401 (before PyTorch, whose threads it tells how to wait)
     import torch
 
     torch.set_num_threads(given.threads)
