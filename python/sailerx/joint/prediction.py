@@ -70,9 +70,8 @@ def _gather(
 ) -> None:
     """Add up the counts of each row's neighbours at the features of its held-out molecules."""
     place = np.empty(n_features, np.int32)  # of each feature among the row's held-out molecules
-    is_held = np.zeros(
-        n_features // 32 + 1, np.uint32
-    )  # one bit per feature: unlike `place`, it stays in the cache
+    # one bit per feature, set for these: unlike `place` it stays in the cache, and most features of neighbours are none of these
+    is_held = np.zeros(n_features // 32 + 1, np.uint32)
     for i in range(len(near)):
         first = held_indptr[i]
         for e in range(first, held_indptr[i + 1]):
