@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import re
@@ -112,3 +113,23 @@ def test_scores_and_layouts_leave_openmps_number_of_threads_as_it_was() -> None:
     found = re.findall(r"\d+", answer.stdout)
     assert set(found) <= {"1"}, answer.stdout + answer.stderr
     assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, ["PASSIVE", "4000"]),
+        ({"GOMP_SPINCOUNT": "7"}, ["PASSIVE", "7"]),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, ["ACTIVE", None]),
+    ],
+)
+def test_openmp_waits_as_the_user_says_or_awake_for_a_moment(
+    asked: dict[str, str], expected: list[str | None]
+) -> None:
+    names = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"]
+    others = {name: value for name, value in os.environ.items() if name not in names}
+    script = f"import os, json, sailerx; print(json.dumps([os.environ.get(name) for name in {names}]))"
+    answer = subprocess.run(
+        [sys.executable, "-c", script], env=others | asked, capture_output=True, text=True, check=True
+    )
+    assert json.loads(answer.stdout) == expected
