@@ -35,7 +35,7 @@ def together(rna: ad.AnnData, atac: ad.AnnData) -> mudata.MuData:
 
 def test_nats_are_those_of_a_loop_over_molecules() -> None:
     rng = np.random.default_rng(0)
-    train, held = (sp.csr_matrix(rng.poisson(0.4, (30, 12))) for _ in range(2))
+    train, held = (sp.csr_matrix(rng.poisson(0.4, (30, 70))) for _ in range(2))
     near = np.stack([rng.permutation(30)[:4] for _ in range(30)])
     near[3, 2:] = -1
     share = np.asarray(train.sum(axis=0)).ravel() / train.sum()
@@ -44,7 +44,7 @@ def test_nats_are_those_of_a_loop_over_molecules() -> None:
         nats = np.zeros(30)
         for i in range(30):
             around = sum(train[k].toarray()[0] for k in near[i] if k >= 0)
-            for j in range(12):
+            for j in range(70):
                 local = (around[j] / max(around.sum(), 1) + s * share[j]) / (1 + s)
                 nats[i] += held[i, j] * np.log(local / share[j])
         best = nats if best is None or nats.sum() > best.sum() else best
