@@ -1,4 +1,4 @@
-"""Compare runs of the default preset that stop by held-out cells with runs of the whole length, by open peaks that were removed.
+"""Compare runs with and without the decoder's prior, stopped by held-out cells or not, by open peaks that were removed.
 
     python benchmarks/stopping.py --files A.h5mu B.h5mu --out benchmarks/results/stopping.csv
     python benchmarks/stopping.py --table benchmarks/results/stopping.csv --into benchmarks/README.md
@@ -26,8 +26,10 @@ from pages import markdown, parse
 REMOVED = 0.25
 #: name → options of `sailerx.fit`
 RUNS: dict[str, dict[str, Any]] = {
-    "whole length": {"held_out_share": 0.0},
-    "stopped by held-out cells": {"held_out_share": 0.1},
+    "no prior": {"decoder_decay": 0.0},
+    "no prior, stopped by held-out cells": {"decoder_decay": 0.0, "max_epochs": 250, "held_out_share": 0.1},
+    "**default**": {},
+    "default, stopped by held-out cells": {"held_out_share": 0.1},
 }
 KEY = ["data", "cells", "peaks", "run", "seed"]
 

@@ -234,27 +234,14 @@ def test_what_is_left_open_follows_the_data() -> None:
     assert (hybrid.reconstruction, hybrid.gamma) == (5, 1e5)
     assert (paired_only.start_from_lsi, hybrid.start_from_lsi) == (False, True)
     assert paired_only.n_epochs == hybrid.n_epochs == 100
-    assert [make_settings().for_data(n, hybrid=False).n_epochs for n in (1, 1000)] == [250, 20]
-    stopping = {"held_out_share": 0.2, "patience": 7}
+    assert [make_settings().for_data(n, hybrid=False).n_epochs for n in (1, 1000)] == [100, 20]
+    assert [make_settings().for_data(n, hybrid=False).patience for n in (2, 15, 1000)] == [150, 20, 20]
     fixed = make_settings(
-        max_epochs=3, start_from_lsi=False, thinned_cells=0.0, reconstruction=2, gamma=1.0, **stopping
+        max_epochs=3, start_from_lsi=False, thinned_cells=0.0, reconstruction=2, gamma=1.0, patience=7
     )
     assert fixed.for_data(20, hybrid=True) == fixed
     with pytest.raises(ValueError, match="call for_data first"):
         _ = make_settings().thinning
-
-
-def test_runs_on_few_cells_stop_early_unless_their_length_is_given() -> None:
-    shares = {n: make_settings().for_data(n, hybrid=False).held_out_share for n in (1, 8, 9, 1000)}
-    assert shares == {1: 0.1, 8: 0.1, 9: 0.0, 1000: 0.0}  # 250 epochs, 250, 223, 20
-    for options in (
-        {"max_epochs": 250},
-        {"preset": "paper"},
-        {"joint_embedding": False},
-        {"held_out_share": 0.0},
-    ):
-        assert make_settings(**options).for_data(1, hybrid=False).held_out_share == 0
-    assert [make_settings().for_data(n, hybrid=False).patience for n in (2, 15, 1000)] == [150, 20, 20]
 
 
 def test_without_epochs_the_embedding_is_the_same_and_no_network_is_used(tmp_path: Path) -> None:

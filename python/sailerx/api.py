@@ -27,6 +27,7 @@ from sailerx.errors import InputError
 from sailerx.files.atomic import new_folder
 from sailerx.joint.embedding import JointEmbedding
 from sailerx.joint.undeclared import in_words, undeclared_batches
+from sailerx.network.decoder_prior import with_decoder_decay
 from sailerx.regulators.activity import MatchesLike
 from sailerx.regulators.annotation import AnnotationLike
 from sailerx.results import embed
@@ -782,6 +783,8 @@ def fit(
             lambda: _checkpoints_of_run(checkpoint, data, settings, seed, intervals, resume)
         )
         joint = ranks.from_first(lambda: _learned_joint(data, settings, shown, found, about))
+        scores = None if joint is None else joint.coordinates.whole
+        settings = with_decoder_decay(settings, scores, data.x.depth)
         vae, history = train(
             data,
             settings,
@@ -790,7 +793,7 @@ def fit(
             progress=shown,
             checkpoints=checkpoints,
             ranks=ranks,
-            scores=None if joint is None else joint.coordinates.whole,
+            scores=scores,
         )
     record = about | {"preset": preset} | _circumstances(data, ranks)
     return Model(vae, settings, data.peaks, data.confounders, history, record, joint, data.reference)

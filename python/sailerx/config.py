@@ -49,6 +49,9 @@ class Settings:
     bounded_variance: bool = True
     #: the decoder's bias starts at the logit of each peak's frequency. A departure that saves the first third of a run
     start_from_frequency: bool = True
+    #: weight decay of the decoder's last weights towards their mean over the peaks of a chromosome, per cell; 0 = none. None = as the
+    #: ATAC scores tell (`sailerx.network.decoder_prior`), 0 without them. A departure: else the decoder memorises the training cells
+    decoder_decay: float | None = None
     #: the encoder's first layer starts from LSI loadings instead of at random; None = false, hybrid true. A departure: cells without
     #: RNA are embedded better
     start_from_lsi: bool | None = None
@@ -69,15 +72,14 @@ class Settings:
     thinned_kept: float = 0.5
     #: share of the peaks, drawn anew in each step, for an unbiased estimate of the reconstruction term
     peak_share: float = 0.05
-    #: early stopping: share of the cells held out of training to monitor the loss; 0 = no early stopping. None = 0.1 if cells are so
-    #: few that a run visits each 250 times, as long as ``max_epochs`` is None too, else 0: what such a run learns last is noise
-    held_out_share: float | None = None
+    #: early stopping: share of the cells held out of training to monitor the loss; 0 = no early stopping
+    held_out_share: float = 0.0
     #: early stopping: the run ends after this number of epochs in which the loss on the held-out cells has not fallen by a thousandth,
     #: with the network that had the lowest; None = about 300 mini-batches, at least 20 epochs
     patience: int | None = None
     #: number of epochs before the main phase, without KL terms
     warmup_epochs: int = 0
-    #: number of epochs of the main phase; None = about 2,000 mini-batches, at least 20 and at most 250 epochs. 0 = no network is
+    #: number of epochs of the main phase; None = about 2,000 mini-batches, at least 20 and at most 100 epochs. 0 = no network is
     #: trained: the model embeds, and does what the joint embedding suffices for
     max_epochs: int | None = None
     #: Adam: learning rate; with "one-cycle" the peak
@@ -132,7 +134,7 @@ class Settings:
             raise InputError(f"`lr_schedule` must be 'one-cycle' or 'exponential', got {self.lr_schedule!r}.")
         if not 0 < self.peak_share <= 1:
             raise InputError(f"`peak_share` must be above 0 and at most 1, got {self.peak_share!r}.")
-        if self.held_out_share is not None and not 0 <= self.held_out_share < 1:
+        if not 0 <= self.held_out_share < 1:
             raise InputError(f"`held_out_share` must be at least 0 and below 1, got {self.held_out_share!r}.")
         if not 0 < self.paired_share < 1:
             raise InputError(f"`paired_share` must be between 0 and 1, got {self.paired_share!r}.")
@@ -158,10 +160,7 @@ class Settings:
             Whether some cells lack RNA.
         """
         defaults: dict[str, Any] = {name: values[hybrid] for name, values in _DEFAULTS.items()}
-        n_epochs = min(_MOST_EPOCHS, max(20, math.ceil(_STEPS / n_steps)))
-        few_cells = n_epochs == _MOST_EPOCHS and self.max_epochs is None and self.joint_embedding
-        defaults["max_epochs"] = n_epochs
-        defaults["held_out_share"] = 0.1 if few_cells else 0.0
+        defaults["max_epochs"] = min(_MOST_EPOCHS, max(20, math.ceil(_STEPS / n_steps)))
         defaults["patience"] = max(20, math.ceil(_PATIENCE / n_steps))
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **missing)
@@ -200,7 +199,7 @@ _DEFAULTS = {
 }
 
 #: number of mini-batches of a run with ``max_epochs`` = None, and largest number of epochs
-_STEPS, _MOST_EPOCHS = 2000, 250
+_STEPS, _MOST_EPOCHS = 2000, 100
 #: number of mini-batches of ``patience`` = None: at its highest learning rate, a run on SNARE-seq has gone 200 without a lower loss,
 #: and then found lower ones
 _PATIENCE = 300
@@ -210,6 +209,7 @@ _LOWEST = {
     "n_latent": 1,
     "n_private": 0,
     "atac_weight": 0,
+    "decoder_decay": 0,
     "n_hidden": 1,
     "n_chrom": 1,
     "min_peaks_per_chrom": 0,
@@ -239,6 +239,7 @@ PAPER = Settings(
     input_share=False,
     bounded_variance=False,
     start_from_frequency=False,
+    decoder_decay=0.0,
     start_from_lsi=False,
     minibatch_size=_M,
     thinned_cells=0.0,

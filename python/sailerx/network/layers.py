@@ -7,7 +7,7 @@ chromosome axis, so that a step runs few and large operations.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -67,6 +67,14 @@ class PeaksToChromosomes(nn.Module):
         return h + self.bias
 
 
+class LastLayer(NamedTuple):
+    """Weights of the decoder's last layer, of all peaks or of some."""
+
+    weight: Float[Tensor, "peaks hidden"]
+    bias: Float[Tensor, " peaks"]
+    chrom_of: Int[Tensor, " peaks"]
+
+
 class ChromosomesToPeaks(nn.Module):
     """The decoder's last layer: one linear layer per chromosome, to the logits of its peaks."""
 
@@ -86,6 +94,11 @@ class ChromosomesToPeaks(nn.Module):
         """Set each peak's bias to the logit of its frequency, the share of cells in which it is open (above 0, below 1)."""
         self.bias.copy_(frequency.logit())
 
+    @torch.no_grad()
+    def start_at_prior(self) -> None:
+        """Set the weights to 0, so that peaks differ between cells only by what is learned."""
+        self.weight.zero_()
+
     def forward(
         self, h: Float[Tensor, "cells chroms hidden"], peaks: Int[Tensor, " chosen"] | None = None
     ) -> Float[Tensor, "cells chosen"]:
@@ -95,13 +108,12 @@ class ChromosomesToPeaks(nn.Module):
         parts = zip(bias.split(sizes), h.unbind(dim=1), weight.split(sizes), strict=True)
         return torch.cat([torch.addmm(bias, h_k, weight.T) for bias, h_k, weight in parts], dim=1)
 
-    def rows(
-        self, peaks: Int[Tensor, " chosen"] | None = None
-    ) -> tuple[Float[Tensor, "chosen hidden"], Float[Tensor, " chosen"], Int[Tensor, " chosen"]]:
+    def rows(self, peaks: Int[Tensor, " chosen"] | None = None) -> LastLayer:
         """Select weights, bias and chromosome of ``peaks``; None for all peaks."""
         if peaks is None:
-            return self.weight, self.bias, self.chrom_of
-        return distinct_rows(self.weight, peaks), distinct_rows(self.bias, peaks), self.chrom_of[peaks]
+            return LastLayer(self.weight, self.bias, self.chrom_of)
+        weight, bias = distinct_rows(self.weight, peaks), distinct_rows(self.bias, peaks)
+        return LastLayer(weight, bias, self.chrom_of[peaks])
 
 
 class PrivatePosterior(nn.Module):

@@ -1,15 +1,16 @@
-"""The KL and alignment terms of the loss, one pure function each, in the paper's symbols.
+"""The KL and alignment terms of the loss and the decoder's prior, one pure function each, in the paper's symbols.
 
     minimise  r · E_q[-log p(x|z,c)] + a · KL[q(z|x) || N(0, I)] + a · lambda · KL[q(z|x) || q(z)] + gamma · L_Local
 
 Cao et al. 2022, equations of L_Inv and L_Local. The weights, per cell and per pair of cells, are in `sailerx.config`; the first
-term is computed together with the last layer, in `sailerx.kernels.peak_layers.peaks_nll`.
+term is computed together with the last layer, in `sailerx.kernels.peak_layers.peaks_nll`. The decoder's prior, which the default
+preset adds, is not in the paper.
 """
 
 from __future__ import annotations
 
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -61,3 +62,15 @@ def local_loss(
     g, mean = F.normalize(g, dim=1), F.normalize(mean, dim=1)
     difference = g @ g.T - mean @ mean.T
     return (w[:, None] * w[None, :] * difference**2).mean()
+
+
+def spread_of_weights(
+    weight: Float[Tensor, "peaks hidden"], chrom_of: Int[Tensor, " peaks"], n_chroms: int
+) -> Float[Tensor, ""]:
+    """Sum over peaks of |w_j - m_k|², where m_k is the mean of the weights w of the peaks of chromosome k."""
+    # through m_k flows no gradient, because deviations from a mean add up to 0
+    fixed = weight.detach()
+    n_peaks = fixed.new_zeros(n_chroms).index_add(0, chrom_of, fixed.new_ones(len(chrom_of)))
+    mean = fixed.new_zeros(n_chroms, fixed.shape[1]).index_add(0, chrom_of, fixed)
+    mean = mean / n_peaks.clamp(min=1)[:, None]
+    return ((weight - mean[chrom_of]) ** 2).sum()

@@ -45,7 +45,8 @@ def minibatch_loss(
     noise
         Draws the sample of z and the thinning.
     peaks
-        Random peaks (ascending) from which the reconstruction over all peaks is estimated, without bias; None for all.
+        Random peaks (ascending) from which the reconstruction over all peaks, and the spread of their weights, are estimated,
+        the former without bias; None for all.
     thinning
         Share of the cells that are thinned for the encoder, and the share of their open peaks that it sees.
     """
@@ -59,8 +60,10 @@ def minibatch_loss(
     mean, std = part.gathered(posterior.mean, posterior.stddev)
     z = sample(posterior, noise, part)
     target = x if peaks is None else x.only(peaks)
-    nll = part.summed(vae.reconstruction_nll(z, minibatch.c, target, peaks, weights.positive_weight))
-    reconstruction = nll / part.n_cells * (x.n_peaks / target.n_peaks)
+    last = vae.to_peaks.rows(peaks)
+    nll = part.summed(vae.reconstruction_nll(z, minibatch.c, target, last, weights.positive_weight))
+    per_chosen = x.n_peaks / target.n_peaks
+    reconstruction = nll / part.n_cells * per_chosen
     kl_prior = losses.kl_to_prior(mean, std).mean()
     loss, terms = (
         weights.reconstruction * reconstruction + weights.prior * kl_prior,
@@ -72,6 +75,9 @@ def minibatch_loss(
     shared = mean[:, : vae.n_shared]
     alignment = losses.local_loss(minibatch.g, shared, _pair_weights(minibatch, weights.weighted_cells))
     loss = loss + weights.alignment * alignment
+    if weights.decoder is not None:
+        spread = losses.spread_of_weights(last.weight, last.chrom_of, vae.n_chroms)
+        loss = loss + weights.decoder / 2 * spread * per_chosen
     return loss, [term.detach() for term in (*terms, alignment)]
 
 

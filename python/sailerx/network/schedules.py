@@ -25,6 +25,9 @@ class LossWeights(NamedTuple):
     marginal: Number | None  #: a · lambda, on KL[q(z|x) || q(z)]; None = not part of the loss
     alignment: Number  #: gamma, on L_Local, the mean over pairs of cells
     weighted_cells: bool  #: whether L_Local uses the cells' weights w
+    decoder: float | None = (
+        None  #: half of it on the spread of the decoder's last weights; None = not part of the loss
+    )
 
 
 def kl_annealing(epoch: float, settings: Settings) -> float:
@@ -55,6 +58,7 @@ def loss_weights(epoch: float, settings: Settings, n_peaks: int) -> LossWeights:
         marginal=a * settings.lambda_ if settings.lambda_ else None,
         alignment=known(settings.gamma),
         weighted_cells=True,
+        decoder=settings.decoder_decay or None,
     )
 
 

@@ -15,6 +15,7 @@ from sailerx.kernels.open_peaks import OpenPeaks
 from sailerx.minibatches.shards import Part
 from sailerx.network.layers import (
     ChromosomesToPeaks,
+    LastLayer,
     NormActivation,
     PeaksToChromosomes,
     PrivatePosterior,
@@ -137,12 +138,11 @@ class VAE(nn.Module):
         z: Float[Tensor, "cells latent"],
         c: Float[Tensor, "cells confounders"],
         x: OpenPeaks,
-        peaks: Int[Tensor, " chosen"] | None = None,
+        last: LastLayer,
         positive_weight: float = 1.0,
     ) -> Float[Tensor, ""]:
-        """Sum -log p(x|z, c) over cells and peaks without keeping the logits; columns of x are ``peaks``, or all peaks."""
-        weight, bias, chrom_of = self.to_peaks.rows(peaks)
-        return peak_layers.peaks_nll(self._before_peaks(z, c), weight, bias, chrom_of, x, positive_weight)
+        """Sum -log p(x|z, c) over cells and peaks without keeping the logits; columns of x are the peaks of ``last``."""
+        return peak_layers.peaks_nll(self._before_peaks(z, c), *last, x, positive_weight)
 
     def _before_peaks(self, z: Tensor, c: Tensor) -> Float[Tensor, "cells chroms hidden"]:
         h = self.decoder_in(torch.cat([z, c], dim=1))

@@ -43,7 +43,7 @@ _WEIGHTS, _PEAKS, _HISTORY = "weights.safetensors", "peaks.csv", "history.csv"
 #: arrays of `JointEmbedding` and `RnaReference`, by name with these prefixes
 _JOINT, _PREFIXES = "joint.safetensors", ("joint.", "reference.")
 #: what settings were before they existed, where a folder does not say
-_BEFORE = {"n_private": 0, "joint_embedding": False, "bounded_variance": False}
+_BEFORE = {"n_private": 0, "joint_embedding": False, "bounded_variance": False, "decoder_decay": 0.0}
 
 
 @dataclass(frozen=True, eq=False)

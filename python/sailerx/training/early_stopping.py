@@ -50,7 +50,7 @@ class Watch:
         cls, data: Multiome, on_device: OnDevice, settings: Settings, peak_share: float, seed: int
     ) -> Watch | None:
         """Hold out ``settings.held_out_share`` of the cells; None if that is no cell."""
-        rows = held_out(data.n_cells, settings.held_out_share or 0.0, seed).nonzero().view(-1)
+        rows = held_out(data.n_cells, settings.held_out_share, seed).nonzero().view(-1)
         if len(rows) == 0:
             return None
         full = dataclasses.replace(settings, kl_cycle_epochs=0)
@@ -58,6 +58,7 @@ class Watch:
         if settings.joint_embedding and data.has_rna.all():
             no_marginal = None if weights.marginal is None else 0.0
             weights = weights._replace(prior=0.0, marginal=no_marginal, alignment=0.0)
+        weights = weights._replace(decoder=None)  # of the network, not of cells
         return cls(on_device, rows, weights, peak_share, settings, seed)
 
     @torch.no_grad()

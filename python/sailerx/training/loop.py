@@ -199,7 +199,7 @@ def private_scores(
 
 def sampler_of(data: Multiome, settings: Settings, seed: int, world_size: int = 1) -> Sampler:
     """Make the sampler of a run: it draws from all cells that are not held out, for ``world_size`` processes."""
-    trained = ~held_out(data.n_cells, settings.held_out_share or 0.0, seed)
+    trained = ~held_out(data.n_cells, settings.held_out_share, seed)
     has_rna = torch.from_numpy(data.has_rna)
     size, share = settings.minibatch_size, settings.paired_share
     return Sampler.of(has_rna, size, share, trained, data.n_buffers, world_size)

@@ -31,6 +31,8 @@ class TrainingState:
         self.vae = VAE.from_settings(data.blocks, data.c.shape[1], settings, self.order)
         if settings.start_from_frequency:
             self.vae.to_peaks.start_from(torch.from_numpy(data.frequency))
+        if settings.decoder_decay:
+            self.vae.to_peaks.start_at_prior()
         if settings.start_from_lsi and ranks.is_first:  # its weights are then sent to the other processes
             directions = lsi_weights(data.x, settings.n_hidden, seed)
             self.vae.from_peaks.start_from(torch.from_numpy(directions))

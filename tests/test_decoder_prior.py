@@ -1,0 +1,135 @@
+"""The prior of the decoder's last weights: its strength by the ATAC scores, its term of the loss, and what it is for."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import anndata as ad
+import mudata
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+import sailerx
+from data import TINY, minibatch_of, multiome, paired, tiny_settings
+from sailerx.config import PAPER, Settings
+from sailerx.data.atac_scores import AtacScores
+from sailerx.minibatches.loader import OnDevice
+from sailerx.network.decoder_prior import logit_variance, with_decoder_decay
+from sailerx.network.losses import spread_of_weights
+from sailerx.network.objective import minibatch_loss
+from sailerx.network.schedules import LossWeights, loss_weights
+from sailerx.network.vae import VAE
+
+
+def test_spread_of_weights_is_that_of_a_loop_and_so_is_its_gradient() -> None:
+    weight = torch.randn(11, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weight.requires_grad_()
+    chrom_of = torch.tensor([0, 0, 0, 0, 0, 2, 2, 2, 3, 4, 4])  # 1 has no peak, 3 a single one
+    spread = spread_of_weights(weight, chrom_of, 6)
+    expected = torch.zeros((), dtype=torch.float64)
+    for k in range(6):
+        of_chrom = weight[chrom_of == k]
+        for row in of_chrom:
+            expected = expected + sum((row[i] - of_chrom[:, i].mean()) ** 2 for i in range(3))
+    assert spread.item() == pytest.approx(expected.item(), rel=1e-12)
+    found, wanted = (torch.autograd.grad(value, weight)[0] for value in (spread, expected))
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+def loss_of(vae: VAE, cells: OnDevice, peaks: torch.Tensor | None = None, **given: float) -> float:
+    weights = LossWeights(1.0, 1.0, 0.5, None, 100.0, True, **given)
+    noise = torch.Generator().manual_seed(0)
+    return minibatch_loss(vae.eval(), minibatch_of(cells, torch.arange(40)), weights, noise, peaks)[0].item()
+
+
+def test_loss_has_half_the_weighted_spread_and_random_peaks_estimate_it() -> None:
+    data = multiome()
+    cells = OnDevice.from_multiome(data, torch.device("cpu"))
+    vae = VAE.from_settings(data.blocks, data.c.shape[1], tiny_settings(), torch.Generator().manual_seed(0))
+    last = vae.to_peaks.rows()
+    spread = spread_of_weights(last.weight, last.chrom_of, vae.n_chroms).item()
+    added = loss_of(vae, cells, decoder=8.0) - loss_of(vae, cells)
+    assert added == pytest.approx(4 * spread, rel=1e-3)
+    peaks = torch.arange(0, data.n_peaks, 2)  # half of each chromosome, give or take one
+    chosen = vae.to_peaks.rows(peaks)
+    of_half = spread_of_weights(chosen.weight, chosen.chrom_of, vae.n_chroms).item()
+    added = loss_of(vae, cells, peaks, decoder=8.0) - loss_of(vae, cells, peaks)
+    assert added == pytest.approx(4 * of_half * data.n_peaks / len(peaks), rel=1e-3)
+
+
+def drawn(spread: float, n: int = 1500, p: int = 3000, seed: int = 0) -> tuple[sp.csr_matrix, float]:
+    """Open peaks of cells whose log shares vary along three directions, and the variance in the mean over open peaks."""
+    rng = np.random.default_rng(seed)
+    share = rng.gamma(2.0, size=p)
+    change = spread * rng.normal(size=(n, 3)) @ rng.normal(size=(3, p)) / np.sqrt(3)
+    rate = share * np.exp(change - spread**2 / 2)
+    rate *= rng.uniform(50, 150, n)[:, None] / rate.sum(axis=1, keepdims=True)
+    share /= share.sum()
+    return sp.csr_matrix((rng.random((n, p)) < rate).astype(np.float32)), float(share @ change.var(axis=0))
+
+
+@pytest.mark.parametrize("spread", [0.3, 0.5, 0.7])
+def test_variance_of_logits_is_that_of_the_drawn_ones(spread: float) -> None:
+    x, true = drawn(spread)
+    depth = np.asarray(x.sum(axis=1)).ravel()
+    assert logit_variance(AtacScores.learn(x, 20), depth) == pytest.approx(true, rel=0.3)
+
+
+def test_weight_decay_is_the_precision_per_cell() -> None:
+    x, _ = drawn(0.5)
+    scores, depth = AtacScores.learn(x, 20), np.asarray(x.sum(axis=1)).ravel()
+    features = torch.nn.functional.prelu(torch.randn(10**6), torch.tensor([0.25]))
+    for hybrid, reconstruction in ((False, 1.0), (True, 5.0)):
+        settings = with_decoder_decay(Settings(n_hidden=48).for_data(3, hybrid=hybrid), scores, depth)
+        variance = 48 * features.square().mean().item() / (settings.decoder_decay or 0) / len(depth)
+        assert variance * reconstruction == pytest.approx(logit_variance(scores, depth), rel=0.01)
+
+
+def test_without_signal_the_prior_is_tight_and_without_scores_there_is_none() -> None:
+    x = sp.random(400, 900, 0.1, "csr", np.float32, np.random.default_rng(0), np.ones)
+    depth = np.asarray(x.sum(axis=1)).ravel()
+    settings = Settings().for_data(1, hybrid=False)
+    assert with_decoder_decay(settings, None, depth).decoder_decay == 0
+    decay = with_decoder_decay(settings, AtacScores.learn(x, 20), depth).decoder_decay
+    assert decay == pytest.approx(64 * 0.53125 / 0.01 / 400)
+    given = dataclasses.replace(settings, decoder_decay=0.7)
+    assert with_decoder_decay(given, None, depth) is given
+
+
+def test_the_model_says_how_strong_the_prior_was_and_the_paper_has_none() -> None:
+    assert PAPER.decoder_decay == 0
+    assert loss_weights(60.0, PAPER, 100).decoder is None
+    found = sailerx.fit(paired(), progress="none", **TINY | {"max_epochs": 1}).settings.decoder_decay
+    assert found is not None
+    assert found > 0
+    given = sailerx.fit(paired(), progress="none", decoder_decay=0.0, **TINY | {"max_epochs": 1})
+    assert given.settings.decoder_decay == 0
+
+
+def test_imputation_tells_more_than_peak_frequency_and_follows_depth() -> None:
+    whole = sailerx.simulate(n_cells=1000, n_genes=200, n_peaks=2000, n_types=4, seed=1)
+    x = sp.csr_matrix(whole["atac"].X > 0).astype(np.float32)
+    removed = x.copy()
+    removed.data[np.random.default_rng(0).random(x.nnz) >= 0.25] = 0
+    removed.eliminate_zeros()
+    left = sp.csr_matrix(x - removed)
+    left.eliminate_zeros()
+    with mudata.set_options(pull_on_update=False):
+        atac = ad.AnnData(left, whole["atac"].obs, whole["atac"].var)
+        data = mudata.MuData({"rna": whole["rna"], "atac": atac})
+    share = np.asarray(left.mean(axis=0)).ravel() + 1e-3
+    gain = {}
+    for name, options in {"prior": {}, "none": {"decoder_decay": 0.0}}.items():
+        model = sailerx.fit(data, progress="none", **options)
+        p = model.impute(data, peaks=list(atac.var_names)).X
+        rows, columns = removed.nonzero()
+        ratio = (p / p.sum(axis=1, keepdims=True))[rows, columns] / (share / share.sum())[columns]
+        gain[name] = np.log(ratio).mean()
+        if name == "prior":
+            for depth in (20, 80):
+                found = model.impute(data, peaks=list(atac.var_names), depth=depth).X.sum(axis=1).mean()
+                assert found == pytest.approx(depth, rel=0.2)
+    assert gain["prior"] > 0.02
+    assert gain["none"] < gain["prior"] - 0.01
