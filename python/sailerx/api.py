@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from anndata import AnnData
 
-from sailerx.config import Settings, make_settings
+from sailerx.config import Settings, Style, make_settings
 from sailerx.data.accessibility import PeaksOnDisk
 from sailerx.data.modalities import find_modalities, refuse_features_on_disk
 from sailerx.data.multiome import Multiome
@@ -42,7 +42,7 @@ from sailerx.training.checkpoint import Checkpoints, fingerprint
 from sailerx.training.distributed.processes import processes_of_run
 from sailerx.training.distributed.ranks import Ranks
 from sailerx.training.loop import sampler_of, train
-from sailerx.training.progress import Progress, Style
+from sailerx.training.progress import Progress
 from sailerx.versions import versions
 
 

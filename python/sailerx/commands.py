@@ -1,7 +1,7 @@
 """The commands of ``sailerx``: the flags of each, and what it does with them.
 
 Types and defaults of flags are those of the Python functions that a command calls. Nothing heavy is imported before the command
-that needs it is run or shows its help.
+is run; the parameters of `sailerx.api` are read from its source.
 """
 
 from __future__ import annotations
@@ -62,8 +62,6 @@ def _add_batch(parser: Any) -> None:
 
 
 def _add_data(parser: Any) -> None:
-    from sailerx.api import fit
-
     flags = {
         "rna_embedding": ("KEY", "obsm key of the RNA reference; default: PCA of the counts"),
         "batch_key": ("COLUMN", "categorical obs columns to hide from the embedding"),
@@ -78,7 +76,7 @@ def _add_data(parser: Any) -> None:
             "leave the ATAC in the file, for data larger than memory; cells are then shuffled by chunks",
         ),
     }
-    add_flags(parser, fit, flags)
+    add_flags(parser, "sailerx.api:fit", flags)
 
 
 def _load(model: str, device: str, threads: int | None) -> Model:
@@ -107,8 +105,6 @@ def _set_threads(threads: int | None) -> None:
 
 
 def _add_fit(parser: Any) -> None:
-    from sailerx.api import fit
-
     parser.add_argument("input", metavar="IN.h5mu")
     _add_output(parser, "RUN/", "folder for the model; must not exist yet")
     parser.add_argument("--embed", metavar="OUT.h5ad", help="also write the embedding of the same cells")
@@ -130,7 +126,7 @@ def _add_fit(parser: Any) -> None:
         "checkpoint_epochs": ("N", "epochs between two writings of the checkpoint"),
         "checkpoint_minutes": ("X", "minutes after which it is written too"),
     }
-    add_flags(parser, fit, flags)
+    add_flags(parser, "sailerx.api:fit", flags)
     text = "start anew and replace the checkpoint"
     parser.add_argument("--no-resume", dest="resume", action="store_false", help=text)
     add_fields(parser.add_argument_group("model options (defaults are the preset's)"), option_kinds())
@@ -210,8 +206,6 @@ def _embed(model: str, input: str, output: str, posterior: bool, device: str, th
 
 
 def _add_impute(parser: Any) -> None:
-    from sailerx.api import Model
-
     _add_model_and_cells(parser)
     _add_output(parser, "OUT.h5ad", "or a .zarr folder: cells × peaks")
     flags = {
@@ -225,7 +219,7 @@ def _add_impute(parser: Any) -> None:
         "seed": ("N", ""),
     }
     _add_batch(parser)
-    add_flags(parser, Model.impute, flags)
+    add_flags(parser, "sailerx.api:Model.impute", flags)
     _add_machine(parser)
 
 
@@ -237,8 +231,6 @@ def _impute(
 
 
 def _add_differential(parser: Any) -> None:
-    from sailerx.api import Model
-
     _add_model_and_cells(parser)
     _add_output(parser, "OUT.csv", "one row per peak")
     flags = {
@@ -250,7 +242,7 @@ def _add_differential(parser: Any) -> None:
         "fdr": ("P", "expected share of false calls"),
     }
     _add_batch(parser)
-    add_flags(parser, Model.differential_accessibility, flags)
+    add_flags(parser, "sailerx.api:Model.differential_accessibility", flags)
     _add_machine(parser)
 
 
@@ -264,8 +256,6 @@ def _differential(
 
 
 def _add_transfer(parser: Any) -> None:
-    from sailerx.api import Model
-
     parser.add_argument("model", metavar="RUN/")
     parser.add_argument(
         "input", metavar="KNOWN.h5mu", help="cells with labels or RNA, as the model was trained on"
@@ -277,7 +267,7 @@ def _add_transfer(parser: Any) -> None:
         "threshold": ("P", "cells of less confidence are called unknown"),
         "min_typicality": ("P", "so are cells that are less typical of their label"),
     }
-    add_flags(parser, Model.transfer_labels, of_labels)
+    add_flags(parser, "sailerx.api:Model.transfer_labels", of_labels)
     parser.add_argument(
         "--rna", action="store_true", help="predict RNA: log(1 + mean count, scaled to sum 10,000)"
     )
@@ -286,7 +276,7 @@ def _add_transfer(parser: Any) -> None:
         "n_neighbors": ("N", "known cells that the predicted RNA is the mean of"),
         "seed": ("N", ""),
     }
-    add_flags(parser, Model.predict_rna, of_rna)
+    add_flags(parser, "sailerx.api:Model.predict_rna", of_rna)
     _add_machine(parser)
 
 
@@ -332,8 +322,6 @@ def _transfer(
 
 
 def _add_links(parser: Any) -> None:
-    from sailerx.api import Model
-
     parser.add_argument("model", metavar="RUN/")
     parser.add_argument("input", metavar="IN.h5mu", help="RNA counts and ATAC")
     parser.add_argument(
@@ -350,7 +338,7 @@ def _add_links(parser: Any) -> None:
         "seed": ("N", ""),
     }
     _add_batch(parser)
-    add_flags(parser, Model.links, flags)
+    add_flags(parser, "sailerx.api:Model.links", flags)
     _add_machine(parser)
 
 
@@ -485,8 +473,6 @@ def _motif_matches(
 
 
 def _add_report(parser: Any) -> None:
-    from sailerx.api import Model
-
     parser.add_argument("model", metavar="RUN/")
     parser.add_argument("input", metavar="IN.h5mu", help="the file that the model was trained on")
     _add_output(parser, "REPORT.html", required=False, default="report.html")
@@ -498,7 +484,7 @@ def _add_report(parser: Any) -> None:
             "transfer the labels to the new cells, or to those without RNA, and show how sure they are",
         ),
     }
-    add_flags(parser, Model.report, flags)
+    add_flags(parser, "sailerx.api:Model.report", flags)
     text = "new cells to show beside those of IN.h5mu: an .h5mu file, or an .h5ad file with their ATAC alone"
     parser.add_argument("--new", metavar="NEW.h5mu", help=text)
     parser.add_argument("--motifs", metavar="FILE.h5ad", help="motif activity, as `sailerx motifs` wrote it")

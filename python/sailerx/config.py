@@ -13,6 +13,8 @@ _Number = TypeVar("_Number", int, float)
 
 #: names of devices to compute on; "auto" is CUDA where there is one, else the CPU
 DEVICES = ("auto", "cpu", "cuda")
+#: how progress is shown, see `sailerx.training.progress`
+Style = Literal["auto", "bar", "lines", "none"]
 
 #: mini-batch size of the reference implementation, by which its sums over cells become weights per cell
 _M = 200

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from sailerx import config
 
-def add_flags(parser: Any, function: Callable[..., Any], flags: Mapping[str, tuple[str, str]]) -> None:
+#: what annotations of functions that are not imported may name
+_NAMES = vars(config) | {"Sequence": Sequence, "os": os, "np": SimpleNamespace(ndarray=object)}
+
+
+def add_flags(parser: Any, function: Callable[..., Any] | str, flags: Mapping[str, tuple[str, str]]) -> None:
     """Add one flag for each of these parameters of a function.
 
     Parameters
@@ -17,13 +27,15 @@ def add_flags(parser: Any, function: Callable[..., Any], flags: Mapping[str, tup
         An argparse parser or group.
     function
         Its parameters give each flag's default and type: a truth value becomes a switch, a sequence takes several words, after
-        one flag or after a flag each (``--flag=word``, for words that begin with a hyphen), a Literal has choices.
+        one flag or after a flag each (``--flag=word``, for words that begin with a hyphen), a Literal has choices. Given as
+        ``"module:name"``, it is read from its source, and its module is not imported: PyTorch alone would take a second.
     flags
         Name of the parameter → metavar (empty for argparse's own) and help.
     """
-    parameters, hints = inspect.signature(function).parameters, get_type_hints(function)
+    parameters = _in_source(function, flags) if isinstance(function, str) else _imported(function, flags)
     for name, (metavar, text) in flags.items():
-        default, (kind, options) = parameters[name].default, _kind_of(hints[name])
+        default, hint = parameters[name]
+        kind, options = _kind_of(hint)
         if default is inspect.Parameter.empty:
             options["required"] = True
         else:
@@ -39,6 +51,35 @@ def add_flags(parser: Any, function: Callable[..., Any], flags: Mapping[str, tup
         if options.get("action") == "extend" and options["default"] is not None:
             options["default"] = list(options["default"])
         parser.add_argument("--" + name.replace("_", "-"), help=text or None, **options)
+
+
+def _imported(function: Callable[..., Any], names: Collection[str]) -> dict[str, tuple[Any, Any]]:
+    """Look up default and annotation of these parameters; the default is `inspect.Parameter.empty` where there is none."""
+    parameters, hints = inspect.signature(function).parameters, get_type_hints(function)
+    return {name: (parameters[name].default, hints[name]) for name in names}
+
+
+def _in_source(place: str, names: Collection[str]) -> dict[str, tuple[Any, Any]]:
+    """Read the same of the function ``module:name`` or ``module:Class.name`` from its source; defaults must be literals."""
+    module, _, path = place.partition(":")
+    spec = find_spec(module)
+    assert spec is not None
+    found: Any = ast.parse(Path(str(spec.origin)).read_text(encoding="utf-8"))
+    for part in path.split("."):
+        found = next(node for node in found.body if getattr(node, "name", "") == part)
+    of = found.args
+    parameters = [*of.posonlyargs, *of.args, *of.kwonlyargs]
+    without = [None] * (len(parameters) - len(of.defaults) - len(of.kw_defaults))
+    defaults = {
+        parameter.arg: (parameter.annotation, default)
+        for parameter, default in zip(parameters, [*without, *of.defaults, *of.kw_defaults], strict=True)
+    }
+    read = {}
+    for name in names:
+        annotation, default = defaults[name]
+        hint = eval(ast.unparse(annotation), dict(_NAMES))
+        read[name] = (inspect.Parameter.empty if default is None else ast.literal_eval(default), hint)
+    return read
 
 
 def add_fields(parser: Any, kinds: Mapping[str, Any]) -> None:

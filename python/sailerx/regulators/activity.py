@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 from mudata import MuData
 
+from sailerx.config import Style
 from sailerx.data.counts import pick_counts, to_csr, why_not_counts
 from sailerx.data.obs_columns import joined_obs
 from sailerx.data.peaks import columns_in_order, peak_table
@@ -21,7 +22,6 @@ from sailerx.errors import InputError
 from sailerx.regulators.background import MatchedPeaks
 from sailerx.regulators.deviations import Reader, Totals, deviations
 from sailerx.regulators.threads import number_of_threads
-from sailerx.training.progress import Style
 from sailerx.versions import versions
 
 #: peaks × motifs, not zero where a peak holds a motif: AnnData as of `scan`, or a data frame

@@ -23,10 +23,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
+from sailerx.config import Style
 from sailerx.errors import InputError
 from sailerx.regulators.motif_loops import CELLS_AT_ONCE, PEAKS_PER_PIECE, add_motif_sums
 from sailerx.regulators.progress import shown
-from sailerx.training.progress import Style
 
 #: consecutive cells × peaks, sparse or dense
 CellsByPeaks: TypeAlias = Any

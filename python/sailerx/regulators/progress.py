@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from sailerx.training.progress import SECONDS_PER_LINE, Lines, Style, known_style
+from sailerx.config import Style
+from sailerx.training.progress import SECONDS_PER_LINE, Lines, known_style
 
 _Item = TypeVar("_Item")
 

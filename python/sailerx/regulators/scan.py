@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 from mudata import MuData
 
+from sailerx.config import Style
 from sailerx.data.peaks import FORMS, peak_table
 from sailerx.errors import InputError
 from sailerx.files.atomic import new_file
@@ -26,7 +27,6 @@ from sailerx.regulators.optional import required
 from sailerx.regulators.progress import shown
 from sailerx.regulators.scores import base_shares, log_odds, threshold
 from sailerx.regulators.threads import number_of_threads
-from sailerx.training.progress import Style
 
 #: ending of the folder beside the genome that holds the results of scans
 CACHE = ".sailerx"

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from sailerx.config import Style
 from sailerx.regulators.activity import MatchesLike, activity_of
 from sailerx.results.impute import imputed_rows
 from sailerx.results.selection import Batch, neutral_confounders
 from sailerx.results.trained import TrainedModel
-from sailerx.training.progress import Style
 
 
 def imputed_activity(

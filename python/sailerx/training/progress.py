@@ -6,13 +6,12 @@ import io
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from tqdm import tqdm
 
+from sailerx.config import Style
 from sailerx.errors import InputError
-
-Style = Literal["auto", "bar", "lines", "none"]
 
 LINE = "epoch {n_fmt}/{total_fmt}: {desc}"
 #: seconds between two lines where a bar cannot be drawn
