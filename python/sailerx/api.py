@@ -706,9 +706,9 @@ def fit(
     preset
         ``"default"``, or ``"paper"`` for the reference implementation's constants.
     max_epochs
-        Epochs after the warm-up; by default the preset's: for ``"default"`` enough for about 2,000 mini-batches, fewer if the data
-        are small and held-out cells say that more would not help. With 0 no network is trained, which takes a fraction of the
-        time: the embedding is the same, and labels and RNA can be transferred, but nothing imputed.
+        Epochs after the warm-up; by default the preset's: for ``"default"`` enough for about 2,000 mini-batches, at least 20 and at
+        most 100. With 0 no network is trained, which takes a fraction of the time: the embedding is the same, and labels and RNA
+        can be transferred, but nothing imputed.
     seed
         Seed of all random numbers. Two CPU runs with equal seed and thread count are bit-identical.
     device
