@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from sailerx.data import svd
 from sailerx.data.svd import leading_singular
 
 
@@ -14,8 +15,12 @@ def matrix(n: int, p: int, seed: int = 0) -> tuple[sp.csr_matrix, np.ndarray, np
     return sp.random(n, p, 0.1, "csr", random_state=rng), rng.normal(size=n), rng.normal(size=p)
 
 
+@pytest.mark.parametrize("small", [0, 10**6])
 @pytest.mark.parametrize(("n", "p", "k"), [(300, 500, 10), (500, 300, 28), (30, 90, 28), (8, 5, 3)])
-def test_values_and_vectors_are_those_of_the_dense_matrix(n: int, p: int, k: int) -> None:
+def test_values_and_vectors_are_those_of_the_dense_matrix(
+    n: int, p: int, k: int, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(svd, "_SMALL", small)
     a, left, right = matrix(n, p)
     dense = a.toarray() - np.outer(left, right)
     _, expected, vt = np.linalg.svd(dense, full_matrices=False)

@@ -21,6 +21,8 @@ from sailerx.threads import parts_of, share_out
 #: vectors per block beyond those asked for; blocks per restart
 _EXTRA, _BLOCKS = 12, 6
 _MOST_RESTARTS = 20
+#: entries of a matrix that is small enough for the eigenvectors of A A'
+_SMALL = 2**17
 
 
 def leading_singular(
@@ -45,6 +47,8 @@ def leading_singular(
     -------
     Singular values, descending, and vectors, columns × k.
     """
+    if a.shape[0] * a.shape[1] <= _SMALL:
+        return _of_small(a.toarray().astype(np.float64) - np.outer(left, right), k)
     times, times_transposed = _products(a, left, right)
     size = min(k + _EXTRA, *a.shape)
     generator = torch.Generator().manual_seed(seed)
@@ -75,6 +79,15 @@ def leading_singular(
             break
     v = times_transposed(block[:, :k]) / last.clamp(min=1e-12)
     return last.numpy().astype(np.float64), v.numpy()
+
+
+def _of_small(a: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Compute singular values and right vectors of a dense matrix, in float64, from A A' or, if that is smaller, from A' A."""
+    is_wide = a.shape[0] <= a.shape[1]
+    value, vector = np.linalg.eigh(a @ a.T if is_wide else a.T @ a)
+    singular, vector = np.sqrt(np.maximum(value[::-1][:k], 0)), vector[:, ::-1][:, :k]
+    v = a.T @ vector / np.maximum(singular, 1e-12) if is_wide else vector
+    return singular, v.astype(np.float32)
 
 
 def _products(a: sp.csr_matrix, left: np.ndarray, right: np.ndarray):  # noqa: ANN202
