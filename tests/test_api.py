@@ -234,7 +234,14 @@ def test_what_is_left_open_follows_the_data() -> None:
     assert (hybrid.reconstruction, hybrid.gamma) == (5, 1e5)
     assert (paired_only.start_from_lsi, hybrid.start_from_lsi) == (False, True)
     assert paired_only.n_epochs == hybrid.n_epochs == 100
-    assert [make_settings().for_data(n, hybrid=False).n_epochs for n in (1, 1000)] == [100, 20]
+    assert [make_settings().for_data(n, hybrid=False).n_epochs for n in (1, 2, 4, 6, 40, 1000)] == [
+        100,
+        200,
+        150,
+        100,
+        50,
+        20,
+    ]
     assert [make_settings().for_data(n, hybrid=False).patience for n in (2, 15, 1000)] == [150, 20, 20]
     fixed = make_settings(
         max_epochs=3, start_from_lsi=False, thinned_cells=0.0, reconstruction=2, gamma=1.0, patience=7

@@ -16,7 +16,7 @@ from data import TINY, minibatch_of, multiome, paired, tiny_settings
 from sailerx.config import PAPER, Settings
 from sailerx.data.atac_scores import AtacScores
 from sailerx.minibatches.loader import OnDevice
-from sailerx.network.decoder_prior import logit_variance, with_decoder_decay
+from sailerx.network.decoder_prior import with_decoder_decay
 from sailerx.network.losses import spread_of_weights
 from sailerx.network.objective import minibatch_loss
 from sailerx.network.schedules import LossWeights, loss_weights
@@ -70,32 +70,39 @@ def drawn(spread: float, n: int = 1500, p: int = 3000, seed: int = 0) -> tuple[s
     return sp.csr_matrix((rng.random((n, p)) < rate).astype(np.float32)), float(share @ change.var(axis=0))
 
 
-@pytest.mark.parametrize("spread", [0.3, 0.5, 0.7])
-def test_variance_of_logits_is_that_of_the_drawn_ones(spread: float) -> None:
+@pytest.mark.parametrize(("spread", "least"), [(0.3, 0.5), (0.4, 0.75), (0.5, 0.85), (0.7, 0.75)])
+def test_variance_of_logits_is_what_can_be_seen_of_the_drawn_ones(spread: float, least: float) -> None:
     x, true = drawn(spread)
-    depth = np.asarray(x.sum(axis=1)).ravel()
-    assert logit_variance(AtacScores.learn(x, 20), depth) == pytest.approx(true, rel=0.3)
+    assert least < AtacScores.learn(x, 20).variance_of_logits / true < 1
+
+
+def test_variance_of_logits_counts_confounders_that_scores_are_made_blind_to() -> None:
+    x, _ = drawn(0.5)
+    scores = AtacScores.learn(x, 20)
+    z = scores.of(x)
+    blind = scores.blind_to(z, z[:, :1], np.empty((len(z), 0)))
+    assert len(blind.strength) < len(scores.strength)
+    assert blind.variance_of_logits == blind.first(2).variance_of_logits == scores.variance_of_logits
 
 
 def test_weight_decay_is_the_precision_per_cell() -> None:
     x, _ = drawn(0.5)
-    scores, depth = AtacScores.learn(x, 20), np.asarray(x.sum(axis=1)).ravel()
+    scores, n_cells = AtacScores.learn(x, 20), x.shape[0]
     features = torch.nn.functional.prelu(torch.randn(10**6), torch.tensor([0.25]))
     for hybrid, reconstruction in ((False, 1.0), (True, 5.0)):
-        settings = with_decoder_decay(Settings(n_hidden=48).for_data(3, hybrid=hybrid), scores, depth)
-        variance = 48 * features.square().mean().item() / (settings.decoder_decay or 0) / len(depth)
-        assert variance * reconstruction == pytest.approx(logit_variance(scores, depth), rel=0.01)
+        settings = with_decoder_decay(Settings(n_hidden=48).for_data(3, hybrid=hybrid), scores, n_cells)
+        variance = 48 * features.square().mean().item() / (settings.decoder_decay or 0) / n_cells
+        assert variance * reconstruction == pytest.approx(scores.variance_of_logits, rel=0.01)
 
 
 def test_without_signal_the_prior_is_tight_and_without_scores_there_is_none() -> None:
     x = sp.random(400, 900, 0.1, "csr", np.float32, np.random.default_rng(0), np.ones)
-    depth = np.asarray(x.sum(axis=1)).ravel()
     settings = Settings().for_data(1, hybrid=False)
-    assert with_decoder_decay(settings, None, depth).decoder_decay == 0
-    decay = with_decoder_decay(settings, AtacScores.learn(x, 20), depth).decoder_decay
+    assert with_decoder_decay(settings, None, 400).decoder_decay == 0
+    decay = with_decoder_decay(settings, AtacScores.learn(x, 20), 400).decoder_decay
     assert decay == pytest.approx(64 * 0.53125 / 0.01 / 400)
     given = dataclasses.replace(settings, decoder_decay=0.7)
-    assert with_decoder_decay(given, None, depth) is given
+    assert with_decoder_decay(given, None, 400) is given
 
 
 def test_the_model_says_how_strong_the_prior_was_and_the_paper_has_none() -> None:

@@ -707,8 +707,8 @@ def fit(
         ``"default"``, or ``"paper"`` for the reference implementation's constants.
     max_epochs
         Epochs after the warm-up; by default the preset's: for ``"default"`` enough for about 2,000 mini-batches, at least 20 and at
-        most 100. With 0 no network is trained, which takes a fraction of the time: the embedding is the same, and labels and RNA
-        can be transferred, but nothing imputed.
+        most 100 (200 for few cells). With 0 no network is trained, which takes a fraction of the time: the embedding is the same,
+        and labels and RNA can be transferred, but nothing imputed.
     seed
         Seed of all random numbers. Two CPU runs with equal seed and thread count are bit-identical.
     device
@@ -784,7 +784,7 @@ def fit(
         )
         joint = ranks.from_first(lambda: _learned_joint(data, settings, shown, found, about))
         scores = None if joint is None else joint.coordinates.whole
-        settings = with_decoder_decay(settings, scores, data.x.depth)
+        settings = with_decoder_decay(settings, scores, data.n_cells)
         vae, history = train(
             data,
             settings,

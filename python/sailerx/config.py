@@ -81,8 +81,9 @@ class Settings:
     patience: int | None = None
     #: number of epochs before the main phase, without KL terms
     warmup_epochs: int = 0
-    #: number of epochs of the main phase; None = about 2,000 mini-batches, at least 20 and at most 100 epochs. 0 = no network is
-    #: trained: the model embeds, and does what the joint embedding suffices for
+    #: number of epochs of the main phase; None = about 2,000 mini-batches, at least 20 and at most 100 epochs, or 200 if these are
+    #: less than 600 mini-batches, several per epoch. 0 = no network is trained: the model embeds, and does what the joint embedding
+    #: suffices for
     max_epochs: int | None = None
     #: Adam: learning rate; with "one-cycle" the peak
     learning_rate: float = 3e-3
@@ -162,7 +163,7 @@ class Settings:
             Whether some cells lack RNA.
         """
         defaults: dict[str, Any] = {name: values[hybrid] for name, values in _DEFAULTS.items()}
-        defaults["max_epochs"] = min(_MOST_EPOCHS, max(20, math.ceil(_STEPS / n_steps)))
+        defaults["max_epochs"] = min(_most_epochs(n_steps), max(20, math.ceil(_STEPS / n_steps)))
         defaults["patience"] = max(20, math.ceil(_PATIENCE / n_steps))
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **missing)
@@ -202,6 +203,8 @@ _DEFAULTS = {
 
 #: number of mini-batches of a run with ``max_epochs`` = None, and largest number of epochs
 _STEPS, _MOST_EPOCHS = 2000, 100
+#: number of mini-batches for which epochs may be twice as many: fewer teach too little of types that are rare
+_FEWEST_STEPS = 600
 #: number of mini-batches of ``patience`` = None: at its highest learning rate, a run on SNARE-seq has gone 200 without a lower loss,
 #: and then found lower ones
 _PATIENCE = 300
@@ -279,6 +282,13 @@ def option_kinds() -> dict[str, Any]:
         name: {int | None: int, float | None: float, bool | None: bool}.get(hint, hint)
         for name, hint in hints.items()
     }
+
+
+def _most_epochs(n_steps: int) -> int:
+    """Limit the epochs of n mini-batches each: what a run that visits each cell more often learns last is noise of these cells."""
+    if n_steps == 1:  # some hundred cells
+        return _MOST_EPOCHS
+    return max(_MOST_EPOCHS, min(2 * _MOST_EPOCHS, math.ceil(_FEWEST_STEPS / n_steps)))
 
 
 def make_settings(preset: str = "default", **options: Any) -> Settings:

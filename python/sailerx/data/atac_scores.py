@@ -60,6 +60,8 @@ class AtacScores:
     noise: np.ndarray
     #: c_0 over the mean of c
     prior: float = 1.0
+    #: variance of a peak's log share between cells that the components tell of, confounders' included, in the mean over open peaks
+    variance_of_logits: float = 0.0
 
     @classmethod
     def learn(
@@ -88,13 +90,15 @@ class AtacScores:
         raw = (counts @ found.loadings[:, :n_kept]) / np.maximum(_sums(counts, 1), 1)[:, None]
         std = np.maximum(raw.std(axis=0), 1e-12)
         loadings = (found.loadings[:, :n_kept] / std).astype(np.float32)
+        reliability, noise = found.reliability[:n_kept], sampling_noise(loadings, counts)
         return cls(
             loadings,
             (raw.mean(axis=0) / std).astype(np.float32),
             found.strength[:n_kept],
-            found.reliability[:n_kept],
-            sampling_noise(loadings, counts),
+            reliability,
+            noise,
             found.prior,
+            _variance_of_logits(reliability, noise, _sums(counts, 1)),
         )
 
     def of(self, x: Accessibility | StackedCells | sp.csr_matrix) -> np.ndarray:
@@ -127,7 +131,7 @@ class AtacScores:
             self.reliability[:n],
             self.noise[:n],
         )
-        return AtacScores(*parts, self.prior)
+        return AtacScores(*parts, self.prior, self.variance_of_logits)
 
     def blind_to(self, scores: np.ndarray, c: np.ndarray, g: np.ndarray) -> AtacScores:
         """Remove the directions in which scores follow confounders among cells with equal RNA.
@@ -165,6 +169,7 @@ class AtacScores:
             np.maximum(reliability[::-1], 0.0),
             np.sqrt(self.noise**2 @ turn**2),
             self.prior,
+            self.variance_of_logits,
         )
 
 
@@ -226,6 +231,16 @@ def sampling_noise(loadings: np.ndarray, x: sp.csr_matrix) -> np.ndarray:
     of_one_peak = share @ loadings.astype(np.float64) ** 2 - (share @ loadings) ** 2
     noise: np.ndarray = np.sqrt(np.maximum(of_one_peak, 0) * (1 / depth).mean())
     return noise
+
+
+def _variance_of_logits(reliability: np.ndarray, noise: np.ndarray, depth: np.ndarray) -> float:
+    """Compute by how much log shares vary between cells, in the mean over open peaks: mean(1 / depth) · Σ signal / noise.
+
+    A cell of depth d sees a component of variance v, spread over the peaks as well as it can be, in d · v times the variance of
+    sampling. Noise is what is not signal, 1 - reliability, and at least that of sampling: in few cells, components fit their noise.
+    """
+    signal_to_noise = reliability / np.maximum(noise**2, 1 - reliability)
+    return float((1 / np.maximum(depth, 1)).mean() * signal_to_noise.sum())
 
 
 def _sums(x: sp.csr_matrix, axis: int) -> np.ndarray:

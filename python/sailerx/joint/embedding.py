@@ -140,7 +140,7 @@ class JointEmbedding:
         """Restore from `arrays` and `described`."""
         group_of = tuple(described["group_of"])
         whole, *local = (
-            AtacScores(**{name: arrays[prefix + name] for name in _OF_SCORES}, prior=described["prior"])
+            AtacScores(*(arrays[prefix + name] for name in _OF_SCORES), prior=described["prior"])
             for prefix in _prefixes(len(group_of))
         )
         of_groups = tuple(local), group_of, arrays["group_g"], arrays["group"]
@@ -153,7 +153,7 @@ class JointEmbedding:
         )
 
 
-#: arrays of `AtacScores`
+#: arrays of `AtacScores`, in its order
 _OF_SCORES = ("loadings", "centre", "strength", "reliability", "noise")
 
 
