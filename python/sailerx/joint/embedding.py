@@ -140,8 +140,7 @@ class JointEmbedding:
         """Restore from `arrays` and `described`."""
         group_of = tuple(described["group_of"])
         whole, *local = (
-            AtacScores(*(arrays[prefix + name] for name in _OF_SCORES), prior=described["prior"])
-            for prefix in _prefixes(len(group_of))
+            _scores_of(arrays, prefix, described["prior"]) for prefix in _prefixes(len(group_of))
         )
         of_groups = tuple(local), group_of, arrays["group_g"], arrays["group"]
         gains = tuple(Gain(**gain) for gain in described["gains"])
@@ -153,8 +152,13 @@ class JointEmbedding:
         )
 
 
-#: arrays of `AtacScores`, in its order
+#: arrays of `AtacScores`
 _OF_SCORES = ("loadings", "centre", "strength", "reliability", "noise")
+
+
+def _scores_of(arrays: dict[str, np.ndarray], prefix: str, prior: float) -> AtacScores:
+    given: dict[str, Any] = {name: arrays[prefix + name] for name in _OF_SCORES}
+    return AtacScores(**given, prior=prior)
 
 
 def _prefixes(n_local: int) -> list[str]:
