@@ -21,6 +21,8 @@ from sailerx.network.losses import spread_of_weights
 from sailerx.network.objective import minibatch_loss
 from sailerx.network.schedules import LossWeights, loss_weights
 from sailerx.network.vae import VAE
+from sailerx.training.early_stopping import Watch
+from sailerx.training.state import TrainingState
 
 
 def test_spread_of_weights_is_that_of_a_loop_and_so_is_its_gradient() -> None:
@@ -140,3 +142,15 @@ def test_imputation_tells_more_than_peak_frequency_and_follows_depth() -> None:
                 assert found == pytest.approx(depth, rel=0.2)
     assert gain["prior"] > 0.02
     assert gain["none"] < gain["prior"] - 0.01
+
+
+def test_weights_start_at_the_prior_s_mean_and_held_out_cells_are_judged_without_it() -> None:
+    data = multiome()
+    for decay, starts_at_0 in ((0.3, True), (0.0, False)):
+        settings = tiny_settings(decoder_decay=decay, held_out_share=0.25)
+        state = TrainingState(data, settings, 0, torch.device("cpu"))
+        assert bool((state.vae.to_peaks.weight == 0).all()) == starts_at_0
+        watch = Watch.over(data, OnDevice.from_multiome(data, torch.device("cpu")), settings, 1.0, 0)
+        assert watch is not None
+        assert watch.weights.decoder is None
+    assert loss_weights(1.0, tiny_settings(decoder_decay=0.3), 90).decoder == 0.3
