@@ -375,7 +375,7 @@ def test_gain_is_zero_for_peak_frequencies_and_positive_for_the_removed_peaks() 
     assert stopping.gain(frequency + 5 * out, left, removed) > 0.1
 
 
-def test_runs_that_stop_are_compared_with_those_of_whole_length(
+def test_runs_with_and_without_prior_and_stopping_are_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, out = write(paired(n_cells=80), tmp_path / "tiny.h5mu"), tmp_path / "stopping.csv"
@@ -383,10 +383,10 @@ def test_runs_that_stop_are_compared_with_those_of_whole_length(
     monkeypatch.setattr(stopping, "RUNS", short)
     script("stopping", "--files", data, "--seeds", 0, 1, "--out", out)
     rows = pd.read_csv(out)
-    assert len(rows) == 4
+    assert len(rows) == 8
     assert np.isfinite(rows["gain"]).all()
-    assert (rows.loc[rows["run"] == "whole length", "epochs"] == 3).all()
-    assert script("stopping", "--table", out).count("| tiny | 80 × 90 |") == 2
+    assert (rows.loc[~rows["run"].str.contains("stopped"), "epochs"] == 3).all()
+    assert script("stopping", "--table", out).count("| tiny | 80 × 90 |") == 4
 
 
 @pytest.mark.full
