@@ -52,7 +52,10 @@ def workload(data: Path, model: Any) -> None:
 
 def start(data: Path, model: Any) -> None:
     """Import what `sailerx fit` imports, in a process of its own."""
-    subprocess.run([sys.executable, "-c", "from sailerx.cli import parser; parser('fit')"], check=True)
+    subprocess.run(
+        [sys.executable, "-c", "import sailerx.api; from sailerx.cli import parser; parser('fit')"],
+        check=True,
+    )
 
 
 def embedding(data: Path, model: Any) -> None:
