@@ -5,11 +5,15 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 import sailerx
+import sailerx.api
+from sailerx.flags import _imported, _in_source
 
 PACKAGE = Path(sailerx.__file__).parent
 #: from the ground up; a module imports from its own room and from those before it
@@ -134,3 +138,12 @@ def test_fit_imports_nothing_that_it_can_do_without(tmp_path: Path) -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
     assert answer.stdout.split() == ["0"]
+
+
+@pytest.mark.parametrize("name", ["fit", "Model.impute", "Model.links", "Model.differential_accessibility"])
+def test_parameters_read_from_the_source_are_those_of_the_function(name: str) -> None:
+    function = attrgetter(name)(sailerx.api)
+    hints = get_type_hints(function)
+    names = [word for word, kind in hints.items() if kind in (int, float, bool, str, str | None)]
+    assert names
+    assert _in_source(f"sailerx.api:{name}", names) == _imported(function, names)

@@ -25,9 +25,8 @@ class LossWeights(NamedTuple):
     marginal: Number | None  #: a · lambda, on KL[q(z|x) || q(z)]; None = not part of the loss
     alignment: Number  #: gamma, on L_Local, the mean over pairs of cells
     weighted_cells: bool  #: whether L_Local uses the cells' weights w
-    decoder: float | None = (
-        None  #: half of it on the spread of the decoder's last weights; None = not part of the loss
-    )
+    #: half of it on the spread of the decoder's last weights; None = not part of the loss
+    decoder: float | None = None
 
 
 def kl_annealing(epoch: float, settings: Settings) -> float:
