@@ -19,7 +19,7 @@ import scipy.sparse as sp
 #: neighbours per cell in WNN's long list, for scores
 NEIGHBORS = 100
 #: time limit for training a deep model
-HOURS = 1
+HOURS = 1.0
 N_PEAKS_FOR_MOFA = 5000
 
 Result = tuple[Any, dict[str, Any]]

@@ -5,13 +5,15 @@
     python benchmarks/whole.py --table benchmarks/results/whole.csv --into benchmarks/README.md
 
 Each run is one process, whose time begins before its imports and ends after it has written its file. Methods of other tools follow
-peers.py, on a CPU, with their own stopping rules and at most an hour. Quality: the share of cells of each type whose type the 15
-nearest cells name right, in the mean over types. A tool that is not installed in PYTHON has a row that says so.
+peers.py, on a CPU, with their own stopping rules and at most `--hours` of training; the row says so of those stopped by it. Quality:
+the share of cells of each type whose type the 15 nearest cells name right, in the mean over types. A tool that is not installed in
+PYTHON has a row that says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import peers
 from pages import markdown, parse
 from peers import PEERS
 from speed import data_name, simulated
@@ -54,9 +57,10 @@ def command_of(given: argparse.Namespace, method: str, data: Path, folder: Path)
             __file__,
             "--one",
             method,
-            str(given.seed),
+            given.seed,
             data,
             folder / "embedding.npy",
+            given.hours,
         ]
     run = ["-o", folder / "run", "--embed", folder / "embedding.h5ad", "--progress", "none"]
     machine = ["--seed", given.seed, "--threads", given.threads, "--device", given.device]
@@ -114,16 +118,25 @@ def run(given: argparse.Namespace, method: str, data: Path) -> dict[str, Any]:
         return {"note": NOT_INSTALLED}
     with tempfile.TemporaryDirectory() as name:
         row: dict[str, Any] = measured(command_of(given, method, data, Path(name)), given.threads)
+        record = Path(name) / "settings.json"
+        row |= {"note": cut_short(json.loads(record.read_text()))} if record.exists() else {}
         z = embedding_in(Path(name))
         return row | ({} if z is None else {"knn": accuracy(z, data, given.labels, given.drop)})
 
 
-def one(method: str, seed: str, data: str, out: str) -> None:
-    """Compute the embedding of another tool; a graph is written to another name."""
+def cut_short(settings: dict[str, Any]) -> str:
+    """Say where a run was stopped by the limit of time; nothing if it was not."""
+    return f"stopped in epoch {settings['epochs']}" if settings.get("stopped at the limit of time") else ""
+
+
+def one(method: str, seed: str, data: str, out: str, hours: str) -> None:
+    """Compute the embedding of another tool, and its settings; a graph is written to another name."""
     import mudata
 
+    peers.HOURS = float(hours)
     with mudata.set_options(pull_on_update=False):
-        found, _ = PEERS[method][0](mudata.read_h5mu(data), int(seed))
+        found, settings = PEERS[method][0](mudata.read_h5mu(data), int(seed))
+    Path(out).with_name("settings.json").write_text(json.dumps(settings, default=str))
     if isinstance(found, dict):
         np.savez(out.replace(".npy", ".npz"), near=found["near"])
     else:
@@ -142,8 +155,8 @@ def table(path: Path) -> str:
                 numbers = found.reindex(columns=["seconds", "cpu_seconds", "peak_mb", "knn"]).median()
                 digits = zip(numbers, (0, 0, 0, 3), strict=True)
                 text = ["" if np.isnan(value) else f"{value:,.{n}f}" for value, n in digits]
-                if "note" in found and (found["note"] == NOT_INSTALLED).any():
-                    text[0] = NOT_INSTALLED
+                for note in found["note"].dropna().unique() if "note" in found else []:
+                    text[0] = f"{text[0]} {note}".strip()
                 lines.append([data, device, str(threads), title, *text])
     return markdown(lines)
 
@@ -166,6 +179,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="of sailerx")
     parser.add_argument("--peers-python", help="Python that has requirements-peers.txt")
+    parser.add_argument("--hours", type=float, default=peers.HOURS, help="limit for training another tool")
     parser.add_argument("--work", type=Path, default=HERE / "results" / "work" / "speed")
     parser.add_argument("--out", type=Path, metavar="OUT.csv")
     given = parse(parser, table)

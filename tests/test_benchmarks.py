@@ -7,6 +7,7 @@ import csv
 import functools
 import importlib
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -355,11 +356,20 @@ def test_a_whole_run_of_another_tool_writes_its_embedding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = write(paired(n_cells=130), tmp_path / "tiny.h5mu")
-    first_genes = lambda mdata, seed: (mdata["rna"].X[:, :3].toarray() + seed, {})  # noqa: E731
+    settings = {"epochs": 7, "stopped at the limit of time": True}
+
+    def first_genes(mdata: mudata.MuData, seed: int) -> tuple[np.ndarray, dict[str, object]]:
+        return mdata["rna"].X[:, :3].toarray() + seed, settings | {"hours": whole.peers.HOURS}
+
+    monkeypatch.setattr(whole.peers, "HOURS", 1.0)
     monkeypatch.setitem(whole.PEERS, "mofa", (first_genes, []))
-    whole.one("mofa", "2", str(data), str(tmp_path / "embedding.npy"))
+    whole.one("mofa", "2", str(data), str(tmp_path / "embedding.npy"), "0.5")
     expected = sailerx.read(data)["rna"].X[:, :3].toarray() + 2
     np.testing.assert_array_equal(whole.embedding_in(tmp_path), expected)
+    written = json.loads((tmp_path / "settings.json").read_text())
+    assert written == settings | {"hours": 0.5}
+    assert whole.cut_short(written) == "stopped in epoch 7"
+    assert whole.cut_short({}) == ""
 
 
 # stopping.py

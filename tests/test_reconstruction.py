@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from torch.distributions import Bernoulli
 from data import open_peaks
 from sailerx import threads
 from sailerx.kernels import cpu, gpu, peak_layers
+from sailerx.kernels.numba_loops import logits_nll_bfloat16
 from sailerx.kernels.peak_layers import peaks_nll, sum_of_open
 
 SIZES = [5, 1, 0, 7]  # peaks of each chromosome; one has none, as it happens when some are drawn
@@ -46,8 +48,8 @@ def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     else:
         torch.set_num_threads(2 if request.param == "by two threads" else 1)
         monkeypatch.setattr(threads, "_WORTH_IT", 0)
-        logits = {"1": 6, "2": 12}.get(request.param, 250_000)
-        monkeypatch.setattr(cpu, "_LOGITS_PER_PIECE", logits)
+        n_bytes = {"1": 6 * 8, "2": 12 * 8}.get(request.param, 1_000_000)
+        monkeypatch.setattr(cpu, "_BYTES_OF_LOGITS", n_bytes)
     yield
     torch.set_num_threads(before)
 
@@ -107,10 +109,80 @@ def test_loss_stays_finite_at_huge_logits_in_single_precision() -> None:
     assert loss.item() == pytest.approx(1e4 + 1e4 + math.log(2) + 88, rel=1e-6)
 
 
-def test_loss_and_gradients_are_the_same_to_the_bit_by_any_number_of_threads(
+@pytest.mark.parametrize("positive_weight", [1.0, 20.0])
+@pytest.mark.parametrize("n_bytes", [40 * 2 * 3, 1_000_000])  # three peaks at a time, all of a chromosome
+def test_products_in_bfloat16_are_close(
+    monkeypatch: pytest.MonkeyPatch, n_bytes: int, positive_weight: float
+) -> None:
+    monkeypatch.setattr(cpu, "product_dtype", lambda *_: torch.bfloat16)
+    monkeypatch.setattr(cpu, "_BYTES_OF_LOGITS", n_bytes)
+    g = torch.Generator().manual_seed(5)
+    sizes = [70, 1, 0, 130]
+    chrom_of = torch.repeat_interleave(torch.arange(4), torch.tensor(sizes))
+    shapes = {"h": (40, 4, 16), "weight": (sum(sizes), 16), "bias": (sum(sizes),)}
+    ours = {name: torch.randn(shape, generator=g) for name, shape in shapes.items()}
+    ours["bias"] -= 3  # few peaks are open
+    # these are exact in bfloat16, so that only the product and the gradient of the logits are rounded
+    ours |= {name: ours[name].bfloat16().float() for name in ("h", "weight")}
+    theirs = {name: t.double().requires_grad_() for name, t in ours.items()}
+    x = (torch.rand(40, sum(sizes), generator=g) < 0.1).float()
+    for t in ours.values():
+        t.requires_grad_()
+    weights = {"pos_weight": torch.tensor(positive_weight), "reduction": "sum"}
+    products = torch.stack([theirs["h"][:, k] @ theirs["weight"][j] for j, k in enumerate(chrom_of)], dim=1)
+    expected = F.binary_cross_entropy_with_logits(products + theirs["bias"], x.double(), **weights)
+    loss = peaks_nll(**ours, chrom_of=chrom_of, x=open_peaks(x), positive_weight=positive_weight)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    (0.3 * loss).backward()
+    (0.3 * expected).backward()
+    for name, t in ours.items():
+        assert t.grad.dtype == torch.float32
+        difference = (t.grad - theirs[name].grad).abs()
+        # rounding to bfloat16 changes a number by up to 2^-9 of it, here those of a product, of its gradient, and of their sum
+        assert difference.max() < 2**-7 * theirs[name].grad.abs().max()
+
+
+def test_rounding_to_bfloat16_is_that_of_pytorch() -> None:
+    products = torch.tensor([0.0, 1.0, -2.5, 3.140625, -88.0]).bfloat16()
+    bias = torch.tensor([-0.1, 0.3, 7.0, -3.1, 88.0])
+    bits, sums = products.clone().view(torch.int16)[None].numpy(), np.zeros(5, np.float32)
+    peak, ends = np.array([1, 4], np.int32), np.array([2])
+    loss = logits_nll_bfloat16(bits, bias.numpy(), peak, np.array([0]), ends, 0, 1.0, sums)
+    logits = products.double() + bias
+    x = torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0])
+    assert loss == pytest.approx(
+        F.binary_cross_entropy_with_logits(logits, x.double(), reduction="sum").item()
+    )
+    np.testing.assert_allclose(sums, logits.sigmoid() - x, rtol=1e-5, atol=1e-7)
+    assert torch.equal(torch.from_numpy(bits[0]).view(torch.bfloat16), torch.from_numpy(sums).bfloat16())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n_multiplied", "capable", "expected"),
+    [
+        (torch.float32, 2**20, True, torch.bfloat16),
+        (torch.float32, 2**20 - 1, True, torch.float32),
+        (torch.float32, 2**20, False, torch.float32),
+        (torch.float64, 2**20, True, torch.float64),
+    ],
+)
+def test_large_products_are_in_bfloat16_where_the_processor_has_it(
     monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+    n_multiplied: int,
+    capable: bool,
+    expected: torch.dtype,
+) -> None:
+    monkeypatch.setattr(cpu, "multiplies_bfloat16", lambda: capable)
+    assert cpu.product_dtype(torch.zeros(1, dtype=dtype), n_multiplied) == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_loss_and_gradients_are_the_same_to_the_bit_by_any_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
 ) -> None:
     monkeypatch.setattr(threads, "_WORTH_IT", 0)
+    monkeypatch.setattr(cpu, "product_dtype", lambda *_: dtype)
     g = torch.Generator().manual_seed(4)
     chrom_of = torch.arange(3000) // 600
     layer = {"h": (70, 5, 64), "weight": (3000, 64), "bias": (3000,)}

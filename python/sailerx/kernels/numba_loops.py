@@ -27,6 +27,12 @@ def _as_float(context: Any, bits: Any) -> Any:
     return numba.float32(numba.int32), lambda _, builder, __, args: builder.bitcast(args[0], ir.FloatType())
 
 
+@intrinsic
+def _as_bits(context: Any, number: Any) -> Any:
+    """Reinterpret the bits of a float32 as an int32."""
+    return numba.int32(numba.float32), lambda _, builder, __, args: builder.bitcast(args[0], ir.IntType(32))
+
+
 _0: Any = np.float32(0)
 _1: Any = np.float32(1)
 _HALF = np.float32(0.5)
@@ -89,6 +95,32 @@ def _softplus_and_sigmoid(numbers: np.ndarray) -> float:
 
 
 @compiled
+def _end_of(peak: np.ndarray, at: int, end: int, stop: int) -> int:
+    """Find the first position from ``at`` on whose peak is ``stop`` or later; ``end`` if there is none."""
+    while at < end and peak[at] < stop:
+        at += 1
+    return at
+
+
+@compiled
+def _cell_nll(row: np.ndarray, is_open: np.ndarray, first: int, positive_weight: float) -> float:
+    """Sum -log p(x | logits) over a row of logits, whose first peak is ``first``, and replace them by its gradient."""
+    # -log p = softplus(l) - x · l, and with weight p on open peaks + (p - 1) · x · softplus(-l)
+    more = positive_weight - 1
+    total = 0.0
+    for j in is_open:
+        number = row[j - first]
+        total -= number
+        if more != 0:
+            total += more * (max(-number, 0) + math.log1p(math.exp(-abs(number))))
+    total += _softplus_and_sigmoid(row)
+    # d/dl = sigmoid(l) - x · (1 + (p - 1) · sigmoid(-l))
+    for j in is_open:
+        row[j - first] -= 1 + more * (1 - row[j - first])
+    return total
+
+
+@compiled
 def logits_nll(
     logits: np.ndarray,
     peak: np.ndarray,
@@ -114,27 +146,47 @@ def logits_nll(
     grad_bias
         Per column; the gradient summed over cells is added to it.
     """
-    # -log p = softplus(l) - x · l, and with weight p on open peaks + (p - 1) · x · softplus(-l)
-    more = positive_weight - 1
-    stop = first + logits.shape[1]
     total = 0.0
     for cell in range(len(logits)):
         row = logits[cell]
-        begin = end = at[cell]
-        while end < ends[cell] and peak[end] < stop:
-            number = row[peak[end] - first]
-            total -= number
-            if more != 0:
-                total += more * (max(-number, 0) + math.log1p(math.exp(-abs(number))))
-            end += 1
+        end = _end_of(peak, at[cell], ends[cell], first + len(row))
+        total += _cell_nll(row, peak[at[cell] : end], first, positive_weight)
         at[cell] = end
-        total += _softplus_and_sigmoid(row)
-        # d/dl = sigmoid(l) - x · (1 + (p - 1) · sigmoid(-l))
-        for one in range(begin, end):
-            column = peak[one] - first
-            row[column] -= 1 + more * (1 - row[column])
         for i in range(len(row)):
             grad_bias[i] += row[i]
+    return total
+
+
+@compiled
+def logits_nll_bfloat16(
+    products: np.ndarray,
+    bias: np.ndarray,
+    peak: np.ndarray,
+    at: np.ndarray,
+    ends: np.ndarray,
+    first: int,
+    positive_weight: float,
+    grad_bias: np.ndarray,
+) -> float:
+    """Do what `logits_nll` does for ``products`` + ``bias``, where products are bfloat16, given as int16 of equal bits.
+
+    The gradient that replaces them is rounded to bfloat16; that of the bias sums it before it is rounded.
+    """
+    total = 0.0
+    row = np.empty(len(bias), np.float32)
+    for cell in range(len(products)):
+        bits = products[cell]
+        for i in range(len(row)):
+            row[i] = _as_float(np.int32(np.int32(bits[i]) << np.int32(16))) + bias[i]
+        end = _end_of(peak, at[cell], ends[cell], first + len(row))
+        total += _cell_nll(row, peak[at[cell] : end], first, positive_weight)
+        at[cell] = end
+        for i in range(len(row)):
+            grad_bias[i] += row[i]
+            # half to even: up from the middle, if the last bit that is kept is odd
+            exact = _as_bits(row[i])
+            is_odd = (exact >> np.int32(16)) & np.int32(1)
+            bits[i] = np.int16((exact + np.int32(0x7FFF) + is_odd) >> np.int32(16))
     return total
 
 

@@ -158,9 +158,9 @@ def training_step(
     ranks: Ranks,
 ) -> Float[Tensor, " terms"]:
     """Compute the loss of one mini-batch, backpropagate and update the weights; return the loss and its terms."""
+    state.optimizer.zero_grad()
     peaks = random_peaks(minibatch.x.n_peaks, peak_share, state.noise)
     loss, terms = minibatch_loss(state.vae, minibatch, weights, state.noise, peaks, settings.thinning)
-    state.optimizer.zero_grad()
     loss.backward()
     ranks.average_gradients(state.vae, peaks)
     state.optimizer.step()
