@@ -9,12 +9,26 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
-from sailerx.threads import share_out
+import sailerx
+from data import paired
+from sailerx import threads
+from sailerx.threads import (
+    n_threads as threads_of_pool,
+)
+from sailerx.threads import (
+    one_thread_for_little,
+    operations_alone,
+    operations_split,
+    share_out,
+)
+from sailerx.training import adam, loop
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -45,6 +59,58 @@ def test_all_threads_work_in_parallel_each_single_threaded_without_autograd(n_th
     with torch.no_grad():
         share_out(range(n_threads), work)
     assert inside == n_threads * [(1, False)]
+
+
+def test_operations_stay_in_one_thread_while_the_pool_keeps_its_own(n_threads: int) -> None:
+    together = threading.Barrier(n_threads, timeout=60)
+    with operations_alone():
+        assert (torch.get_num_threads(), threads_of_pool()) == (1, n_threads)
+        with operations_split(), operations_alone():
+            assert (torch.get_num_threads(), threads_of_pool()) == (1, n_threads)
+        with operations_split():
+            assert torch.get_num_threads() == n_threads
+        share_out(range(n_threads), lambda tasks: [together.wait() for _ in tasks])
+        assert (torch.get_num_threads(), threads_of_pool()) == (1, n_threads)
+        with pytest.raises(ValueError, match="inside"), operations_split():
+            raise ValueError("inside")
+        assert torch.get_num_threads() == 1
+    assert (torch.get_num_threads(), threads_of_pool()) == (n_threads, n_threads)
+
+
+@pytest.mark.parametrize("n_entries", [2**24, 2**24 + 1])
+def test_little_data_have_one_thread_in_all_libraries(n_threads: int, n_entries: int) -> None:
+    def found() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info()]
+
+    before = found()
+    with one_thread_for_little(n_entries), operations_alone(), operations_split():
+        assert threads_of_pool() == torch.get_num_threads() == (1 if n_entries == 2**24 else n_threads)
+        assert found() == (len(before) * [1] if n_entries == 2**24 else before)
+    assert found() == before
+    assert torch.get_num_threads() == threads_of_pool() == n_threads
+
+
+def test_training_runs_operations_alone_and_adam_in_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_LITTLE", 0)
+    seen: dict[str, set[tuple[int, int]]] = {"loss": set(), "adam": set()}
+
+    def told(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            seen[name].add((torch.get_num_threads(), threads_of_pool()))
+            return function(*arguments, **named)
+
+        return call
+
+    monkeypatch.setattr(loop, "minibatch_loss", told("loss", loop.minibatch_loss))
+    monkeypatch.setattr(adam, "_step", told("adam", adam._step))
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        sailerx.fit(paired(n_cells=60), max_epochs=1, progress="none")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {"loss": {(1, 3)}, "adam": {(3, 3)}}
 
 
 def test_few_operations_are_done_by_the_calling_thread_alone() -> None:

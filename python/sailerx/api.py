@@ -38,6 +38,7 @@ from sailerx.results.predict_rna import predict_rna
 from sailerx.results.selection import Batch
 from sailerx.results.trained import TrainedModel, atac_of
 from sailerx.results.transfer_labels import transfer_labels
+from sailerx.threads import one_thread_for_little, operations_alone
 from sailerx.training.checkpoint import Checkpoints, fingerprint
 from sailerx.training.distributed.processes import processes_of_run
 from sailerx.training.distributed.ranks import Ranks
@@ -782,19 +783,21 @@ def fit(
         checkpoints = ranks.from_first(
             lambda: _checkpoints_of_run(checkpoint, data, settings, seed, intervals, resume)
         )
-        joint = ranks.from_first(lambda: _learned_joint(data, settings, shown, found, about))
-        scores = None if joint is None else joint.coordinates.whole
-        settings = with_decoder_decay(settings, scores, data.n_cells)
-        vae, history = train(
-            data,
-            settings,
-            seed=seed,
-            device=ranks.device,
-            progress=shown,
-            checkpoints=checkpoints,
-            ranks=ranks,
-            scores=scores,
-        )
+        with one_thread_for_little(data.n_cells * data.n_peaks):
+            joint = ranks.from_first(lambda: _learned_joint(data, settings, shown, found, about))
+            scores = None if joint is None else joint.coordinates.whole
+            settings = with_decoder_decay(settings, scores, data.n_cells)
+            with operations_alone():
+                vae, history = train(
+                    data,
+                    settings,
+                    seed=seed,
+                    device=ranks.device,
+                    progress=shown,
+                    checkpoints=checkpoints,
+                    ranks=ranks,
+                    scores=scores,
+                )
     record = about | {"preset": preset} | _circumstances(data, ranks)
     return Model(vae, settings, data.peaks, data.confounders, history, record, joint, data.reference)
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from inspect import unwrap
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
+
+from sailerx.threads import operations_split
+
+_step = torch.no_grad()(unwrap(torch.optim.Adam.step))
 
 
 class Adam(torch.optim.Adam):
@@ -19,4 +24,8 @@ class Adam(torch.optim.Adam):
     zero_grad = unwrap(Optimizer.zero_grad)
     state_dict = unwrap(Optimizer.state_dict)
     load_state_dict = unwrap(Optimizer.load_state_dict)
-    step = torch.no_grad()(unwrap(torch.optim.Adam.step))
+
+    def step(self, closure: Any = None) -> Any:
+        """Update the weights, each tensor in all threads: the layers next to the peaks are limited by the speed of memory."""
+        with operations_split():
+            return _step(self, closure)
