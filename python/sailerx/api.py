@@ -38,7 +38,7 @@ from sailerx.results.predict_rna import predict_rna
 from sailerx.results.selection import Batch
 from sailerx.results.trained import TrainedModel, atac_of
 from sailerx.results.transfer_labels import transfer_labels
-from sailerx.threads import one_thread_for_little, operations_alone
+from sailerx.threads import n_threads, one_thread_for_little
 from sailerx.training.checkpoint import Checkpoints, fingerprint
 from sailerx.training.distributed.processes import processes_of_run
 from sailerx.training.distributed.ranks import Ranks
@@ -455,7 +455,8 @@ class Model(TrainedModel):
         """Compute motif activity from imputed accessibility; `sailerx.motifs.activity` computes it from counts.
 
         Imputation borrows from similar cells, at equal depth and batch. z-scores of cell types are therefore further apart than those
-        of counts, but cells are no longer independent: `sailerx.motifs.differential` gives no p-values for them.
+        of counts, but cells are no longer independent: `sailerx.motifs.differential` gives no p-values for them. Types of fewer than
+        some 50 cells are drawn towards others: of these, counts tell more.
 
         Parameters
         ----------
@@ -778,26 +779,25 @@ def fit(
     with opened(mdata) if ranks.is_first else nullcontext() as found:
         data, settings = _data_of_run(found, settings, ranks, backed, is_path(mdata), about)
         shown = Progress(progress if ranks.is_first else "none", settings.n_epochs)
-        shown.say(_headline(data, settings, ranks))
         intervals = checkpoint_epochs, checkpoint_minutes
-        checkpoints = ranks.from_first(
-            lambda: _checkpoints_of_run(checkpoint, data, settings, seed, intervals, resume)
-        )
         with one_thread_for_little(data.n_cells * data.n_peaks):
+            shown.say(_headline(data, settings, ranks))
+            checkpoints = ranks.from_first(
+                lambda: _checkpoints_of_run(checkpoint, data, settings, seed, intervals, resume)
+            )
             joint = ranks.from_first(lambda: _learned_joint(data, settings, shown, found, about))
             scores = None if joint is None else joint.coordinates.whole
             settings = with_decoder_decay(settings, scores, data.n_cells)
-            with operations_alone():
-                vae, history = train(
-                    data,
-                    settings,
-                    seed=seed,
-                    device=ranks.device,
-                    progress=shown,
-                    checkpoints=checkpoints,
-                    ranks=ranks,
-                    scores=scores,
-                )
+            vae, history = train(
+                data,
+                settings,
+                seed=seed,
+                device=ranks.device,
+                progress=shown,
+                checkpoints=checkpoints,
+                ranks=ranks,
+                scores=scores,
+            )
     record = about | {"preset": preset} | _circumstances(data, ranks)
     return Model(vae, settings, data.peaks, data.confounders, history, record, joint, data.reference)
 
@@ -860,7 +860,7 @@ def _headline(data: Multiome, settings: Settings, ranks: Ranks) -> str:
     at_most = "at most " if settings.held_out_share else ""
     epochs = f"{at_most}{settings.n_epochs} epochs" if settings.n_epochs else "no network"
     return (
-        f"training on {several}{ranks.device.type} ({torch.get_num_threads()} threads): {data.n_cells:,} cells × "
+        f"training on {several}{ranks.device.type} ({n_threads()} threads): {data.n_cells:,} cells × "
         f"{data.n_peaks:,} peaks, {epochs}"
     )
 

@@ -34,14 +34,15 @@ def n_threads() -> int:
 
 
 @contextmanager
-def operations_alone() -> Iterator[None]:
-    """Run each of PyTorch's operations in this thread, in the block; `share_out` keeps its threads.
+def operations_alone(of_pool: int | None = None) -> Iterator[None]:
+    """Run each of PyTorch's operations in this thread, in the block; `share_out` keeps its threads, or has ``of_pool``.
 
     With another program on one of two cores, training takes two thirds of the time that it takes if operations are split; with both
     cores free, up to a tenth more.
     """
     global _of_pool
-    before, _of_pool = (torch.get_num_threads(), _of_pool), n_threads()
+    before = torch.get_num_threads(), _of_pool
+    _of_pool = n_threads() if of_pool is None else of_pool
     torch.set_num_threads(1)
     try:
         yield
@@ -71,9 +72,8 @@ def one_thread_for_little(n_entries: int) -> Iterator[None]:
     if n_entries > _LITTLE:
         yield
         return
-    with threadpool_limits(1), operations_alone():
-        global _of_pool
-        _of_pool = 1
+    # in this order: PyTorch, which alone knows its MKL, is the last to be set back
+    with operations_alone(of_pool=1), threadpool_limits(1):
         yield
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -190,10 +190,11 @@ class _PeaksNLL(torch.autograd.Function):
                 at = first_from(peak, begin, chrom[0].start)
                 for piece in chrom:
                     k, here = piece.chrom, slice(piece.start, piece.end)
-                    layer = factor[k], weight[here], bias[here]
-                    gradients = grad_h[k], grad_weight[here], grad_bias[here]
+                    layer = _LayerOfPiece(
+                        factor[k], weight[here], bias[here], grad_h[k], grad_weight[here], grad_bias[here]
+                    )
                     open_here = peak, at, begin[1:], piece.start, positive_weight
-                    losses[piece] = arithmetic(*layer, buffer, open_here, gradients, wants_gradient)
+                    losses[piece] = arithmetic(layer, buffer, open_here, wants_gradient)
 
         share_out(chroms, work, x.n_cells * weight.numel())
         if wants_gradient:
@@ -208,17 +209,22 @@ class _PeaksNLL(torch.autograd.Function):
         return *(gradient.mul_(grad_outputs[0]) for gradient in gradients), None, None, None, None
 
 
+class _LayerOfPiece(NamedTuple):
+    """What the last layer takes for the peaks of a piece, and where its gradients go."""
+
+    h: Tensor
+    weight: Tensor
+    bias: Tensor
+    grad_h: Tensor
+    grad_weight: Tensor
+    grad_bias: Tensor
+
+
 def _piece_as_it_is(
-    h: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    buffer: Tensor,
-    open_here: tuple[Any, ...],
-    gradients: tuple[Tensor, ...],
-    wants_gradient: bool,
+    layer: _LayerOfPiece, buffer: Tensor, open_here: tuple[Any, ...], wants_gradient: bool
 ) -> float:
     """Sum the loss of a piece, and put or add its gradients to those of h, weight and bias; ``buffer`` takes its logits."""
-    grad_h, grad_weight, grad_bias = gradients
+    h, weight, bias, grad_h, grad_weight, grad_bias = layer
     logits = _matrix(buffer, len(h), len(weight))
     torch.addmm(bias, h, weight.T, out=logits)
     loss: float = logits_nll(logits.numpy(), *open_here, grad_bias.numpy())
@@ -229,22 +235,16 @@ def _piece_as_it_is(
 
 
 def _piece_in_bfloat16(
-    h: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    buffer: Tensor,
-    open_here: tuple[Any, ...],
-    gradients: tuple[Tensor, ...],
-    wants_gradient: bool,
+    layer: _LayerOfPiece, buffer: Tensor, open_here: tuple[Any, ...], wants_gradient: bool
 ) -> float:
     """Do the same by products in bfloat16, in which h and ``buffer`` are; bias, loss and sums over cells and pieces are in float32."""
-    grad_h, grad_weight, grad_bias = gradients
+    h, weight, bias, grad_h, grad_weight, grad_bias = layer
     rounded = h.new_zeros(-(-len(weight) // _WIDTH) * _WIDTH, weight.shape[1])
     rounded[: len(weight)] = weight
     logits = _matrix(buffer, len(h), len(rounded))
     torch.mm(h, rounded.T, out=logits)
-    bits, sums = logits.view(torch.int16).numpy(), grad_bias.numpy()
-    loss: float = logits_nll_bfloat16(bits, bias.detach().numpy(), *open_here, sums)
+    bits = logits.view(torch.int16).numpy()
+    loss: float = logits_nll_bfloat16(bits, bias.detach().numpy(), *open_here, grad_bias.numpy())
     if wants_gradient:
         # columns beyond the peaks stay 0, as in the product
         grad_weight.copy_((logits.T @ h)[: len(weight)])

@@ -27,6 +27,7 @@ from sailerx.minibatches.sampler import Sampler, random_peaks
 from sailerx.network.objective import minibatch_loss, terms_of
 from sailerx.network.schedules import LossWeights, kl_annealing, learning_rate, loss_weights
 from sailerx.network.vae import VAE
+from sailerx.threads import operations_alone
 from sailerx.training.checkpoint import Checkpoints
 from sailerx.training.cuda_graph import captured_epochs
 from sailerx.training.distributed.ranks import ALONE, Ranks
@@ -39,6 +40,7 @@ from sailerx.training.state import TrainingState
 FEWEST_PEAKS = 1000
 
 
+@operations_alone()
 def train(
     data: Multiome,
     settings: Settings,
