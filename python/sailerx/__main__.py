@@ -1,7 +1,5 @@
 """`python -m sailerx`."""
 
-import sys
+from sailerx.cli import process
 
-from sailerx.cli import main
-
-sys.exit(main())
+process()

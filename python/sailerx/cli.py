@@ -27,6 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(_from_file(sys.argv[1:] if argv is None else list(argv)))
 
 
+def process() -> NoReturn:
+    """Run the command of this process, and end it."""
+    status = main()
+    gc.freeze()  # else Python looks through half a million objects once more before it ends: as long as importing PyTorch
+    sys.exit(status)
+
+
 def _run(argv: list[str]) -> int:
     try:
         arguments = vars(
