@@ -6,7 +6,11 @@ cells) and a seed, and returns the embedding and a dictionary of settings to rec
 
 from __future__ import annotations
 
+import _thread
+import importlib.util
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +18,7 @@ from typing import Any
 
 import mudata
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
 #: neighbours per cell in WNN's long list, for scores
@@ -93,6 +98,57 @@ def multivi(mdata: mudata.MuData, seed: int) -> Result:
     return _scvi(scvi.model.MULTIVI(both, n_genes=both["rna"].n_vars, n_regions=both["atac"].n_vars))
 
 
+def glue(mdata: mudata.MuData, seed: int) -> Result:
+    """Run GLUE for paired cells, and take the mean of its two embeddings of a cell.
+
+    The guidance graph joins a gene and the peaks within 150 kb of its start, weighted by distance. Starts of mouse genes (mm10) are
+    those that celloracle brings along; genes without one are left out.
+    """
+    import networkx
+    import scanpy
+    import scglue
+
+    both = {name: mdata[name].copy() for name in ("rna", "atac")}
+    starts = _gene_starts_mm10().reindex(both["rna"].var_names)
+    both["rna"].var[starts.columns] = starts
+    rna = both["rna"] = both["rna"][:, starts["chrom"].notna().to_numpy()].copy()
+    for a in both.values():
+        a.layers["counts"] = a.X.copy()
+        a.var = a.var.rename(columns={"start": "chromStart", "end": "chromEnd"}).astype(
+            {"chromStart": int, "chromEnd": int}
+        )
+    scanpy.pp.highly_variable_genes(
+        rna, n_top_genes=min(2000, rna.n_vars), flavor="seurat_v3", layer="counts"
+    )
+    scanpy.pp.normalize_total(rna)
+    scanpy.pp.log1p(rna)
+    scanpy.pp.scale(rna)
+    scanpy.pp.pca(rna, n_comps=100, random_state=seed)
+    scglue.data.lsi(both["atac"], n_components=100, n_iter=15, random_state=seed)
+    graph = scglue.genomics.rna_anchored_guidance_graph(rna, both["atac"], extend_range=150_000)
+    used = graph.subgraph(a for part in both.values() for a in part.var.query("highly_variable").index)
+    for name, rep in (("rna", "X_pca"), ("atac", "X_lsi")):
+        scglue.models.configure_dataset(both[name], "NB", use_layer="counts", use_rep=rep, use_obs_names=True)
+    was_cut: list[bool] = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else ignored in a process in the background
+
+    class Limited(scglue.models.PairedSCGLUEModel):  # type: ignore[misc, name-defined]
+        """Ends each of its two trainings after half of `HOURS`, as Ctrl-C ends them."""
+
+        def fit(self, *args: Any, **kwargs: Any) -> None:
+            timer = threading.Timer(HOURS * 1800, _thread.interrupt_main)
+            timer.start()
+            super().fit(*args, **kwargs)
+            was_cut.append(not timer.is_alive())
+            timer.cancel()
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"init_kws": {"random_seed": seed}, "fit_kws": {"directory": folder}}
+        model = scglue.models.fit_SCGLUE(both, networkx.MultiDiGraph(used), model=Limited, **settings)
+    z = np.mean([model.encode_data(name, a) for name, a in both.items()], axis=0)
+    return z, {"genes": rna.n_vars, "stopped at the limit of time": any(was_cut)}
+
+
 #: name → (function, modules it imports)
 PEERS: dict[str, tuple[Callable[..., Result], list[str]]] = {
     "rna_pca_scanpy": (rna_pca_scanpy, ["scanpy"]),
@@ -101,6 +157,7 @@ PEERS: dict[str, tuple[Callable[..., Result], list[str]]] = {
     "schema": (schema, ["scanpy", "muon", "schema"]),
     "peakvi": (peakvi, ["scvi"]),
     "multivi": (multivi, ["scvi"]),
+    "glue": (glue, ["scglue", "celloracle"]),
 }
 
 
@@ -112,6 +169,20 @@ def _scvi(model: Any) -> Result:
     was_cut = time.perf_counter() - start > HOURS * 3600
     record = {"epochs": len(model.history["elbo_train"]), "stopped at the limit of time": was_cut}
     return model.get_latent_representation(), record
+
+
+def _gene_starts_mm10() -> pd.DataFrame:
+    """Regions at the starts of mouse genes by name (chrom, start, end, strand), read without importing celloracle."""
+    spec = importlib.util.find_spec("celloracle")
+    folder = Path(next(iter((spec and spec.submodule_search_locations) or ())))
+    table = folder / "motif_analysis" / "tss_ref_data" / "mm10_tss_info.bed"
+    columns = ["chrom", "start", "end", "name", "distance", "strand"]
+    return (
+        pd.read_csv(table, sep="\t", names=columns)
+        .drop_duplicates("name")
+        .set_index("name")
+        .drop(columns="distance")
+    )
 
 
 def _log_normalised(mdata: mudata.MuData) -> Any:

@@ -43,6 +43,7 @@ METHODS: dict[str, tuple[str, tuple[str, ...] | None]] = {
     "mofa": ("MOFA+, 30 factors", None),
     "peakvi": ("PeakVI (ATAC alone)", None),
     "multivi": ("MultiVI", None),
+    "glue": ("GLUE, paired", None),
 }
 KEY = ["data", "device", "threads", "method", "seed"]
 NOT_INSTALLED = "not installed"
@@ -126,7 +127,9 @@ def run(given: argparse.Namespace, method: str, data: Path) -> dict[str, Any]:
 
 def cut_short(settings: dict[str, Any]) -> str:
     """Say where a run was stopped by the limit of time; nothing if it was not."""
-    return f"stopped in epoch {settings['epochs']}" if settings.get("stopped at the limit of time") else ""
+    if not settings.get("stopped at the limit of time"):
+        return ""
+    return f"stopped in epoch {settings['epochs']}" if "epochs" in settings else "stopped by the limit"
 
 
 def one(method: str, seed: str, data: str, out: str, hours: str) -> None:

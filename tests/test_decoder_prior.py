@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import anndata as ad
 import mudata
@@ -10,18 +11,22 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from scipy.optimize import minimize_scalar
 
 import sailerx
 from data import TINY, minibatch_of, multiome, paired, tiny_settings
 from sailerx.config import PAPER, Settings
 from sailerx.data.atac_scores import AtacScores
 from sailerx.minibatches.loader import OnDevice
-from sailerx.network.decoder_prior import with_decoder_decay
+from sailerx.network.decoder_prior import shrink_to_prior, with_decoder_decay
+from sailerx.network.layers import ChromosomesToPeaks
 from sailerx.network.losses import spread_of_weights
 from sailerx.network.objective import minibatch_loss
 from sailerx.network.schedules import LossWeights, loss_weights
 from sailerx.network.vae import VAE
+from sailerx.training import loop
 from sailerx.training.early_stopping import Watch
+from sailerx.training.progress import Progress
 from sailerx.training.state import TrainingState
 
 
@@ -153,4 +158,62 @@ def test_weights_start_at_the_prior_s_mean_and_held_out_cells_are_judged_without
         watch = Watch.over(data, OnDevice.from_multiome(data, torch.device("cpu")), settings, 1.0, 0)
         assert watch is not None
         assert watch.weights.decoder is None
-    assert loss_weights(1.0, tiny_settings(decoder_decay=0.3), 90).decoder == 0.3
+
+
+def test_the_prior_holds_from_the_middle_of_a_run_on_or_from_its_start_if_cells_are_held_out() -> None:
+    def factors(**options: float) -> list[float | None]:
+        settings = tiny_settings(**{"decoder_decay": 0.3, "max_epochs": 7, "warmup_epochs": 2} | options)
+        return [loss_weights(epoch, settings, 90).decoder for epoch in np.arange(0, 9, 0.5)]
+
+    assert factors() == [None] * 8 + [0.3] * 10
+    assert factors(warmup_epochs=5) == [None] * 12 + [0.3] * 6  # the middle of 12 epochs is after the warm-up
+    assert factors(warmup_epochs=8) == [None] * 16 + [0.3] * 2  # that of 15 is not
+    assert factors(held_out_share=0.25) == [None] * 4 + [0.3] * 14
+    assert factors(decoder_decay=0.0) == [None] * 18
+
+
+def test_shrunk_weights_minimise_the_loss_along_the_line_to_the_mean() -> None:
+    rng = np.random.default_rng(0)
+    blocks, n_hidden, decay = ((0, 4), (4, 5), (5, 9)), 3, 0.2
+    layer = ChromosomesToPeaks(blocks, n_hidden, torch.Generator().manual_seed(0))
+    w = layer.weight.detach().double().numpy().copy()
+    h = rng.normal(size=(50, 3, n_hidden)) @ rng.normal(size=(n_hidden, n_hidden))
+    frequency = np.array([0.01, 0.1, 0.5, 0.9, 0.3, 0.0, 0.2, 0.02, 1.0])
+    covariance = np.stack([np.cov(h[:, k].T, bias=True) for k in range(3)])
+    given = (torch.tensor(covariance, dtype=torch.float32), torch.tensor(frequency, dtype=torch.float32))
+    shrink_to_prior(layer, *given, decay)
+    for k, (start, end) in enumerate(blocks):
+        mean = w[start:end].mean(axis=0)
+        for j in range(start, end):
+            d, f = w[j] - mean, frequency[j]
+
+            def loss(s: float, d: np.ndarray = d, f: float = f, k: int = k) -> float:
+                change = (h[:, k] - h[:, k].mean(axis=0)) @ d * (s - 1)
+                return float(f * (1 - f) / 2 * np.mean(change**2) + decay / 2 * s**2 * d @ d)
+
+            best = minimize_scalar(loss, (0, 1), tol=1e-10).x if d.any() else 1.0
+            np.testing.assert_allclose(layer.weight[j].detach(), mean + best * d, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_are_shrunk_once_and_nothing_else_of_the_network_is_touched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data, seen = multiome(), []
+    settings = tiny_settings(decoder_decay=0.5, max_epochs=4, warmup_epochs=0)
+
+    def spied(vae: VAE, *rest: Any) -> None:
+        before = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
+        begin(vae, *rest)
+        after = vae.state_dict()
+        seen.append([name for name in before if not torch.equal(before[name], after[name])])
+        assert vae.training
+        spread = [
+            spread_of_weights(of["to_peaks.weight"], vae.to_peaks.chrom_of, vae.n_chroms)
+            for of in (before, after)
+        ]
+        assert spread[1] < 0.9 * spread[0]
+
+    begin = loop._begin_prior
+    monkeypatch.setattr(loop, "_begin_prior", spied)
+    loop.train(data, settings, seed=0, device=torch.device("cpu"), progress=Progress("none", 4))
+    assert seen == [["to_peaks.weight"]]

@@ -52,7 +52,8 @@ class Settings:
     #: the decoder's bias starts at the logit of each peak's frequency. A departure that saves the first third of a run
     start_from_frequency: bool = True
     #: weight decay of the decoder's last weights towards their mean over the peaks of a chromosome, per cell; 0 = none. None = as the
-    #: ATAC scores tell (`sailerx.network.decoder_prior`), 0 without them. A departure: else the decoder memorises the training cells
+    #: ATAC scores tell (`sailerx.network.decoder_prior`), 0 without them. From the middle of the run on, or from its start with
+    #: ``held_out_share``. A departure: else the decoder memorises the training cells
     decoder_decay: float | None = None
     #: the encoder's first layer starts from LSI loadings instead of at random; None = false, hybrid true. A departure: cells without
     #: RNA are embedded better

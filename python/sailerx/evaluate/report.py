@@ -34,6 +34,7 @@ from sailerx.evaluate.report_links import links_section
 from sailerx.evaluate.report_sets import sets_section
 from sailerx.evaluate.warning_plots import warning_figure
 from sailerx.files.atomic import new_file
+from sailerx.network.decoder_prior import first_epoch_of_prior
 from sailerx.results.trained import TrainedModel
 from sailerx.versions import versions
 
@@ -249,6 +250,8 @@ def _training(model: TrainedModel) -> html.Section:
         f"{model.record['device'].upper()}. The loss is weighted as trained; its terms are not, and are per cell, "
         "that of the alignment per pair of cells."
     )
+    if model.settings.decoder_decay and first_epoch_of_prior(model.settings):
+        text += " The reconstruction rises once, in the middle, where the decoder's last weights are drawn to their prior."
     alt = f"The loss and its terms by epoch. The loss goes from {history['loss'].iloc[0]:.4g} to {history['loss'].iloc[-1]:.4g}."
     picture = html.Picture(
         figures.to_svg(run_plots.loss_curves(history)), alt, "Loss and its terms by epoch.", wide=True

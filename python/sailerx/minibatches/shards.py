@@ -26,7 +26,7 @@ class Part:
         """Gather values of all cells of the mini-batch from every process's own; differentiable (all-gather)."""
         return own
 
-    def summed(self, own: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    def summed(self, own: Float[Tensor, "*sizes"]) -> Float[Tensor, "*sizes"]:
         """Add up every process's sum over its own cells; differentiable (all-reduce)."""
         return own
 

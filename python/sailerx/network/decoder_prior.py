@@ -7,14 +7,23 @@ precision (empirical Bayes). The estimate of highest posterior density adds prec
 cells.
 
 Without it, the decoder memorises the open peaks of single cells, and in sets of some thousand cells imputes worse than peak frequency.
+
+It holds from the middle of a run on. Under the prior, features of rare types pay off only once they are there: with it from the start,
+the network never learns them. So the first half learns features by likelihood alone; in the middle, `shrink_to_prior` takes the
+weights to where the prior puts them, given these features, and the second half goes on from there.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from sailerx.config import Settings, known
 from sailerx.data.atac_scores import AtacScores
+from sailerx.network.layers import ChromosomesToPeaks
 
 #: logits are taken to vary by this variance at least: there may be signal where no score is above noise
 _LEAST_VARIANCE = 0.01
@@ -42,3 +51,40 @@ def with_decoder_decay(settings: Settings, scores: AtacScores | None, n_cells: i
         precision = settings.n_hidden * _SQUARE_OF_FEATURE / variance
         decay = known(settings.reconstruction) * precision / n_cells
     return dataclasses.replace(settings, decoder_decay=decay)
+
+
+def first_epoch_of_prior(settings: Settings) -> int:
+    """Choose the epoch, from 0, whose loss is the first with the prior: in the middle, or 0 if the run may end before."""
+    return 0 if settings.held_out_share else max(settings.warmup_epochs, settings.n_epochs // 2)
+
+
+@torch.no_grad()
+def shrink_to_prior(
+    layer: ChromosomesToPeaks,
+    covariance: Float[Tensor, "chroms hidden hidden"],
+    frequency: Float[Tensor, " peaks"],
+    decay: float,
+) -> None:
+    """Move each w_j, as learned without the prior, towards m_k by as much as the prior asks for, given what is known of it.
+
+    Along d = w_j - m_k, the mean loss of a cell is f (1 - f) / 2 · dᵀ C d · (1 - s)² at m_k + s · d, to second order around its
+    minimum at s = 1, and the prior adds decay / 2 · |d|² · s². The sum is lowest at s = i / (i + decay · |d|²), i = f (1 - f) dᵀ C d.
+
+    Parameters
+    ----------
+    layer
+        The decoder's last layer, changed in place.
+    covariance
+        C, between the features h of cells.
+    frequency
+        f, share of cells in which each peak is open.
+    decay
+        The prior's precision / N, N = number of cells.
+    """
+    # each peak's m_k
+    mean = torch.cat([w.mean(dim=0).expand_as(w) for w in layer.weight.split(layer.sizes)])
+    d = layer.weight - mean
+    parts = zip(d.split(layer.sizes), covariance, strict=True)
+    information = frequency * (1 - frequency) * torch.cat([((d_k @ c) * d_k).sum(dim=1) for d_k, c in parts])
+    asked = (information + decay * d.square().sum(dim=1)).clamp(min=torch.finfo(d.dtype).tiny)
+    layer.weight.copy_(mean + (information / asked)[:, None] * d)

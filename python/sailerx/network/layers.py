@@ -94,6 +94,11 @@ class ChromosomesToPeaks(nn.Module):
         """Set each peak's bias to the logit of its frequency, the share of cells in which it is open (above 0, below 1)."""
         self.bias.copy_(frequency.logit())
 
+    @property
+    def sizes(self) -> list[int]:
+        """Number of peaks of each chromosome."""
+        return [b - a for a, b in self.blocks]
+
     @torch.no_grad()
     def start_at_prior(self) -> None:
         """Set the weights to 0, so that peaks differ between cells only by what is learned."""

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 from torch import Tensor
 
 from sailerx.config import Settings, known
+from sailerx.network.decoder_prior import first_epoch_of_prior
 
 #: a Python number; a 0-d tensor on the GPU while a CUDA graph is captured (`sailerx.training.cuda_graph`)
 Number: TypeAlias = float | Tensor
@@ -57,7 +58,7 @@ def loss_weights(epoch: float, settings: Settings, n_peaks: int) -> LossWeights:
         marginal=a * settings.lambda_ if settings.lambda_ else None,
         alignment=known(settings.gamma),
         weighted_cells=True,
-        decoder=settings.decoder_decay or None,
+        decoder=(settings.decoder_decay or None) if epoch >= first_epoch_of_prior(settings) else None,
     )
 
 

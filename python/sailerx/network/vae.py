@@ -131,7 +131,7 @@ class VAE(nn.Module):
         peaks: Int[Tensor, " chosen"] | None = None,
     ) -> Float[Tensor, "cells chosen"]:
         """Compute the logits of p(x|z, c) = Bernoulli, of ``peaks`` (ascending) or, with None, of all peaks."""
-        return self.to_peaks(self._before_peaks(z, c), peaks)
+        return self.to_peaks(self.before_peaks(z, c), peaks)
 
     def reconstruction_nll(
         self,
@@ -142,9 +142,12 @@ class VAE(nn.Module):
         positive_weight: float = 1.0,
     ) -> Float[Tensor, ""]:
         """Sum -log p(x|z, c) over cells and peaks without keeping the logits; columns of x are the peaks of ``last``."""
-        return peak_layers.peaks_nll(self._before_peaks(z, c), *last, x, positive_weight)
+        return peak_layers.peaks_nll(self.before_peaks(z, c), *last, x, positive_weight)
 
-    def _before_peaks(self, z: Tensor, c: Tensor) -> Float[Tensor, "cells chroms hidden"]:
+    def before_peaks(
+        self, z: Float[Tensor, "cells latent"], c: Float[Tensor, "cells confounders"]
+    ) -> Float[Tensor, "cells chroms hidden"]:
+        """Compute the features h from which the last layer makes the logits of each chromosome's peaks."""
         h = self.decoder_in(torch.cat([z, c], dim=1))
         return self.decoder(h.view(-1, self.n_chroms, self.n_chrom))
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sailerx.config import Settings
+from sailerx.config import Settings, known
 from sailerx.data import csr_on_disk
 from sailerx.data.accessibility import Accessibility
 from sailerx.data.atac_scores import AtacScores
@@ -24,6 +24,7 @@ from sailerx.kernels.open_peaks import PaddedRows, SparseRows
 from sailerx.kernels.peak_layers import captures_steps
 from sailerx.minibatches.loader import Minibatch, OnDevice
 from sailerx.minibatches.sampler import Sampler, random_peaks
+from sailerx.network.decoder_prior import first_epoch_of_prior, shrink_to_prior
 from sailerx.network.objective import minibatch_loss, terms_of
 from sailerx.network.schedules import LossWeights, kl_annealing, learning_rate, loss_weights
 from sailerx.network.vae import VAE
@@ -114,6 +115,8 @@ def train(
         minibatch_rows = list(sampler.epoch(state.order))
         rates, weights = _schedules(epoch, len(minibatch_rows), settings, data.n_peaks)
         with _explained_if_too_large(state.vae, on_device, peak_share, len(minibatch_rows[0])):
+            if settings.decoder_decay and epoch == first_epoch_of_prior(settings) > 0:
+                _begin_prior(state.vae, on_device, minibatch_rows[0], data.frequency, settings)
             terms = run_epoch(minibatch_rows, rates, weights)
         ranks.from_first(partial(_refuse_nan, terms, epoch, settings))
         state.history.append(_record(terms.mean(0), epoch, settings, time.perf_counter() - start, sampler))
@@ -167,6 +170,22 @@ def training_step(
     ranks.average_gradients(state.vae, peaks)
     state.optimizer.step()
     return torch.stack([loss.detach(), *terms])
+
+
+@torch.no_grad()
+def _begin_prior(
+    vae: VAE, on_device: OnDevice, rows: Int[Tensor, " cells"], frequency: np.ndarray, settings: Settings
+) -> None:
+    """Shrink the decoder's last weights to their prior, given the features of the cells of a mini-batch."""
+    [minibatch] = on_device.minibatches([rows])
+    part, n = minibatch.part, minibatch.part.n_cells
+    vae.eval()  # leaves the statistics of batch normalisation as they are
+    h = vae.before_peaks(vae.encode(minibatch.x, minibatch.scores).mean, minibatch.c)
+    vae.train()
+    mean = part.summed(h.sum(dim=0)) / n
+    covariance = part.summed(torch.einsum("nkh,nkg->khg", h, h)) / n - mean[:, :, None] * mean[:, None, :]
+    decay = known(settings.decoder_decay) / known(settings.reconstruction)
+    shrink_to_prior(vae.to_peaks, covariance, torch.from_numpy(frequency).to(h), decay)
 
 
 def private_scores(

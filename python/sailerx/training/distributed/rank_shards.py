@@ -57,7 +57,7 @@ class RankPart(Part):
         padded = here.new_zeros(self.n_cells, *here.shape[1:]).index_copy(0, self.cell, here)
         return AllReduce.apply(padded, self.rank).unbind(dim=1)
 
-    def summed(self, own: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    def summed(self, own: Float[Tensor, "*sizes"]) -> Float[Tensor, "*sizes"]:
         """Add up the sums of all processes; gradients flow back."""
         total: Tensor = AllReduce.apply(own, self.rank)
         return total
