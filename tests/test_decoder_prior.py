@@ -181,7 +181,7 @@ def test_shrunk_weights_minimise_the_loss_along_the_line_to_the_mean() -> None:
     frequency = np.array([0.01, 0.1, 0.5, 0.9, 0.3, 0.0, 0.2, 0.02, 1.0])
     covariance = np.stack([np.cov(h[:, k].T, bias=True) for k in range(3)])
     given = (torch.tensor(covariance, dtype=torch.float32), torch.tensor(frequency, dtype=torch.float32))
-    shrink_to_prior(layer, *given, decay)
+    shrink_to_prior(layer, *given, 5.0, decay)
     for k, (start, end) in enumerate(blocks):
         mean = w[start:end].mean(axis=0)
         for j in range(start, end):
@@ -189,7 +189,7 @@ def test_shrunk_weights_minimise_the_loss_along_the_line_to_the_mean() -> None:
 
             def loss(s: float, d: np.ndarray = d, f: float = f, k: int = k) -> float:
                 change = (h[:, k] - h[:, k].mean(axis=0)) @ d * (s - 1)
-                return float(f * (1 - f) / 2 * np.mean(change**2) + decay / 2 * s**2 * d @ d)
+                return float(5 * f * (1 - f) / 2 * np.mean(change**2) + decay / 2 * s**2 * d @ d)
 
             best = minimize_scalar(loss, (0, 1), tol=1e-10).x if d.any() else 1.0
             np.testing.assert_allclose(layer.weight[j].detach(), mean + best * d, rtol=1e-4, atol=1e-5)

@@ -63,12 +63,14 @@ def shrink_to_prior(
     layer: ChromosomesToPeaks,
     covariance: Float[Tensor, "chroms hidden hidden"],
     frequency: Float[Tensor, " peaks"],
+    reconstruction: float,
     decay: float,
 ) -> None:
     """Move each w_j, as learned without the prior, towards m_k by as much as the prior asks for, given what is known of it.
 
-    Along d = w_j - m_k, the mean loss of a cell is f (1 - f) / 2 · dᵀ C d · (1 - s)² at m_k + s · d, to second order around its
-    minimum at s = 1, and the prior adds decay / 2 · |d|² · s². The sum is lowest at s = i / (i + decay · |d|²), i = f (1 - f) dᵀ C d.
+    Along d = w_j - m_k, the loss at m_k + s · d is reconstruction · f (1 - f) / 2 · dᵀ C d · (1 - s)² above its minimum at s = 1, to
+    second order, and the prior adds decay / 2 · |d|² · s². The sum is lowest at s = i / (i + decay · |d|²), where
+    i = reconstruction · f (1 - f) dᵀ C d.
 
     Parameters
     ----------
@@ -78,13 +80,14 @@ def shrink_to_prior(
         C, between the features h of cells.
     frequency
         f, share of cells in which each peak is open.
-    decay
-        The prior's precision / N, N = number of cells.
+    reconstruction, decay
+        Weights of the reconstruction and of the prior in the loss.
     """
     # each peak's m_k
     mean = torch.cat([w.mean(dim=0).expand_as(w) for w in layer.weight.split(layer.sizes)])
     d = layer.weight - mean
     parts = zip(d.split(layer.sizes), covariance, strict=True)
-    information = frequency * (1 - frequency) * torch.cat([((d_k @ c) * d_k).sum(dim=1) for d_k, c in parts])
+    variance = torch.cat([((d_k @ c) * d_k).sum(dim=1) for d_k, c in parts])
+    information = reconstruction * frequency * (1 - frequency) * variance
     asked = (information + decay * d.square().sum(dim=1)).clamp(min=torch.finfo(d.dtype).tiny)
     layer.weight.copy_(mean + (information / asked)[:, None] * d)

@@ -184,8 +184,8 @@ def _begin_prior(
     vae.train()
     mean = part.summed(h.sum(dim=0)) / n
     covariance = part.summed(torch.einsum("nkh,nkg->khg", h, h)) / n - mean[:, :, None] * mean[:, None, :]
-    decay = known(settings.decoder_decay) / known(settings.reconstruction)
-    shrink_to_prior(vae.to_peaks, covariance, torch.from_numpy(frequency).to(h), decay)
+    weights = known(settings.reconstruction), known(settings.decoder_decay)
+    shrink_to_prior(vae.to_peaks, covariance, torch.from_numpy(frequency).to(h), *weights)
 
 
 def private_scores(
