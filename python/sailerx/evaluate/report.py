@@ -251,7 +251,7 @@ def _training(model: TrainedModel) -> html.Section:
         "that of the alignment per pair of cells."
     )
     if model.settings.decoder_decay and first_epoch_of_prior(model.settings):
-        text += " The reconstruction rises once, in the middle, where the decoder's last weights are drawn to their prior."
+        text += " The reconstruction can rise a little in the middle, where the decoder's last weights are drawn to their prior."
     alt = f"The loss and its terms by epoch. The loss goes from {history['loss'].iloc[0]:.4g} to {history['loss'].iloc[-1]:.4g}."
     picture = html.Picture(
         figures.to_svg(run_plots.loss_curves(history)), alt, "Loss and its terms by epoch.", wide=True
