@@ -9,7 +9,7 @@ cells.
 Without it, the decoder memorises the open peaks of single cells, and in sets of some thousand cells imputes worse than peak frequency.
 
 It holds from the middle of a run on. Under the prior, features of rare types pay off only once they are there: with it from the start,
-the network never learns them. So the first half learns features by likelihood alone; in the middle, `shrink_to_prior` takes the
+the network hardly learns them. So the first half learns features by likelihood alone; in the middle, `shrink_to_prior` takes the
 weights to where the prior puts them, given these features, and the second half goes on from there.
 """
 
