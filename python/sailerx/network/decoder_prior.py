@@ -24,6 +24,7 @@ from torch import Tensor
 from sailerx.config import Settings, known
 from sailerx.data.atac_scores import AtacScores
 from sailerx.network.layers import ChromosomesToPeaks
+from sailerx.network.losses import chromosome_means
 
 #: logits are taken to vary by this variance at least: there may be signal where no score is above noise
 _LEAST_VARIANCE = 0.01
@@ -83,8 +84,7 @@ def shrink_to_prior(
     reconstruction, decay
         Weights of the reconstruction and of the prior in the loss.
     """
-    # each peak's m_k
-    mean = torch.cat([w.mean(dim=0).expand_as(w) for w in layer.weight.split(layer.sizes)])
+    mean = chromosome_means(layer.weight, layer.chrom_of, len(layer.blocks))[layer.chrom_of]
     d = layer.weight - mean
     parts = zip(d.split(layer.sizes), covariance, strict=True)
     variance = torch.cat([((d_k @ c) * d_k).sum(dim=1) for d_k, c in parts])

@@ -69,8 +69,13 @@ def spread_of_weights(
 ) -> Float[Tensor, ""]:
     """Sum over peaks of |w_j - m_k|², where m_k is the mean of the weights w of the peaks of chromosome k."""
     # through m_k flows no gradient, because deviations from a mean add up to 0
-    fixed = weight.detach()
-    n_peaks = fixed.new_zeros(n_chroms).index_add(0, chrom_of, fixed.new_ones(len(chrom_of)))
-    mean = fixed.new_zeros(n_chroms, fixed.shape[1]).index_add(0, chrom_of, fixed)
-    mean = mean / n_peaks.clamp(min=1)[:, None]
-    return ((weight - mean[chrom_of]) ** 2).sum()
+    return ((weight - chromosome_means(weight.detach(), chrom_of, n_chroms)[chrom_of]) ** 2).sum()
+
+
+def chromosome_means(
+    weight: Float[Tensor, "peaks hidden"], chrom_of: Int[Tensor, " peaks"], n_chroms: int
+) -> Float[Tensor, "chroms hidden"]:
+    """Compute m_k, the mean of the weights of the peaks of each chromosome; 0 for one without peaks."""
+    n_peaks = weight.new_zeros(n_chroms).index_add(0, chrom_of, weight.new_ones(len(chrom_of)))
+    total = weight.new_zeros(n_chroms, weight.shape[1]).index_add(0, chrom_of, weight)
+    return total / n_peaks.clamp(min=1)[:, None]
