@@ -147,12 +147,21 @@ class PeaksOnDisk:
 
     def chunk(self, i: int) -> sp.csr_matrix:
         """Read the i-th chunk of `CELLS_PER_CHUNK` consecutive cells as CSR."""
-        start = i * csr_on_disk.CELLS_PER_CHUNK
-        return self.read(start, min(start + csr_on_disk.CELLS_PER_CHUNK, self.shape[0]))
+        return self.read(*self._cells_of(i))
+
+    def announce_chunk(self, i: int) -> None:
+        """Say that the i-th chunk is read soon; without effect if there is none."""
+        self.counts.announce(*self._cells_of(i), values=not self.is_canonical)
+
+    def _cells_of(self, i: int) -> tuple[int, int]:
+        start, n_cells = i * csr_on_disk.CELLS_PER_CHUNK, self.shape[0]
+        return min(start, n_cells), min(start + csr_on_disk.CELLS_PER_CHUNK, n_cells)
 
     def chunks(self) -> Iterator[sp.csr_matrix]:
         """Yield x of consecutive cells as CSR, one chunk at a time."""
-        return (self.chunk(i) for i in range(-(-self.shape[0] // csr_on_disk.CELLS_PER_CHUNK)))
+        for i in range(-(-self.shape[0] // csr_on_disk.CELLS_PER_CHUNK)):
+            self.announce_chunk(i + 1)
+            yield self.chunk(i)
 
     def in_memory(self, runs: Sequence[tuple[int, int]] | None = None) -> PeaksInMemory:
         """Read x into memory, chunk by chunk.

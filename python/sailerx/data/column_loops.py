@@ -8,15 +8,17 @@ from sailerx.compiled import compiled
 
 
 @compiled
-def place_by_run(indices, indptr, new_column, starts, order, new, ends):
+def place_by_run(indices, indptr, new_column, starts, order, shift, unequal, new, ends):
     """Place the entries of each row run by run: within a run they ascend as they are.
 
     Parameters
     ----------
     indices, indptr
         Column indices, sorted within each row, and row pointers.
-    new_column, starts, order
+    new_column, starts, order, shift
         As of `sailerx.data.column_order.ColumnOrder`.
+    unequal
+        The shift of runs whose columns do not all move equally far.
     new
         Takes the new column indices; at least as long as ``indices``.
     ends
@@ -29,6 +31,11 @@ def place_by_run(indices, indptr, new_column, starts, order, new, ends):
         first[:n_runs] = begin + np.searchsorted(indices[begin:end], starts)
         first[n_runs] = end
         for run in order:
+            if shift[run] != unequal:
+                for k in range(first[run], first[run + 1]):
+                    new[total + k - first[run]] = indices[k] + shift[run]
+                total += first[run + 1] - first[run]
+                continue
             for k in range(first[run], first[run + 1]):
                 column = new_column[indices[k]]
                 if column >= 0:

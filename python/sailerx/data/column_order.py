@@ -8,6 +8,7 @@ import numpy as np
 
 #: most runs of ascending columns for which entries are placed run by run
 _MOST_RUNS = 1000
+_UNEQUAL = np.int32(-(2**31))
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class ColumnOrder:
     starts: np.ndarray | None
     #: runs by their new columns
     order: np.ndarray | None
+    #: how far every column of a run moves, int32; `_UNEQUAL` if some move otherwise or are dropped
+    shift: np.ndarray | None
 
     @classmethod
     def of(cls, new_column: np.ndarray) -> ColumnOrder:
@@ -35,8 +38,8 @@ class ColumnOrder:
         order = np.argsort(new[firsts])
         alternate = (new[lasts][order][:-1] > new[firsts][order][1:]).any()
         if alternate or len(firsts) > _MOST_RUNS:
-            return cls(new_column, None, None)
-        return cls(new_column, old[firsts], order)
+            return cls(new_column, None, None, None)
+        return cls(new_column, old[firsts], order, _shift(new_column, old[firsts]))
 
     def renumber(self, indices: np.ndarray, indptr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Renumber the columns of a CSR matrix without values; they are sorted within each row, before and after.
@@ -50,11 +53,13 @@ class ColumnOrder:
         -------
         New column indices, int32, and row pointers, int64.
         """
-        if self.starts is not None and self.order is not None and len(self.starts) > 1:
+        if self.starts is not None and len(self.starts) > 1:
             from sailerx.data.column_loops import place_by_run  # Numba is imported where it is needed
 
             new, ends = np.empty(len(indices), np.int32), np.zeros(len(indptr), np.int64)
-            place_by_run(indices, indptr, self.new_column, self.starts, self.order, new, ends)
+            place_by_run(
+                indices, indptr, self.new_column, self.starts, self.order, self.shift, _UNEQUAL, new, ends
+            )
             return new[: ends[-1]], ends
         new = self.new_column.take(indices)
         kept = new >= 0
@@ -65,3 +70,11 @@ class ColumnOrder:
             for start, end in zip(indptr[:-1].tolist(), indptr[1:].tolist(), strict=True):
                 new[start:end].sort()
         return new, indptr
+
+
+def _shift(new_column: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    moved = np.where(new_column >= 0, new_column - np.arange(len(new_column)), _UNEQUAL)
+    least, most = (
+        extreme.reduceat(moved, starts) if len(starts) else starts for extreme in (np.minimum, np.maximum)
+    )
+    return np.where(least == most, least, _UNEQUAL).astype(np.int32)

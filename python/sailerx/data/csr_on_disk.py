@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import h5py
@@ -12,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from anndata.abc import CSCDataset, CSRDataset
 
+from sailerx.data.read_soon import ReadSoon
 from sailerx.data.sparse_damage import place_of, refuse_damaged, refuse_damaged_parts, refuse_damaged_pointers
 
 #: NumPy kind → types of that kind, ascending; sums of True and False are small numbers
@@ -115,10 +117,22 @@ class CsrOnDisk:
         refuse_damaged(stored, place_of(self.group))
         return stored if self.columns is None else stored[:, self.columns]
 
+    @cached_property
+    def _parts(self) -> list[ReadSoon]:
+        found = [ReadSoon.of(self.group[name]) for name in ("indices", "data")]
+        return [part for part in found if part is not None]
+
+    def announce(self, start: int, end: int, *, values: bool = True) -> None:
+        """Say that cells start to end are read soon, so that the operating system may fetch them from disk meanwhile."""
+        for part in self._parts if values else self._parts[:1]:
+            part.announce(int(self.indptr[start]), int(self.indptr[end]))
+
     def chunks(self) -> Iterator[tuple[slice, sp.csr_matrix]]:
         """Yield (range of cells, their rows) for all cells in order, `CELLS_PER_CHUNK` at a time."""
-        for start in range(0, self.shape[0], CELLS_PER_CHUNK):
-            end = min(start + CELLS_PER_CHUNK, self.shape[0])
+        n_cells = self.shape[0]
+        for start in range(0, n_cells, CELLS_PER_CHUNK):
+            end = min(start + CELLS_PER_CHUNK, n_cells)
+            self.announce(end, min(end + CELLS_PER_CHUNK, n_cells))
             yield slice(start, end), self.read(start, end)
 
 

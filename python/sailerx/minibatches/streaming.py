@@ -80,14 +80,22 @@ class FileRows(_Streamed):
         size = -(-self.x.shape[0] // self.x.n_buffers)
         ends = np.cumsum([len(rows) for rows in batches])
         cuts = [0, *np.flatnonzero(np.diff(ends // size)) + 1, len(batches)]
+        groups = [batches[first:last] for first, last in pairwise(cuts)]
+        needed_by = [_chunks_of(group) for group in groups]
         chunks: dict[int, sp.csr_matrix] = {}
-        for first, last in pairwise(cuts):
-            group = batches[first:last]
-            chunk_of = torch.cat(list(group)).div(csr_on_disk.CELLS_PER_CHUNK, rounding_mode="floor")
-            needed = chunk_of.unique().tolist()
-            chunks = {i: chunks[i] for i in needed if i in chunks}
-            chunks |= {i: self.x.chunk(i) for i in needed if i not in chunks}
-            yield [_gathered(chunks, rows.tolist(), self.n_peaks) for rows in group]
+        with ThreadPoolExecutor(1) as pool:
+            for group, needed, needed_next in zip(groups, needed_by, [*needed_by[1:], []], strict=True):
+                pool.map(self.x.announce_chunk, needed_next)
+                chunks = {i: chunks[i] for i in needed if i in chunks}
+                chunks |= {i: self.x.chunk(i) for i in needed if i not in chunks}
+                yield [_gathered(chunks, rows.tolist(), self.n_peaks) for rows in group]
+
+
+def _chunks_of(group: Sequence[Int[Tensor, " rows"]]) -> list[int]:
+    """Number the chunks that hold the cells of a group of mini-batches, ascending."""
+    of_cell = torch.cat(list(group)).div(csr_on_disk.CELLS_PER_CHUNK, rounding_mode="floor")
+    chunks: list[int] = of_cell.unique().tolist()
+    return chunks
 
 
 def _gathered(chunks: dict[int, sp.csr_matrix], rows: list[int], n_peaks: int) -> PeaksInMemory:
