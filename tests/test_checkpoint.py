@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 import sailerx
 from data import TINY, Silent, as_flags, multiome, paired, tiny_settings, without_times, write
+from sailerx import InputError
 from sailerx.training.checkpoint import Checkpoints, fingerprint
 from sailerx.training.loop import train
 from sailerx.training.state import TrainingState
@@ -214,3 +215,17 @@ def test_checkpoint_from_another_kind_of_device_goes_on_with_other_random_number
     other.load(tensors, [{"epoch": 0}])
     assert torch.equal(other.vae.mean_head.weight, run.vae.mean_head.weight)
     assert not torch.equal(other.noise.get_state(), run.noise.get_state())
+
+
+def test_checkpoint_with_a_changed_byte_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    sailerx.fit(paired(), max_epochs=2, progress="none", checkpoint=path)
+    whole = path.read_bytes()
+    for share in (0.3, 0.6, 0.95):
+        damaged = bytearray(whole)
+        damaged[int(len(whole) * share)] ^= 0x41
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="not as it was written"):
+            sailerx.fit(paired(), max_epochs=2, progress="none", checkpoint=path)
+    path.write_bytes(whole)
+    sailerx.fit(paired(), max_epochs=2, progress="none", checkpoint=path)

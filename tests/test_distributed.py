@@ -221,7 +221,7 @@ def test_threads_have_ended_before_python_shuts_down(ranks: list[dict[str, Any]]
 def test_command_starts_the_processes_and_the_first_one_writes(file: Path) -> None:
     embedding = ["--embed", str(file.with_name("embedding.h5ad"))]
     said = said_by(python(*fit_command(file.parent, "--devices", "2", *embedding)))
-    assert said.count("training on 2 × cpu (1 threads): 60 cells") == 1
+    assert said.count("training on 2 × cpu (1 thread): 60 cells") == 1
     found, alone = sailerx.load(file.with_name("run")), sailerx.fit(file, progress="none", **on_ranks.TINY)
     pd.testing.assert_frame_equal(without_times(found.history), without_times(alone.history), rtol=1e-3)
     left = {path.name for path in file.parent.iterdir()}

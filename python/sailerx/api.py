@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from anndata import AnnData
 
-from sailerx.config import Settings, Style, make_settings
+from sailerx.config import Settings, Style, checked_seed, make_settings
 from sailerx.data.accessibility import PeaksOnDisk
 from sailerx.data.modalities import find_modalities, refuse_features_on_disk
 from sailerx.data.multiome import Multiome
@@ -24,7 +24,7 @@ from sailerx.data.quality_warnings import quality_warnings
 from sailerx.data.reading import Cells, is_path, opened
 from sailerx.device import pick_device
 from sailerx.errors import InputError
-from sailerx.files.atomic import new_folder
+from sailerx.files.atomic import new_folder, refuse_overwriting
 from sailerx.joint.embedding import JointEmbedding
 from sailerx.joint.undeclared import in_words, undeclared_batches
 from sailerx.network.decoder_prior import with_decoder_decay
@@ -43,7 +43,7 @@ from sailerx.training.checkpoint import Checkpoints, fingerprint
 from sailerx.training.distributed.processes import processes_of_run
 from sailerx.training.distributed.ranks import Ranks
 from sailerx.training.loop import sampler_of, train
-from sailerx.training.progress import Progress
+from sailerx.training.progress import Progress, counted
 from sailerx.versions import versions
 
 
@@ -183,7 +183,8 @@ class Model(TrainedModel):
         >>> list(model.impute(mdata, group_by="cell_type").obs_names)
         ['A1', 'A2', 'B1']
         """
-        name = self.record["atac"]
+        refuse_overwriting(out, mdata)
+        name, seed = self.record["atac"], checked_seed(seed)
         with self._opened(mdata) as data:
             return impute(
                 self,
@@ -206,7 +207,7 @@ class Model(TrainedModel):
         path: str | os.PathLike[str],
         *,
         labels: str | None = None,
-        drop: Sequence[str] = (),
+        drop: str | Sequence[str] = (),
         title: str = "",
         motifs: AnnData | None = None,
         links: pd.DataFrame | None = None,
@@ -229,7 +230,7 @@ class Model(TrainedModel):
         labels
             An obs column of cell types, to colour by and to score with.
         drop
-            Labels whose cells are not scored.
+            One or several labels whose cells are not scored.
         title
             Title in the heading of the page.
         motifs
@@ -259,7 +260,8 @@ class Model(TrainedModel):
         from sailerx.evaluate.report import write_report
 
         self.refuse_untrained()
-        options: dict[str, Any] = {"drop": drop, "title": title, "motifs": motifs, "links": links}
+        refuse_overwriting(path, mdata, new)
+        options: dict[str, Any] = {"drop": _names(drop), "title": title, "motifs": motifs, "links": links}
         with self._opened(mdata) as data, nullcontext() if new is None else self._opened(new) as others:
             write_report(self, data, path, labels=labels, new=others, transfer=transfer, **options)
 
@@ -390,7 +392,13 @@ class Model(TrainedModel):
         """
         with self._opened(mdata) as data, self._opened(new) as cells:
             return transfer_labels(
-                self, data, cells, labels, threshold=threshold, min_typicality=min_typicality, seed=seed
+                self,
+                data,
+                cells,
+                labels,
+                threshold=threshold,
+                min_typicality=min_typicality,
+                seed=checked_seed(seed),
             )
 
     def predict_rna(
@@ -438,7 +446,9 @@ class Model(TrainedModel):
         (30, 100)
         """
         with self._opened(mdata) as data, self._opened(new) as cells:
-            return predict_rna(self, data, cells, genes=genes, n_neighbors=n_neighbors, seed=seed)
+            return predict_rna(
+                self, data, cells, genes=genes, n_neighbors=n_neighbors, seed=checked_seed(seed)
+            )
 
     def motif_activity(
         self,
@@ -499,7 +509,7 @@ class Model(TrainedModel):
                 n_background=n_background,
                 depth=depth,
                 batch=batch,
-                seed=seed,
+                seed=checked_seed(seed),
                 threads=threads,
                 progress=progress,
             )
@@ -581,7 +591,7 @@ class Model(TrainedModel):
                 fdr=fdr,
                 depth=depth,
                 batch=batch,
-                seed=seed,
+                seed=checked_seed(seed),
             )
 
     @contextmanager
@@ -763,7 +773,7 @@ def fit(
     >>> len(model.embed(mdata))
     60
     """
-    settings = make_settings(preset, max_epochs=max_epochs, **options)
+    settings, seed = make_settings(preset, max_epochs=max_epochs, **options), checked_seed(seed)
     ranks = processes_of_run(pick_device(device), devices, nodes)
     _refuse_in_memory(mdata, backed, ranks.world_size)
     about: dict[str, Any] = {
@@ -858,9 +868,9 @@ def _checkpoints_of_run(
 def _headline(data: Multiome, settings: Settings, ranks: Ranks) -> str:
     several = f"{ranks.world_size} × " if ranks.world_size > 1 else ""
     at_most = "at most " if settings.held_out_share else ""
-    epochs = f"{at_most}{settings.n_epochs} epochs" if settings.n_epochs else "no network"
+    epochs = f"{at_most}{counted(settings.n_epochs, 'epoch')}" if settings.n_epochs else "no network"
     return (
-        f"training on {several}{ranks.device.type} ({n_threads()} threads): {data.n_cells:,} cells × "
+        f"training on {several}{ranks.device.type} ({counted(n_threads(), 'thread')}): {data.n_cells:,} cells × "
         f"{data.n_peaks:,} peaks, {epochs}"
     )
 
@@ -926,13 +936,21 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Model:
     return model
 
 
+#: arguments of `fit` that say what is in the data, and those that say how a run goes on
+_OF_DATA = ("rna_embedding", "batch_key", "continuous_key", "rna", "atac", "rna_layer", "atac_layer", "seed")
+_OF_RUN = (
+    *("device", "devices", "nodes", "progress"),
+    *("checkpoint", "checkpoint_epochs", "checkpoint_minutes", "resume"),
+)
+
+
 def check(mdata: Cells, **arguments: Any) -> str:
     """Check whether `fit` would accept these data, without training.
 
     Parameters
     ----------
     mdata, **arguments
-        As for `fit`.
+        As for `fit`. Those of the run, such as ``device``, ``progress`` and ``checkpoint``, change nothing here.
 
     Returns
     -------
@@ -955,7 +973,11 @@ def check(mdata: Cells, **arguments: Any) -> str:
     _refuse_in_memory(mdata, backed)
     for key in ("batch_key", "continuous_key"):
         arguments[key] = _names(arguments.get(key))
-    settings = make_settings(arguments.pop("preset", "default"), **arguments.pop("options", {}))
+    for key in _OF_RUN:
+        arguments.pop(key, None)
+    options = {key: arguments.pop(key) for key in list(arguments) if key not in _OF_DATA}
+    settings = make_settings(options.pop("preset", "default"), **options)
+    arguments["seed"] = checked_seed(arguments.get("seed", 0))
     with opened(mdata) as found:
         named = _named(found, backed, arguments)
         data = Multiome.from_mudata(named, settings, **arguments, in_memory=is_path(mdata) and not backed)

@@ -13,11 +13,12 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
 import sailerx
-from sailerx.commands import COMMANDS
+from sailerx.commands import COMMANDS, refuse_same_places
 from sailerx.errors import FirstProcessError, InputError, LaunchError, ProcessLostError
 
 
@@ -47,6 +48,7 @@ def _run(argv: list[str]) -> int:
     try:
         with warnings.catch_warnings(), _terminated_as_interrupted():
             warnings.showwarning = _show_warning
+            refuse_same_places(arguments)
             command.run(**arguments)
     except KeyboardInterrupt:
         print("sailerx: interrupted", file=sys.stderr)
@@ -97,6 +99,19 @@ def _from_file(argv: list[str]) -> list[str]:
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors read like every other error."""
+
+    def parse_known_args(self, *given: Any, **named: Any) -> tuple[Any, list[str]]:
+        """Refuse unknown options here, where the known ones are at hand."""
+        found, left = super().parse_known_args(*given, **named)
+        if left:
+            self.error(f"unrecognized arguments: {' '.join(left)}{self._meant(left)}")
+        return found, left
+
+    def _meant(self, unknown: Sequence[str]) -> str:
+        flags = [word.split("=")[0] for word in unknown if word.startswith("--")]
+        alike = [get_close_matches(flag, self._option_string_actions, 1, 0.7) for flag in flags]
+        meant = dict.fromkeys(flag for found in alike for flag in found)
+        return f" (did you mean {' and '.join(meant)}?)" if meant else ""
 
     def error(self, message: str) -> NoReturn:
         """Usage and the message; exit status 2."""

@@ -6,10 +6,11 @@ is run; the parameters of `sailerx.api` are read from its source.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import sailerx
 from sailerx.config import DEVICES, PRESETS, option_kinds
 from sailerx.errors import InputError
-from sailerx.files.atomic import new_file, new_folder
+from sailerx.files.atomic import new_file, new_folder, refuse_one_place, refuse_overwriting
 from sailerx.flags import add_fields, add_flags
 
 if TYPE_CHECKING:
@@ -39,16 +40,58 @@ class Command:
     file_prefix: str | None = None
 
 
+#: arguments that name what is read, and those that name what is written
+_READ = (
+    "model",
+    "input",
+    "new",
+    "annotation",
+    "reference",
+    "genome",
+    "matches",
+    "motifs",
+    "links",
+    "paired",
+    "atac_only",
+)
+_WRITTEN = ("output", "embed", "save_matches", "differential", "checkpoint")
+
+
+def refuse_same_places(arguments: Mapping[str, Any]) -> None:
+    """Raise `InputError` if a command would write to what it reads, or two results to one place."""
+    read = [arguments[name] for name in _READ if isinstance(arguments.get(name), str)]
+    read += [_named(word)[1] for name in ("paired", "atac_only") for word in arguments.get(name, ())]
+    written = [arguments[name] for name in _WRITTEN if arguments.get(name)]
+    for path in written:
+        refuse_overwriting(path, *read)
+    refuse_one_place(*written)
+
+
 # Shared arguments
+
+_ANY_FILE = "or .h5ad, Cell Ranger's .h5 or a .zarr folder with genes and peaks"
 
 
 def _add_model_and_cells(parser: Any) -> None:
     parser.add_argument("model", metavar="RUN/")
-    parser.add_argument("input", metavar="IN.h5mu", help="or an .h5ad file with the ATAC alone")
+    parser.add_argument("input", metavar="IN.h5mu", help=f"{_ANY_FILE}, or with the ATAC alone")
 
 
 def _add_output(parser: Any, metavar: str, text: str | None = None, **options: Any) -> None:
-    parser.add_argument("-o", "--output", metavar=metavar, help=text, **({"required": True} | options))
+    options = {"required": True, "type": _ending_as(metavar)} | options
+    parser.add_argument("-o", "--output", metavar=metavar, help=text, **options)
+
+
+def _ending_as(metavar: str) -> Callable[[str], str]:
+    """Make a check of the ending of AnnData and MuData files: what reads them goes by it."""
+    ending = Path(metavar).suffix
+
+    def checked(path: str) -> str:
+        if ending in (".h5ad", ".h5mu") and Path(path).suffix != ending:
+            raise argparse.ArgumentTypeError(f"must end in {ending}, got {path!r}")
+        return path
+
+    return checked
 
 
 def _add_machine(parser: Any) -> None:
@@ -105,9 +148,10 @@ def _set_threads(threads: int | None) -> None:
 
 
 def _add_fit(parser: Any) -> None:
-    parser.add_argument("input", metavar="IN.h5mu")
+    parser.add_argument("input", metavar="IN.h5mu", help=_ANY_FILE)
     _add_output(parser, "RUN/", "folder for the model; must not exist yet")
-    parser.add_argument("--embed", metavar="OUT.h5ad", help="also write the embedding of the same cells")
+    text = "also write the embedding of the same cells"
+    parser.add_argument("--embed", metavar="OUT.h5ad", type=_ending_as("OUT.h5ad"), help=text)
     parser.add_argument("--overwrite", action="store_true", help="replace the model folder")
     _add_data(parser)
     parser.add_argument("--preset", default="default", choices=list(PRESETS))
@@ -207,7 +251,7 @@ def _embed(model: str, input: str, output: str, posterior: bool, device: str, th
 
 def _add_impute(parser: Any) -> None:
     _add_model_and_cells(parser)
-    _add_output(parser, "OUT.h5ad", "or a .zarr folder: cells × peaks")
+    _add_output(parser, "OUT.h5ad", "or a .zarr folder: cells × peaks", type=str)
     flags = {
         "depth": ("N", "open peaks that every cell is taken to have; default: the geometric mean"),
         "peaks": ("PEAK", "by default all"),
@@ -379,7 +423,7 @@ def _add_motifs(parser: Any) -> None:
     add_flags(parser, jaspar, {"release": ("NAME", f"release of JASPAR, such as {RELEASE}")})
     add_flags(parser, scan, {"p_value": ("P", "probability that a random word is a hit")})
     text = "also write peaks × motifs, for --matches of another run"
-    parser.add_argument("--save-matches", metavar="FILE.h5ad", help=text)
+    parser.add_argument("--save-matches", metavar="FILE.h5ad", type=_ending_as("FILE.h5ad"), help=text)
     text = "impute accessibility with this model, instead of taking the counts"
     parser.add_argument("--model", metavar="RUN/", help=text)
     flags = {
@@ -421,6 +465,11 @@ def _motifs(
     if differential and (group_by is None or group1 is None):
         raise InputError(
             "`--differential` needs the groups to compare. Name them by --group-by and --group1."
+        )
+    if not differential and (group_by or group1 or group2):
+        raise InputError(
+            "`--group-by`, `--group1` and `--group2` name groups to compare, and without `--differential` none are compared. Say with "
+            "it where the table goes, or leave them out."
         )
     if model and choice["layer"]:
         raise InputError(
@@ -475,7 +524,7 @@ def _motif_matches(
 def _add_report(parser: Any) -> None:
     parser.add_argument("model", metavar="RUN/")
     parser.add_argument("input", metavar="IN.h5mu", help="the file that the model was trained on")
-    _add_output(parser, "REPORT.html", required=False, default="report.html")
+    _add_output(parser, "REPORT.html", "default: report.html", required=False, default="report.html")
     flags = {
         "labels": ("COLUMN", "obs column of cell types, to colour and score by"),
         "drop": ("LABEL", "labels whose cells are not scored"),
@@ -528,7 +577,7 @@ def _read_links(path: str) -> Any:
 
 
 def _add_check(parser: Any) -> None:
-    parser.add_argument("input", metavar="IN.h5mu")
+    parser.add_argument("input", metavar="IN.h5mu", help=_ANY_FILE)
     _add_data(parser)
 
 
@@ -555,12 +604,9 @@ def _combine(output: str, paired: list[str], atac_only: list[str], **arguments: 
     import mudata
 
     from sailerx.data.combine import combine
-    from sailerx.data.reading import read
 
     with new_file(output) as path:
-        sets = {name: read(file) for name, file in map(_named, paired)}
-        alone = {name: _atac_of(file, arguments["atac"]) for name, file in map(_named, atac_only)}
-        together = combine(sets, alone, **arguments)
+        together = combine(dict(map(_named, paired)), dict(map(_named, atac_only)), **arguments)
         for name, report in together[arguments["atac"]].uns["matched_peaks"].items():
             print(f"{name}: {_what_was_kept(report)}")
         with warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
@@ -587,8 +633,8 @@ def _match_peaks(input: str, reference: str, output: str, modality: str, min_ove
 
     with new_file(output) as path:
         is_model = Path(reference).is_dir() and not is_zarr(Path(reference))
-        peaks = api.load(reference).peaks if is_model else _atac_of(reference, modality)
-        matched = match_peaks(_atac_of(input, modality), peaks, min_overlap=min_overlap)
+        peaks = api.load(reference).peaks if is_model else reference
+        matched = match_peaks(input, peaks, modality=modality, min_overlap=min_overlap)
         print(_what_was_kept(matched.uns["matched_peaks"]))
         matched.write_h5ad(path)
 
@@ -606,21 +652,10 @@ def _named(argument: str) -> tuple[str, str]:
     return (name, file) if equals and not Path(argument).exists() else (Path(argument).stem, argument)
 
 
-def _atac_of(path: str, atac: str) -> Any:
-    """The ATAC of a file: AnnData as it is, or the modality of this name."""
-    from anndata import AnnData
-
-    from sailerx.data.modalities import find_modalities
-    from sailerx.data.reading import read_cells
-
-    found = find_modalities(read_cells(path), "rna", atac)
-    return found if isinstance(found, AnnData) else found.mod.get(atac, found)
-
-
 def _add_simulate(parser: Any) -> None:
     from sailerx.simulation.to_file import simulate_to_file
 
-    parser.add_argument("output", metavar="OUT.h5mu")
+    parser.add_argument("output", metavar="OUT.h5mu", type=_ending_as("OUT.h5mu"))
     names = ("n_cells", "n_genes", "n_peaks", "n_types", "seed")
     add_flags(parser, simulate_to_file, dict.fromkeys(names, ("N", "")))
     add_flags(parser, simulate_to_file, {"preset": ("", "size, depth and difficulty of real data")})

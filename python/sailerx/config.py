@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_type_hints
 
@@ -317,11 +318,26 @@ def make_settings(preset: str = "default", **options: Any) -> Settings:
     return dataclasses.replace(PRESETS[preset], **given)
 
 
+def checked_seed(seed: Any) -> int:
+    """Return a seed as an int.
+
+    Raises
+    ------
+    InputError
+        If it is not a whole number from 0 to 2³² - 1.
+    """
+    number = _as(int, "seed", seed)
+    if not 0 <= number < 2**32:
+        raise InputError(f"`seed` must be from 0 to 4294967295, got {seed!r}.")
+    return int(number)
+
+
 def _as(kind: Any, name: str, value: Any) -> Any:
     """Convert a value to the option's type; whole floats pass for integers, because R passes numbers as floats."""
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)  # NumPy's numbers too
+    if kind is float and is_number:
         return float(value)
-    if kind is int and isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
+    if kind is int and is_number and math.isfinite(value) and value == int(value):
         return int(value)
     if kind is bool and isinstance(value, bool):
         return value

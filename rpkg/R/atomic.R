@@ -18,6 +18,9 @@ check_target <- function(file, overwrite, call) {
     cli::cli_abort("{.arg file} must be one path, not {.obj_type_friendly {file}}.", call = call)
   }
   absolute_in_folder(file, "file", call)
+  if (dir.exists(file)) {
+    cli::cli_abort("{.arg file} must be a file: {.path {file}} is a folder. Choose another name.", call = call)
+  }
   if (file.exists(file) && !overwrite) {
     cli::cli_abort(
       c("{.arg file} must be a new file: {.path {file}} exists.", i = "Choose another name, or set {.code overwrite = TRUE}."),

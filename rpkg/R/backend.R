@@ -174,7 +174,7 @@ abort_run <- function(lines, status, python, modalities, call) {
   if (length(start)) {
     start <- start[length(start)]
     text <- lines[seq(start, length(lines))]
-    text[1] <- sub("run again with --traceback", "run again with traceback = TRUE", sub(pattern, "", text[1]), fixed = TRUE)
+    text <- in_words_of_r(sub(pattern, "", text))
     where <- traceback_lines(lines[seq_len(start - 1)])
     text <- c(
       paste(text, collapse = "\n"), modality_hint(text, modalities),
@@ -188,6 +188,20 @@ abort_run <- function(lines, status, python, modalities, call) {
     rlang::set_names(tail, rep(" ", length(tail))),
     i = "Python: {.path {python}}. {.run sailerx::sailerx_sitrep()} checks the installation."
   ), call = call, class = "sailerx_python_error")
+}
+
+# What Python calls otherwise than R, in the text of an error.
+in_words_of_r <- function(text) {
+  text <- sub("run again with --traceback", "run again with traceback = TRUE", text, fixed = TRUE)
+  for (name in c("rna-embedding", "batch-key", "continuous-key")) {
+    own <- paste0("`", own_options[[name]], "`")
+    text <- gsub(paste0("`", gsub("-", "_", name), "`(; in R ", own, ")?"), own, text)
+  }
+  text <- gsub("`([a-z_]+)=True`( \\(command line: --[a-z-]+\\))?", "`\\1 = TRUE`", text)
+  unknown <- grepl("^unrecognized arguments: ", text)
+  text[unknown] <- gsub("--([a-z-]+)(=\\S*)?", "`\\1`", sub("^unrecognized arguments: ", "there is no such option: ", text[unknown]))
+  text[unknown] <- gsub("-", "_", text[unknown], fixed = TRUE)
+  text
 }
 
 # The lines from "Traceback (most recent call last):" on, which Python prints with the option `traceback`.

@@ -127,7 +127,7 @@ check_counts <- function(object, assay, arg, call) {
   }
 }
 
-check_reference <- function(object, reference, rna_assay, call = rlang::caller_env()) {
+check_reference <- function(object, reference, rna_assay, atac_assay, call = rlang::caller_env()) {
   if (is.null(reference)) {
     return(invisible())
   }
@@ -145,6 +145,13 @@ check_reference <- function(object, reference, rna_assay, call = rlang::caller_e
     cli::cli_abort(c(
       "{.arg reference} must have a row for every cell of assay {.val {rna_assay}}: reduction {.val {reference}} lacks {length(lacking)} cell{?s} ({.val {utils::head(lacking, 3)}}, ...).",
       i = "Compute the reduction again, or take the subset of the object that has it."
+    ), call = call)
+  }
+  of_atac <- identical(SeuratObject::DefaultAssay(object[[reference]]), atac_assay)
+  if (of_atac && !isTRUE(SeuratObject::Misc(object[[reference]], "h5mu")$top)) {
+    cli::cli_warn(c(
+      "{.arg reference} should be a reduction of the RNA, but {.val {reference}} is one of the peak assay {.val {atac_assay}}: ATAC would teach itself.",
+      i = "Name a reduction of assay {.val {rna_assay}}, or leave {.arg reference} out."
     ), call = call)
   }
 }
@@ -196,8 +203,12 @@ check_covariates <- function(object, columns, call = rlang::caller_env()) {
 }
 
 check_seed <- function(seed, call = rlang::caller_env()) {
-  if (!is.null(seed) && !rlang::is_integerish(seed, n = 1, finite = TRUE)) {
-    cli::cli_abort("{.arg seed} must be one whole number or {.code NULL}, not {.obj_type_friendly {seed}}.", call = call)
+  if (is.null(seed)) {
+    return(invisible())
+  }
+  if (!rlang::is_integerish(seed, n = 1, finite = TRUE) || seed < 0 || seed >= 2^32) {
+    found <- if (is.numeric(seed) && length(seed) == 1) cli::format_inline("{.val {seed}}") else cli::format_inline("{.obj_type_friendly {seed}}")
+    cli::cli_abort("{.arg seed} must be one whole number from 0 to 4294967295 or {.code NULL}, not {found}.", call = call)
   }
 }
 
@@ -239,6 +250,17 @@ check_assay_arguments <- function(rna, reference, call = rlang::caller_env()) {
   }
   if (!is.null(reference) && !inherits(reference, "DimReduc")) {
     cli::cli_abort("{.arg reference} must be a {.cls DimReduc} or {.code NULL}, not {.obj_type_friendly {reference}}.", call = call)
+  }
+}
+
+# The method for assays makes an object of its own, with names of its own.
+check_unnamed <- function(names, call = rlang::caller_env()) {
+  named <- intersect(names, c("atac.assay", "rna.assay", "reduction.name"))
+  if (length(named)) {
+    cli::cli_abort(c(
+      "{.arg {named}} {?names a part/name parts} of a {.cls Seurat} object, but {.arg object} is an assay.",
+      i = "Leave {cli::qty(named)}{?it/them} out: the reduction is returned alone."
+    ), call = call)
   }
 }
 

@@ -5,6 +5,9 @@ check_assays <- function(object, assays) {
   there <- SeuratObject::Assays(object)
   assays <- assays %||% there
   check_among(assays, there, "assays")
+  if (!length(assays)) {
+    cli::cli_abort("{.arg assays} must name at least one assay. The object has {.val {list_or_none(there)}}.")
+  }
   given <- rlang::names2(assays)
   modalities <- ifelse(given == "", default_modalities(object, assays), given)
   slash <- grepl("/", modalities, fixed = TRUE)

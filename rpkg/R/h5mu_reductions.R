@@ -20,7 +20,8 @@ reduction_notes <- function(reduction, name) {
     assay = scalar(SeuratObject::DefaultAssay(reduction)),
     key = scalar(SeuratObject::Key(reduction)),
     columns = colnames(SeuratObject::Embeddings(reduction)),
-    stdev = if (length(SeuratObject::Stdev(reduction)) > 0L) as.double(SeuratObject::Stdev(reduction))
+    stdev = if (length(SeuratObject::Stdev(reduction)) > 0L) as.double(SeuratObject::Stdev(reduction)),
+    sailerx = run_notes(reduction)
   )
 }
 
@@ -49,6 +50,7 @@ add_embedding <- function(object, place, key) {
   if (key != paste0("X_", name) || (is.null(place$name) && is.null(notes))) {
     SeuratObject::Misc(reduction, "h5mu") <- list(key = key, top = is.null(place$name))
   }
+  methods::slot(reduction, "misc") <- c(methods::slot(reduction, "misc"), read_run_notes(notes$sailerx))
   object[[name]] <- reduction
   object
 }

@@ -23,22 +23,27 @@ check_unpaired <- function(unpaired, atac.assay, columns, name, key, call = rlan
   if (anyDuplicated(c(PAIRED, names)) || !all(grepl("^[^=]+$", names))) {
     cli::cli_abort(c(
       "The names of {.arg unpaired} must differ, hold no {.val =}, and not be empty or {.val {PAIRED}}, which stands for {.arg object}.",
-      x = "They are {.val {names}}."
+      x = "They are {.val {names}}.",
+      i = "Name each object: {.code unpaired = list(sample1 = other, sample2 = another)}."
     ), call = call)
   }
   unpaired <- lapply(unpaired, check_seurat, arg = "unpaired", call = call)
+  with_rna <- names[vapply(unpaired, function(object) "RNA" %in% SeuratObject::Assays(object), logical(1))]
+  if (length(with_rna)) {
+    cli::cli_inform(c(i = "The RNA of {.val {with_rna}} is not used: {.arg unpaired} is trained by ATAC alone. Cells with RNA belong in {.arg object}."))
+  }
   lapply(unpaired, check_reduction, name, key, call = call)
   Map(function(object, set) {
     list(object = object, assay = unpaired_assay(object, set, atac.assay, columns, call))
   }, unpaired, names)
 }
 
-# The method for assays returns one reduction and can return no further ones.
+# The methods for assays and for Bioconductor's containers return one object and can return no further ones.
 check_no_unpaired <- function(names, call = rlang::caller_env()) {
   if ("unpaired" %in% names) {
     cli::cli_abort(c(
-      "{.arg unpaired} needs {.arg object} to be a {.cls Seurat} object, not an assay.",
-      i = "Put the assays into one with {.fn SeuratObject::CreateSeuratObject}."
+      "{.arg unpaired} needs {.arg object} to be a {.cls Seurat} object.",
+      i = "Put genes and peaks into one with {.fn SeuratObject::CreateSeuratObject}."
     ), call = call)
   }
 }

@@ -104,13 +104,13 @@ impute_options <- c(
 )
 
 # A data frame with the column `group.by` as a factor, one row per cell; without columns if it is NULL.
-group_column <- function(object, group.by, call = rlang::caller_env()) {
+group_column <- function(object, group.by, call = rlang::caller_env(), arg = "group.by") {
   if (is.null(group.by)) {
     return(object[[]][character()])
   }
-  check_name(group.by, "group.by", call = call)
+  check_name(group.by, arg, call = call)
   if (group.by != "ident") {
-    check_columns(object, group.by, "group.by", call = call)
+    check_columns(object, group.by, arg, call = call)
   }
   values <- if (group.by == "ident") SeuratObject::Idents(object) else object[[]][[group.by]]
   rlang::set_names(data.frame(as.factor(values), row.names = colnames(object)), group.by)

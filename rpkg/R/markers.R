@@ -85,6 +85,12 @@ two_groups <- function(object, assay, ident.1, ident.2, group.by, call = rlang::
   values <- as.character(group_column(object, group.by %||% "ident", call)[[1]])
   first <- members(ident.1, values, colnames(object), "ident.1", call)
   second <- if (is.null(ident.2)) !first else members(ident.2, values, colnames(object), "ident.2", call)
+  if (is.null(ident.2) && all(first)) {
+    cli::cli_abort(c(
+      "{.arg ident.2} must have cells: {.arg ident.1} is all cells, and none is left.",
+      i = "Name a metadata column with groups by {.arg group.by}, or set {.fn Idents}."
+    ), call = call)
+  }
   if (any(first & second)) {
     cli::cli_abort("{.arg ident.1} and {.arg ident.2} must share no cell, but {sum(first & second)} {?is/are} in both.", call = call)
   }
@@ -98,7 +104,7 @@ members <- function(idents, values, cells, arg, call) {
     cli::cli_abort("{.arg {arg}} must name at least one group, not {.obj_type_friendly {idents}}.", call = call)
   }
   idents <- as.character(idents)
-  if (length(idents) > 1 && all(idents %in% cells)) {
+  if (all(idents %in% cells) && !all(idents %in% values)) {
     return(cells %in% idents)
   }
   unknown <- setdiff(idents, values)

@@ -38,11 +38,11 @@ kept_model <- function(object, reduction, call) {
 check_own_reduction <- function(object, reduction, call = rlang::caller_env()) {
   check_name(reduction, "reduction", call = call)
   there <- SeuratObject::Reductions(object)
-  own <- Filter(function(name) !is.null(SeuratObject::Misc(object[[name]], slot = "settings")), there)
+  own <- Filter(function(name) is_of_run(object[[name]]), there)
   if (!reduction %in% own) {
     cli::cli_abort(c(
       "{.arg reduction} must be a reduction made by {.fn RunSAILERX}: {.val {reduction}} is none.",
-      i = "The object's: {.val {list_or_none(own)}}."
+      i = if (length(own)) "The object's: {.val {own}}." else "The object has none. If its model was kept, name the folder with {.arg model} where there is such an argument."
     ), call = call)
   }
   object[[reduction]]

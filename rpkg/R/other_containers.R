@@ -19,6 +19,8 @@ find_both <- function(there, what, call) {
 
 # A Seurat object with the assays RNA and ATAC of two matrices (features x cells), of the cells that both have.
 seurat_of_counts <- function(rna, atac, meta.data = NULL, call = rlang::caller_env()) {
+  check_cell_names(colnames(rna), "genes", call)
+  check_cell_names(colnames(atac), "peaks", call)
   cells <- intersect(colnames(rna), colnames(atac))
   if (!length(cells)) {
     cli::cli_abort(c(
@@ -35,6 +37,17 @@ seurat_of_counts <- function(rna, atac, meta.data = NULL, call = rlang::caller_e
   )
   object[["ATAC"]] <- assay_of_counts(atac[, cells, drop = FALSE])
   object
+}
+
+check_cell_names <- function(names, what, call) {
+  twice <- unique(names[duplicated(names)])
+  if (length(twice) || is.null(names)) {
+    cli::cli_abort(c(
+      "Every cell must have a name of its own, but {if (is.null(names)) 'there are no names' else 'names occur twice'} in the matrix of {what}.",
+      x = if (length(twice)) "{length(twice)} {?name occurs/names occur} more than once: {.val {utils::head(twice, 3)}}{if (length(twice) > 3) ', ...'}.",
+      i = "Name the cells of each sample apart before you bind samples, for example with {.code colnames(x) <- paste0(\"sample1_\", colnames(x))}."
+    ), call = call)
+  }
 }
 
 # An assay of counts, with the names of the features before Seurat rewrote them.
@@ -62,6 +75,7 @@ RunSAILERX.list <- function(object, ...) {
 #' @export
 RunSAILERX.SingleCellExperiment <- function(object, reference = NULL, reduction.name = "sailerx", ...) {
   rlang::check_installed(c("SingleCellExperiment", "SummarizedExperiment"), "to read a SingleCellExperiment.")
+  check_no_unpaired(...names())
   seurat <- seurat_of_sce(object, reference)
   result <- RunSAILERX(seurat, reference = reference, reduction.name = reduction.name, ...)
   rows <- SeuratObject::Embeddings(result, reduction.name)[colnames(object), , drop = FALSE]
@@ -125,6 +139,10 @@ plain_frame <- function(frame) {
 #' @export
 RunSAILERX.MultiAssayExperiment <- function(object, reduction.name = "sailerx", ...) {
   rlang::check_installed(c("MultiAssayExperiment", "SummarizedExperiment"), "to read a MultiAssayExperiment.")
+  check_no_unpaired(...names())
+  if (reduction.name %in% names(object)) {
+    object <- suppressWarnings(suppressMessages(object[, , setdiff(names(object), reduction.name)])) # tells what is dropped
+  }
   seurat <- seurat_of_mae(object)
   result <- RunSAILERX(seurat, reduction.name = reduction.name, ...)
   embedding <- SeuratObject::Embeddings(result, reduction.name)

@@ -24,6 +24,9 @@
 LossPlotSAILERX <- function(object, reduction = "sailerx") {
   rlang::check_installed("ggplot2", "to plot.")
   history <- sailerx_history(object, reduction)
+  if (!NROW(history)) {
+    cli::cli_abort("There are no losses to plot: the run of {.val {reduction}} had no epochs. Run {.fn RunSAILERX} with {.arg max_epochs} above 0.")
+  }
   terms <- intersect(c("loss", "reconstruction", "kl_prior", "kl_marginal", "alignment", "held_out"), names(history))
   titles <- gsub("_", " ", sub("^kl", "KL", terms))
   long <- data.frame(

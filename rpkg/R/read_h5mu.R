@@ -1,6 +1,6 @@
 #' Read MuData (.h5mu) as a Seurat object
 #'
-#' Reads any valid `.h5mu` file, whether `mudata`, [WriteH5MU()] or another program wrote it. Modalities become assays,
+#' Reads `.h5mu` files, whether `mudata`, [WriteH5MU()] or another program wrote them; each modality needs a matrix. Modalities become assays,
 #' `obs` becomes the cell metadata, `obsm` becomes reductions (with loadings and standard deviations), and `obsp` becomes
 #' graphs. A message names what a Seurat object cannot hold.
 #'

@@ -21,6 +21,26 @@ matrix_of_cells <- function(file) {
   embedding
 }
 
+# What a reduction of this package holds in its `misc`, so that the verbs which use its model find it.
+RUN_MISC <- c("settings", "versions", "history", "run", "set", "matched.peaks")
+
+is_of_run <- function(reduction) {
+  !is.null(SeuratObject::Misc(reduction, slot = "settings"))
+}
+
+# The same for a file: text (JSON), and the history as a data frame; NULL for other reductions.
+run_notes <- function(reduction) {
+  if (is_of_run(reduction)) {
+    misc <- methods::slot(reduction, "misc")
+    about <- misc[intersect(setdiff(RUN_MISC, "history"), names(Filter(Negate(is.null), misc)))]
+    list(about = scalar(as.character(jsonlite::toJSON(about, auto_unbox = TRUE, digits = I(17), always_decimal = TRUE, null = "null"))), history = misc$history)
+  }
+}
+
+read_run_notes <- function(notes) {
+  if (!is.null(notes)) c(jsonlite::fromJSON(notes$about), list(history = notes$history))
+}
+
 as_reduction <- function(result, assay, key, cells) {
   cells <- intersect(cells, rownames(result$embedding))
   embedding <- result$embedding[cells, , drop = FALSE]

@@ -54,7 +54,8 @@
 #'   `device = "cpu"`, `threads = 2` and so on. `python -m sailerx fit --help`
 #'   lists them with their defaults. `traceback = TRUE` adds Python's traceback
 #'   to an error. For an assay: also the arguments of the method for `Seurat`
-#'   objects.
+#'   objects, but for those that name parts of the object (`atac.assay`,
+#'   `rna.assay`, `reduction.name`) and `unpaired`.
 #' @returns For a `Seurat` object, or a list, of which a `Seurat` object with the
 #'   assays `RNA` and `ATAC` is made: the object with one more reduction, an entry
 #'   in its command log and the metadata column `sailerx_atac_weight`, named after
@@ -191,7 +192,7 @@ RunSAILERX.Seurat <- function(
   }
   atac.assay <- check_atac_assay(object, atac.assay)
   rna.assay <- check_rna_assay(object, rna.assay, atac.assay, reference)
-  check_reference(object, reference, rna.assay)
+  check_reference(object, reference, rna.assay, atac.assay)
   check_columns(object, batch, "batch")
   check_covariates(object, covariates)
   check_seed(seed)
@@ -232,9 +233,10 @@ RunSAILERX.Seurat <- function(
 #'   and `covariates`.
 #' @rdname RunSAILERX
 #' @export
-RunSAILERX.Assay <- function(object, rna, reference = NULL, meta.data = NULL, ...) {
+RunSAILERX.Assay <- function(object, rna = NULL, reference = NULL, meta.data = NULL, ...) {
   check_assay_arguments(rna, reference)
   check_no_unpaired(...names())
+  check_unnamed(...names())
   seurat <- SeuratObject::CreateSeuratObject(object, assay = "atac", meta.data = meta.data)
   seurat[["rna"]] <- rna
   if (!is.null(reference)) {

@@ -44,6 +44,13 @@ check_layer <- function(object, assays, layer) {
   layer
 }
 
+# Further layers, each of which at least one of the assays must have.
+check_layers <- function(object, assays, layers, call = rlang::caller_env()) {
+  has <- function(layer) any(vapply(assays, function(name) length(layer_parts(object[[name]], layer)) > 0L, logical(1)))
+  there <- unique(unlist(lapply(assays, function(name) SeuratObject::Layers(object[[name]]))))
+  check_among(layers, union(there, Filter(has, layers)), "layers", call = call)
+}
+
 check_has_layer <- function(assay, name, layer) {
   if (length(layer_parts(assay, layer)) == 0L) {
     cli::cli_abort(c(
@@ -66,7 +73,11 @@ layer_matrix <- function(assay, layer, name) {
     cli::cli_abort(c(
       "Layer {.val {layer}} of assay {.val {name}} must hold all {nrow(assay)} features and {ncol(assay)} cells of the assay.",
       x = "It holds {nrow(matrix)} features and {ncol(matrix)} cells.",
-      i = "Split layers are joined with {.code SeuratObject::JoinLayers()}; subset the assay to the features of this layer otherwise."
+      i = if (layer == "scale.data") {
+        "Leave it out, or scale all features: {.code object <- ScaleData(object, assay = \"{name}\", features = rownames(object[[\"{name}\"]]))}."
+      } else {
+        "Leave it out, or subset the assay to the features and cells of this layer."
+      }
     ))
   }
   as_dgCMatrix(matrix)

@@ -68,7 +68,7 @@ TransferSAILERX <- function(
   check_what_is_transferred(object, labels, assay.name)
   if (!is.null(assay.name)) check_new_assay(query, assay.name, query.assay)
   check_members(features, rownames(object[[rna.assay %||% atac.assay]]), "features", "genes of assay {.val {name}}", rna.assay, rlang::current_env())
-  groups <- group_column(object, labels)
+  groups <- group_column(object, labels, arg = "labels")
   options <- command_options(list(...), transfer_options)
   python <- find_python(python, backend)
 

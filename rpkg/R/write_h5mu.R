@@ -2,7 +2,8 @@
 #'
 #' Writes the assays of an object as the modalities of an `.h5mu` file, which `mudata`, `muon`, `scanpy` and the Python
 #' package `sailerx` read. Counts stay sparse and are not copied in memory. The file is written under a temporary name
-#' and renamed when it is complete.
+#' and renamed when it is complete. A message names what an object holds and the file has no place for, such as motifs; the
+#' command log is left out without one.
 #'
 #' @param object A `Seurat` object.
 #' @param file Path of the file to write.
@@ -28,7 +29,8 @@ WriteH5MU <- function(object, file, ...) {
 #' @param layer Name of the layer to write as the matrix `X` (features × cells in R, cells × features in the file): one for
 #'   all assays, or one per assay, named by assay. `NULL`: `counts`, or `data` for an assay without counts. `NA`: no matrix.
 #'   Split layers (`counts.1`, `counts.2`) are joined.
-#' @param layers Names of further layers to write, for example `"data"`; none by default.
+#' @param layers Names of further layers to write, for example `"data"`; none by default. A layer must hold all features of its
+#'   assay: `scale.data` does after `Seurat::ScaleData(object, features = rownames(object))`.
 #' @param reductions Names of the reductions to write; by default all whose assay is written.
 #' @param graphs Names of the graphs to write; by default all whose assay is written, or that have none.
 #' @param meta.data Names of the cell metadata columns to write, all by default.
@@ -60,6 +62,8 @@ WriteH5MU.Seurat <- function(
   reductions <- choose_by_assay(object, SeuratObject::Reductions(object), reductions, assays, "reductions")
   graphs <- choose_by_assay(object, SeuratObject::Graphs(object), graphs, assays, "graphs")
   meta <- split_columns(object, check_meta_data(object, meta.data), if (is.null(meta.data)) assays)
+  check_layers(object, assays, layers)
+  say_what_is_not_stored(object, assays, reductions)
   options <- list(
     layer = layer, layers = layers, features = features, chromatin = chromatin, gzip = gzip, names = names_in_file
   )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import anndata as ad
 import mudata
@@ -13,13 +15,14 @@ from sailerx.data.counts import pick_counts, refuse_lost_counts, total
 from sailerx.data.match_peaks import REPORT, match_peaks
 from sailerx.data.modalities import find_modalities
 from sailerx.data.peaks import columns_in_order, peak_table
+from sailerx.data.reading import Cells, atac_in_memory, is_path, read_cells
 from sailerx.data.stack_columns import stack_obs
 from sailerx.errors import InputError
 
 
 def combine(
-    paired: Mapping[str, MuData],
-    unpaired: Mapping[str, ad.AnnData] | None = None,
+    paired: Mapping[str, Cells],
+    unpaired: Mapping[str, Cells] | None = None,
     *,
     key: str = "set",
     rna: str = "rna",
@@ -30,9 +33,9 @@ def combine(
     Parameters
     ----------
     paired
-        Name of the data set → MuData with RNA and ATAC.
+        Name of the data set → MuData with RNA and ATAC, or the path of its file, as for `fit`.
     unpaired
-        Name of the data set → AnnData with ATAC counts, cells × peaks.
+        Name of the data set → AnnData with ATAC counts, cells × peaks, or MuData with them, or the path of a file.
     key
         obs column to write each cell's data set name to; give it to `fit` as ``batch_key``.
     rna, atac
@@ -43,8 +46,8 @@ def combine(
     MuData. The ATAC modality holds the cells of all sets on the peaks of the first paired set (see `match_peaks`); the RNA
     modality holds the cells of the paired sets on their shared genes. X holds raw counts, from the layer ``counts`` where
     a set has one, else from X. All obs columns are kept, with missing values where a set lacks a column; a column that is text
-    in one set and numbers in another becomes text. An obsm entry is kept if every set of the modality has it. If a barcode
-    occurs in two sets, every barcode gets the suffix ``-<set>``.
+    in one set and numbers in another becomes text. An obsm entry is kept if every set of the modality has it,
+    with the same columns. If a barcode occurs in two sets, every barcode gets the suffix ``-<set>``.
     ``uns['matched_peaks']`` of the ATAC modality holds the report of `match_peaks` for each set with other peaks.
 
     Raises
@@ -62,19 +65,23 @@ def combine(
     >>> mdata["rna"].n_obs, mdata["atac"].n_obs
     (60, 100)
     """
-    unpaired = dict(unpaired or {})
-    paired = {name: find_modalities(mdata, rna, atac) for name, mdata in paired.items()}
-    _check_sets(paired, unpaired, rna, atac)
-    reference = next(iter(paired.values())).mod[atac]
+    _check_names(paired, unpaired or {})
+    sets = {
+        name: find_modalities(read_cells(data) if is_path(data) else data, rna, atac)
+        for name, data in paired.items()
+    }
+    alone = {name: atac_in_memory(data, atac) for name, data in (unpaired or {}).items()}
+    _check_modalities(sets, rna, atac)
+    reference = next(iter(sets.values())).mod[atac]
     atac_sets = {
         name: _with_counts_in_x(mdata.mod[atac], atac, _with_global_columns(mdata, atac))
-        for name, mdata in paired.items()
-    } | {name: _with_counts_in_x(adata, atac) for name, adata in unpaired.items()}
+        for name, mdata in sets.items()
+    } | {name: _with_counts_in_x(adata, atac) for name, adata in alone.items()}
     matched = {name: _on_peaks_of(reference, adata) for name, adata in atac_sets.items()}
-    rna_sets = {name: _with_counts_in_x(mdata.mod[rna], rna) for name, mdata in paired.items()}
+    rna_sets = {name: _with_counts_in_x(mdata.mod[rna], rna) for name, mdata in sets.items()}
     separator = _suffix_separator([adata.obs_names for adata in atac_sets.values()])
     all_atac = _concatenate(matched, key, separator)
-    all_atac.var = matched[next(iter(paired))].var
+    all_atac.var = matched[next(iter(sets))].var
     all_atac.uns[REPORT] = {name: adata.uns[REPORT] for name, adata in matched.items() if REPORT in adata.uns}
     all_rna = _concatenate(rna_sets, key, separator)
     if all_rna.n_vars == 0:
@@ -85,24 +92,20 @@ def combine(
         return MuData({rna: all_rna, atac: all_atac})
 
 
-def _check_sets(
-    paired: Mapping[str, MuData], unpaired: Mapping[str, ad.AnnData], rna: str, atac: str
-) -> None:
+def _check_names(paired: Mapping[str, Cells], unpaired: Mapping[str, Cells]) -> None:
     if not paired:
         raise InputError("`paired` must hold at least one MuData: without RNA there is no teacher.")
     twice = sorted(set(paired) & set(unpaired))
     if twice:
         raise InputError(f"every set needs a name of its own; {twice[0]!r} is used twice.")
+
+
+def _check_modalities(paired: Mapping[str, MuData], rna: str, atac: str) -> None:
     for name, mdata in paired.items():
         missing = [m for m in (rna, atac) if not (isinstance(mdata, MuData) and m in mdata.mod)]
         if missing:
             raise InputError(
                 f"paired set {name!r} must be a MuData with modalities {rna!r} and {atac!r}; {missing[0]!r} is missing."
-            )
-    for name, adata in unpaired.items():
-        if not isinstance(adata, ad.AnnData):
-            raise InputError(
-                f"unpaired set {name!r} must be an AnnData of accessibility, got {type(adata).__name__}."
             )
 
 
@@ -135,13 +138,32 @@ def _with_counts_in_x(adata: ad.AnnData, modality: str, obs: pd.DataFrame | None
 
 def _concatenate(sets: Mapping[str, ad.AnnData], key: str, separator: str | None) -> ad.AnnData:
     """Concatenate cells on shared features and obsm keys, with all obs columns; ``key`` holds the name of the set."""
+    keys = _keys_of_all([part.obsm for part in sets.values()])
     bare = {
-        name: ad.AnnData(part.X, part.obs[[]], part.var, obsm=dict(part.obsm)) for name, part in sets.items()
+        name: ad.AnnData(part.X, part.obs[[]], part.var, obsm={key: part.obsm[key] for key in keys})
+        for name, part in sets.items()
     }
     adata = ad.concat(bare, join="inner", index_unique=separator, merge="same")
     tables = {name: part.obs.assign(**{key: name}) for name, part in sets.items()}
     adata.obs = stack_obs(tables).set_axis(adata.obs_names)
     return adata
+
+
+def _keys_of_all(obsms: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Find the obsm keys that all sets have, with the same columns; others that all have are left out with a warning."""
+    keys = [key for key in obsms[0] if all(key in obsm for obsm in obsms)]
+    columns = {key: [_columns_of(obsm[key]) for obsm in obsms] for key in keys}
+    unlike = [key for key in keys if any(found != columns[key][0] for found in columns[key])]
+    if unlike:
+        warnings.warn(
+            f"obsm {', '.join(map(repr, unlike))} has other columns in some sets than in others, and is left out.",
+            stacklevel=4,
+        )
+    return [key for key in keys if key not in unlike]
+
+
+def _columns_of(matrix: Any) -> Any:
+    return list(matrix.columns) if isinstance(matrix, pd.DataFrame) else matrix.shape[1:]
 
 
 def _refuse_loss(sets: Mapping[str, ad.AnnData], together: ad.AnnData) -> None:

@@ -124,6 +124,11 @@ class Confounders:
 def _levels(name: str, column: pd.Series) -> Levels:
     _refuse_missing(name, column)
     levels = Levels(name, tuple(sorted(level_text(column).unique())))
+    if len(levels.levels) > max(len(column) / 2, 2):
+        raise InputError(
+            f"a batch must have several cells, but batch column {name!r} has {len(levels.levels):,} levels for {len(column):,} cells. "
+            "Numbers are covariates (`continuous_key`; in R `covariates`); else name a column with fewer levels."
+        )
     if len(levels.levels) == 1:
         warnings.warn(
             f"batch column {name!r} has one level ({levels.levels[0]!r}) and is ignored.", stacklevel=2

@@ -14,6 +14,7 @@ from anndata.abc import CSCDataset, CSRDataset
 
 from sailerx.data.accessibility import Accessibility, PeaksInMemory, PeaksOnDisk
 from sailerx.data.csr_on_disk import CsrOnDisk, canonical, is_on_disk
+from sailerx.data.names import listed
 from sailerx.data.sparse_damage import refuse_damaged
 from sailerx.errors import InputError
 
@@ -33,7 +34,7 @@ def pick_counts(adata: AnnData, modality: str, layer: str | None) -> tuple[str, 
     if layer is not None and layer != "X":
         if layer not in adata.layers:
             raise InputError(
-                f"modality {modality!r} has no layer {layer!r}. It has: {_listed(['X', *adata.layers])}."
+                f"modality {modality!r} has no layer {layer!r}. It has: {listed(['X', *adata.layers])}."
             )
         return f"layer {layer!r}", adata.layers[layer]
     if layer is None and "counts" in adata.layers:
@@ -135,9 +136,12 @@ def binary_accessibility(
     refuse_duplicates(adata.var_names, "peaks", modality)
     picked = pick_counts(adata, modality, layer)
     if picked is None or adata.n_obs == 0 or adata.n_vars == 0:
-        raise InputError(
-            f"modality {modality!r} must hold counts of cells × peaks, found {adata.n_obs} × {adata.n_vars}."
+        found = (
+            "no matrix (neither X nor a layer 'counts')"
+            if picked is None
+            else f"{adata.n_obs} × {adata.n_vars}"
         )
+        raise InputError(f"modality {modality!r} must hold counts of cells × peaks, found {found}.")
     where, matrix = picked
     stays = is_on_disk(matrix) and (isinstance(matrix, CSRDataset) or not in_memory)
     x, wrong = _on_disk(_require_csr(matrix, where, modality)) if stays else _in_memory(to_csr(matrix))
@@ -145,13 +149,13 @@ def binary_accessibility(
         raise InputError(
             f"ATAC must be raw counts or 0/1, but {where} of modality {modality!r} holds {wrong}: it looks normalised. "
             f"Put the counts there, or name the layer that has them with `atac_layer`; there are: "
-            f"{_listed(['X', *adata.layers])}."
+            f"{listed(['X', *adata.layers])}."
         )
     depth = x.depth
     if not depth.all():
         empty = adata.obs_names[depth == 0]
         raise InputError(
-            f"every cell needs at least one open peak: {len(empty)} of {adata.n_obs} have none ({_listed(empty)}). "
+            f"every cell needs at least one open peak: {len(empty)} of {adata.n_obs} have none ({listed(empty)}). "
             f"Drop them first, for example: `keep = mdata[{modality!r}].X.sum(1).A1 > 0` and `mdata = mdata[keep]`; in "
             "Seurat: `subset(object, cells = names(which(colSums(counts) > 0)))`."
         )
@@ -208,9 +212,3 @@ def total_counts(matrix: object) -> tuple[str | None, np.ndarray]:
             return wrong, total
         total[cells] = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
     return None, total
-
-
-def _listed(names: object, most: int = 5) -> str:
-    names = [str(name) for name in names]  # type: ignore[attr-defined]
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

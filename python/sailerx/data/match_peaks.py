@@ -8,12 +8,12 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from mudata import MuData
 
 from sailerx.data.counts import pick_counts, refuse_lost_counts, to_csr, total, why_not_counts
 from sailerx.data.csr_on_disk import in_storage_of, widened
 from sailerx.data.names import completed
 from sailerx.data.peaks import FORMS, peak_table, same_names
+from sailerx.data.reading import Cells, atac_in_memory
 from sailerx.errors import InputError
 
 #: key of the report of `match_peaks` in uns
@@ -21,8 +21,8 @@ REPORT = "matched_peaks"
 
 
 def match_peaks(
-    atac: ad.AnnData,
-    reference: ad.AnnData | MuData | pd.DataFrame,
+    atac: Cells,
+    reference: Cells | pd.DataFrame,
     *,
     min_overlap: int = 1,
     layer: str | None = None,
@@ -38,16 +38,15 @@ def match_peaks(
     Parameters
     ----------
     atac
-        Cells × peaks, raw counts or 0/1.
+        Cells × peaks, raw counts or 0/1: AnnData, MuData with a modality of them, or the path of a file.
     reference
-        Data with the target peaks: AnnData, MuData, or a table with columns ``chrom``, ``start``, ``end``, such as
-        ``model.peaks``.
+        Data with the target peaks, as ``atac``, or a table with columns ``chrom``, ``start``, ``end``, such as ``model.peaks``.
     min_overlap
         Smallest overlap of two peaks, in bases.
     layer
         Layer of counts; by default a layer ``counts`` if there is one, else X.
     modality
-        Name of the ATAC modality of a MuData reference.
+        Name of the ATAC modality of MuData.
 
     Returns
     -------
@@ -69,7 +68,10 @@ def match_peaks(
     >>> matched.shape, matched.uns["matched_peaks"]["peaks_kept"]
     ((60, 80), 80)
     """
-    table = _coordinates(reference.mod[modality] if isinstance(reference, MuData) else reference)
+    atac = atac_in_memory(atac, modality)
+    table = _coordinates(
+        reference if isinstance(reference, pd.DataFrame) else atac_in_memory(reference, modality)
+    )
     picked = pick_counts(atac, modality, layer)
     if picked is None:
         raise InputError(f"`atac` must hold counts of {atac.n_obs} cells, but it has no matrix.")
@@ -116,9 +118,27 @@ def _best_overlap(peaks: pd.DataFrame, reference: pd.DataFrame, min_overlap: int
     target_of = np.full(len(peaks), -1)
     target_of[best["position"].to_numpy(dtype=np.int64)] = best["position_reference"].to_numpy(dtype=np.int64)
     target_of = completed(target_of, same_names(reference.index, peaks.index))
+    _refuse_other_chrom_names(peaks["chrom"], reference["chrom"])
     if (target_of < 0).all():
         _refuse_apart(peaks, reference)
     return target_of
+
+
+def _refuse_other_chrom_names(here: pd.Series, there: pd.Series) -> None:
+    """Refuse peaks most of which are on chromosomes that the reference calls otherwise: 1 and chr1."""
+    here, known = here.astype(str), set(there.astype(str))
+    bare = {name.removeprefix("chr"): name for name in known}
+    other = {
+        name: bare[short]
+        for name in here.unique()
+        if (short := name.removeprefix("chr")) in bare and name not in known
+    }
+    if here.isin(list(other)).mean() > 0.5:
+        name = next(iter(other))
+        raise InputError(
+            f"chromosomes must have the same names as in the reference: {name!r}, … here is {other[name]!r}, … there. "
+            "Rename one of the two, in names of peaks or in the column `chrom`."
+        )
 
 
 def _refuse_apart(peaks: pd.DataFrame, reference: pd.DataFrame) -> None:

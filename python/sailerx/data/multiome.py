@@ -129,6 +129,10 @@ class Multiome:
         a, r = (
             (mdata, None) if isinstance(mdata, AnnData) else (_modality(mdata, atac), _modality(mdata, rna))
         )
+        if r is a:
+            raise InputError(
+                f"RNA and ATAC must be two modalities, but `rna` and `atac` are both {atac!r}. Name the other one."
+            )
         refuse_other_features(a.var, atac)
         x = binary_accessibility(a, atac, atac_layer, in_memory=in_memory)
         has_rna, rows = (

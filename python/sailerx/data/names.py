@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -12,18 +14,26 @@ def positions_by_name(here: pd.Index, known: pd.Index) -> np.ndarray:
     Parameters
     ----------
     here
-        Names of the data's features; of names that occur twice the first counts.
+        Names of the data's features.
     known
-        Names to find.
+        Names to find. Where a name occurs more than once, the first is the first on the other side, the second the second.
 
     Returns
     -------
     One position in ``here`` per name of ``known``; -1 if it is not there.
     """
-    here, known = here.astype(str), known.astype(str)
+    here, known = _numbered(here.astype(str)), _numbered(known.astype(str))
     exact = unique_positions(here[~here.duplicated()], known)
     exact = np.where(exact >= 0, np.flatnonzero(~here.duplicated())[exact], -1)
     return completed(exact, unique_positions(as_seurat_writes(here), as_seurat_writes(known)))
+
+
+def _numbered(names: pd.Index) -> pd.Index:
+    """Tell names that occur more than once apart, by a number behind all but the first."""
+    if names.is_unique:
+        return names
+    number = pd.Series(names).groupby(names, sort=False).cumcount().to_numpy()
+    return names.where(number == 0, names + "\0" + number.astype(str).astype(object))
 
 
 def as_seurat_writes(names: pd.Index) -> pd.Index:
@@ -43,3 +53,10 @@ def completed(positions: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Fill in what is missing (-1) by other positions, but use no position twice."""
     free = (positions < 0) & (others >= 0) & ~np.isin(others, positions)
     return np.where(free, others, positions)
+
+
+def listed(names: Iterable[object], most: int = 5) -> str:
+    """Write the first names, and how many more there are, for a message."""
+    words = [str(name) for name in names]
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more

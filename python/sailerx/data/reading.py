@@ -17,7 +17,7 @@ from anndata.io import read_elem, sparse_dataset
 from mudata import MuData
 
 from sailerx.data import contract
-from sailerx.data.modalities import split_features
+from sailerx.data.modalities import find_modalities, split_features
 from sailerx.data.sparse_damage import refuse_damaged_cells
 from sailerx.data.tenx import is_tenx, read_tenx
 from sailerx.errors import InputError
@@ -81,6 +81,25 @@ def read_cells(path: str | os.PathLike[str]) -> MuData | AnnData:
         warnings.simplefilter("ignore")
         found = _in_memory(path, kind)
     refuse_damaged_cells(found, os.fspath(path))
+    return found
+
+
+def atac_in_memory(data: Cells, atac: str) -> AnnData:
+    """Take the ATAC of data, in memory or in a file: AnnData as it is, or the modality of this name.
+
+    Raises
+    ------
+    InputError
+        As `read`; or if there is no such modality.
+    """
+    found = find_modalities(read_cells(data) if is_path(data) else data, "rna", atac)
+    if isinstance(found, MuData) and atac in found.mod:
+        return found.mod[atac]
+    if not isinstance(found, AnnData):
+        there = ", ".join(found.mod) if isinstance(found, MuData) else type(found).__name__
+        raise InputError(
+            f"the data must be AnnData or MuData with a modality {atac!r}, or the path of such a file; found {there}."
+        )
     return found
 
 

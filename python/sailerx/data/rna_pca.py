@@ -133,12 +133,17 @@ def _principal(
 
 def _log_scaled(counts: sp.csr_matrix, to_depth: float) -> sp.csr_matrix:
     """Scale the counts of each cell to one depth, then log(1 + count); indices are those of ``counts``, not a copy."""
-    scale = to_depth / np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
+    # in float32 whatever the counts are stored as, else the sign of a component may hang on that
+    scale = (to_depth / np.maximum(np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel(), 1)).astype(
+        np.float32
+    )
     logged = _with_values(counts, np.empty(counts.nnz, np.float32))
     for rows in _some_rows(counts.shape[0]):
         values = slice(counts.indptr[rows.start], counts.indptr[rows.stop])
         n_values = np.diff(counts.indptr[rows.start : rows.stop + 1])
-        logged.data[values] = np.repeat(scale[rows], n_values) * counts.data[values]
+        logged.data[values] = np.repeat(scale[rows], n_values) * counts.data[values].astype(
+            np.float32, copy=False
+        )
     np.log1p(logged.data, out=logged.data)
     return logged
 

@@ -104,8 +104,10 @@ class RnaReference:
         genes = np.array(described["genes"], dtype=object)
         return cls(**found, projection=RnaProjection(genes=genes, depth=described["depth"], **arrays))
 
-    def of(self, r: AnnData, rna: str, rows: np.ndarray) -> np.ndarray:
+    def of(self, r: AnnData, rna: str, rows: np.ndarray, width: int = 0) -> np.ndarray:
         """Make g, cells × dimensions, not normalised, of the cells at positions ``rows`` of an RNA modality.
+
+        ``width`` is the number of dimensions that g must have; 0 if it is not known.
 
         Raises
         ------
@@ -114,6 +116,12 @@ class RnaReference:
         """
         if self.key is not None:
             g = _named(r, rna, self.key, rows)
+            known = width if self.directions is None else len(self.directions)
+            if known and g.shape[1] != known:
+                raise InputError(
+                    f"obsm {self.key!r} must have the {known} dimensions that the model learned from, but has {g.shape[1]}. Compute "
+                    "it as for the training data, or embed the ATAC alone."
+                )
             return g if self.directions is None else g @ self.directions
         assert self.projection is not None
         counts = _counts(r, rna, self.layer, rows)[0]
@@ -140,16 +148,24 @@ def _named(r: AnnData, rna: str, key: str, rows: np.ndarray) -> np.ndarray:
     """Get a named embedding of cells."""
     if key not in r.obsm:
         raise InputError(f"modality {rna!r} has no obsm {key!r}. It has: {', '.join(r.obsm) or 'none'}.")
-    g = np.asarray(r.obsm[key], dtype=np.float64)[rows]
-    if g.ndim != 2 or not np.isfinite(g).all():
+    stored = r.obsm[key]
+    try:
+        g = np.asarray(stored.toarray() if sp.issparse(stored) else stored, dtype=np.float64)[rows]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"obsm {key!r} must hold numbers alone: {error}. Name another embedding.") from error
+    if g.ndim != 2 or not g.shape[1] or not np.isfinite(g).all():
         raise InputError(
-            f"obsm {key!r} must be a finite matrix of cells × dimensions; found missing or infinite values."
+            f"obsm {key!r} must be a finite matrix of cells × dimensions; found {_what_is_wrong(g)}."
         )
     if not g.any(axis=1).all():
         raise InputError(
             f"obsm {key!r} has rows of zeros, for which cosine similarity is undefined. Name another embedding."
         )
     return g
+
+
+def _what_is_wrong(g: np.ndarray) -> str:
+    return "missing or infinite values" if g.ndim == 2 and g.shape[1] else f"an array of shape {g.shape}"
 
 
 def _in_order(counts: sp.csr_matrix, here: pd.Index, genes: np.ndarray) -> sp.csr_matrix:

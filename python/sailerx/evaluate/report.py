@@ -36,6 +36,7 @@ from sailerx.evaluate.warning_plots import warning_figure
 from sailerx.files.atomic import new_file
 from sailerx.network.decoder_prior import first_epoch_of_prior
 from sailerx.results.trained import TrainedModel
+from sailerx.training.progress import counted
 from sailerx.versions import versions
 
 
@@ -92,7 +93,7 @@ def _summary(model: TrainedModel, content: ReportData) -> html.Section:
         "open peaks per cell (median)": f"{np.median(data.depth):,.0f}",
         "RNA reference": f"{data.source}, {data.g.shape[1]} dimensions" if data.reference else data.source,
         "hidden, beside ATAC depth": ", ".join(hidden) or "nothing",
-        "trained for": f"{len(model.history):,} epochs, {_duration(seconds)}",
+        "trained for": f"{counted(len(model.history), 'epoch')}, {_duration(seconds)}",
         "on": f"{record['device'].upper()}, {record['threads']} thread{'s' if record['threads'] > 1 else ''}",
     }
     parts: list[html.Part] = [html.Facts(facts)]
@@ -246,7 +247,7 @@ def _training(model: TrainedModel) -> html.Section:
     seconds = float(history["seconds"].sum())
     speed = float(history["cells_per_second"].median())
     text = (
-        f"{len(history):,} epochs in {_duration(seconds)}, {speed:,.0f} cells per second (median over epochs) on "
+        f"{counted(len(history), 'epoch')} in {_duration(seconds)}, {speed:,.0f} cells per second (median over epochs) on "
         f"{model.record['device'].upper()}. The loss is weighted as trained; its terms are not, and are per cell, "
         "that of the alignment per pair of cells."
     )

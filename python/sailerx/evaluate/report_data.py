@@ -13,6 +13,7 @@ from mudata import MuData
 
 from sailerx.data.lsi import lsi
 from sailerx.data.multiome import Multiome
+from sailerx.data.names import listed
 from sailerx.data.obs_columns import obs_columns
 from sailerx.data.quality_warnings import Finding, quality_findings
 from sailerx.errors import InputError
@@ -146,6 +147,11 @@ def _kinds(
 ) -> tuple[pd.Series, np.ndarray]:
     """Read the label of each ATAC cell twice: to colour by; and to score with, None for labels in ``drop``."""
     found = obs_columns(mdata, model.record["atac"], [labels])[labels].reset_index(drop=True)
+    unknown = [label for label in drop if not (found == label).any()]
+    if unknown:
+        raise InputError(
+            f"`drop` must name labels of column {labels!r}: there is no {unknown[0]!r}. There are: {listed(found.dropna().unique())}."
+        )
     named = found.astype(object).where(found.notna() & ~found.isin(list(drop)), None)
     n_named, n_kinds = int(named.notna().sum()), named.nunique()
     if not 2 <= n_kinds <= n_named / 2:

@@ -18,6 +18,39 @@ from sailerx.files.trouble import writing
 MODEL_FILE = "model.json"
 
 
+def refuse_overwriting(written: object, *read: object) -> None:
+    """Refuse to write a result to the place of something that is read for it; what is no path is ignored.
+
+    Raises
+    ------
+    InputError
+        If ``written`` is the same file or folder as one of ``read``, whatever it is called.
+    """
+    for path in read:
+        if _is_same(written, path):
+            raise InputError(
+                f"{written} is read for this result, which would replace it. Nothing was written; choose another name for the result."
+            )
+
+
+def refuse_one_place(*written: object) -> None:
+    """Raise `InputError` if two results are to be written to one place; what is no path is ignored."""
+    for i, path in enumerate(written):
+        if any(_is_same(path, other) for other in written[:i]):
+            raise InputError(
+                f"two results cannot be written to one place, {path}. Give each a name of its own."
+            )
+
+
+def _is_same(one: object, other: object) -> bool:
+    if not (isinstance(one, str | os.PathLike) and isinstance(other, str | os.PathLike)):
+        return False
+    try:
+        return os.path.realpath(one) == os.path.realpath(other) or os.path.samefile(one, other)
+    except (OSError, ValueError):  # one of them does not exist, or cannot be a path
+        return False
+
+
 @contextmanager
 def new_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder; rename it to ``path`` if the ``with`` body succeeds, remove it otherwise.

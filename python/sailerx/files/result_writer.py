@@ -7,7 +7,7 @@ stable encodings of anndata.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -177,6 +177,8 @@ def _plain_column(column: pd.Series) -> pd.Series:
     if pd.api.types.is_numeric_dtype(column.dtype):
         return column.astype(float)
     if not isinstance(column.dtype, pd.CategoricalDtype):
+        if not column.map(lambda value: isinstance(value, Hashable)).all():  # lists, say
+            column = column.map(str)
         column = column.astype("category")
     return column.cat.rename_categories([str(name) for name in column.cat.categories])
 

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 from mudata import MuData
 
-from sailerx.config import Style
+from sailerx.config import Style, checked_seed
 from sailerx.data.counts import pick_counts, to_csr, why_not_counts
 from sailerx.data.obs_columns import joined_obs
 from sailerx.data.peaks import columns_in_order, peak_table
@@ -93,7 +93,7 @@ def motif_activity(
 
         return activity_of(
             reader, joined_obs(data, atac), adata.var, matches,
-            n_background=n_background, seed=seed, threads=threads, progress=progress,
+            n_background=n_background, seed=checked_seed(seed), threads=threads, progress=progress,
         )  # fmt: skip
 
 

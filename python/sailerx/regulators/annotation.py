@@ -33,15 +33,15 @@ def gene_starts(annotation: AnnotationLike) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If the file is missing or of another format, or columns are missing.
+        If the file is missing or of another format, columns are missing, or a gene has no usable position.
     """
     table = annotation if isinstance(annotation, pd.DataFrame) else _read(Path(annotation))
     columns = set(table.columns)
     if {"chrom", "tss"} <= columns:
-        tss, length = table["tss"].to_numpy(np.int64), np.zeros(len(table))
+        tss, length = _positions(table, "tss"), np.zeros(len(table))
     elif {"chrom", "start", "end", "strand"} <= columns:
-        tss = np.where(table["strand"] == "-", table["end"] - 1, table["start"]).astype(np.int64)
-        length = (table["end"] - table["start"]).to_numpy(float)
+        start, end = _positions(table, "start"), _positions(table, "end")
+        tss, length = np.where(table["strand"] == "-", end - 1, start), end - start
     else:
         raise InputError(
             "a table of genes must have the columns chrom and tss, or chrom, start, end and strand, but has "
@@ -53,6 +53,19 @@ def gene_starts(annotation: AnnotationLike) -> pd.DataFrame:
     longest_first = np.argsort(-length, kind="stable")
     kept = longest_first[~starts.index[longest_first].duplicated()]
     return starts.iloc[np.sort(kept)]
+
+
+def _positions(table: pd.DataFrame, name: str) -> np.ndarray:
+    """Take a column of positions as int64, in a table whose chromosomes are known."""
+    values = pd.to_numeric(table[name], errors="coerce").to_numpy(float)
+    bad = ~((values >= 0) & (values == np.floor(values))) | table["chrom"].isna().to_numpy()
+    if bad.any():
+        gene = table.index[bad][0]
+        raise InputError(
+            f"every gene must have a chromosome and whole positions of at least 0: {bad.sum()} of {len(table)} have not, first "
+            f"{gene!r} (chrom {table['chrom'].iloc[bad.argmax()]!r}, {name} {table[name].iloc[bad.argmax()]!r}). Correct or drop them."
+        )
+    return values.astype(np.int64)
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from anndata import AnnData
 from scipy.stats import rankdata
 from scipy.stats import t as student
 
+from sailerx.data.names import listed
 from sailerx.errors import InputError
 from sailerx.regulators.statistics import false_discovery_rate
 
@@ -115,9 +116,7 @@ def _groups(
     there = sorted(set(labels.dropna()))
     for name in (group1, group2):
         if name is not None and str(name) not in there:
-            raise InputError(
-                f"column {group_by!r} has no cell of group {name!r}. It has: {', '.join(there)}."
-            )
+            raise InputError(f"column {group_by!r} has no cell of group {name!r}. It has: {listed(there)}.")
     first = (labels == str(group1)).to_numpy()
     second = (labels.notna() if group2 is None else labels == str(group2)).to_numpy() & ~first
     for name, members in ((group1, first), (group2 or f"all but {group1}", second)):

@@ -26,6 +26,8 @@ from sailerx.regulators.statistics import false_discovery_rate
 _GENES_AT_ONCE = 128
 #: fewest different background peaks on other chromosomes for a z-score
 _FEWEST = 10
+#: fewest background peaks drawn for each peak: some are on its own chromosome, and do not count
+FEWEST_BACKGROUND = 20
 #: pairs on different chromosomes per near pair, and at least so many in all, if there are
 _NULL_PER_PAIR, _FEWEST_NULL = 4, 200_000
 #: pairs whose backgrounds are in memory at a time
@@ -116,7 +118,15 @@ def link_statistics(
         raise InputError(
             "links need peaks on at least 2 chromosomes, because background peaks are on others than the gene."
         )
-    background = MatchedPeaks.of(accessibility.sum(axis=0, dtype=float), gc).draw(n_background, seed)
+    if (
+        isinstance(n_background, bool)
+        or n_background != int(n_background)
+        or n_background < FEWEST_BACKGROUND
+    ):
+        raise InputError(
+            f"`n_background` must be a whole number of at least {FEWEST_BACKGROUND}, got {n_background!r}."
+        )
+    background = MatchedPeaks.of(accessibility.sum(axis=0, dtype=float), gc).draw(int(n_background), seed)
     x, y = _standardised(accessibility), _standardised(expression)
     gene, peak = pairs["gene"].to_numpy(), pairs["peak"].to_numpy()
     null = null_pairs(gene, peak, chrom, seed)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anndata
 import numpy as np
@@ -19,6 +19,7 @@ from mudata import MuData
 
 from sailerx.config import Style
 from sailerx.data.peaks import FORMS, peak_table
+from sailerx.data.reading import Cells, is_path, opened
 from sailerx.errors import InputError
 from sailerx.files.atomic import new_file
 from sailerx.regulators.genome import GenomeLike, gc_content, peak_sequences
@@ -35,7 +36,7 @@ _VERSION = "1"
 
 
 def scan(
-    peaks: AnnData | MuData | pd.DataFrame,
+    peaks: Cells | pd.DataFrame,
     genome: GenomeLike,
     motifs: Sequence[Motif],
     *,
@@ -53,7 +54,7 @@ def scan(
     Parameters
     ----------
     peaks
-        Data with peaks, or their table with columns ``chrom``, ``start``, ``end`` (0-based, half-open).
+        Data with peaks, the path of their file, or their table with columns ``chrom``, ``start``, ``end`` (0-based, half-open).
     genome
         Path of a FASTA (plain, or bgzipped with its index) or 2bit file, or sequences by contig.
     motifs
@@ -106,15 +107,17 @@ def scan(
     return matches
 
 
-def _table_of(peaks: AnnData | MuData | pd.DataFrame, atac: str) -> pd.DataFrame:
+def _table_of(peaks: Cells | pd.DataFrame, atac: str) -> pd.DataFrame:
+    if is_path(peaks):
+        with opened(peaks) as data:
+            return _table_of(data, atac)
     if isinstance(peaks, MuData):
         if atac not in peaks.mod:
             raise InputError(
                 f"the data must have a modality {atac!r}, found {', '.join(peaks.mod)}. Name it by `atac`."
             )
         peaks = peaks.mod[atac]
-    var = peaks.var if isinstance(peaks, AnnData) else peaks
-    table = peak_table(var)
+    table = peak_table(peaks.var if isinstance(peaks, AnnData) else cast(pd.DataFrame, peaks))
     if table is None or not len(table):
         raise InputError(f"motifs are looked for in peaks with coordinates, but these have none. {FORMS}")
     return table

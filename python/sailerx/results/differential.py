@@ -23,6 +23,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from sailerx.data.levels import level_text, value_text
+from sailerx.data.names import listed
 from sailerx.errors import InputError
 from sailerx.results.impute import impute, read_accessibility
 from sailerx.results.selection import Batch
@@ -104,7 +105,7 @@ def _two_groups(groups: pd.Series, group1: str, group2: str | None) -> tuple[np.
     for name in (group1, group2):
         if name is not None and value_text(name) not in there:
             raise InputError(
-                f"column {groups.name!r} has no cell of group {name!r}. It has: {', '.join(there)}."
+                f"column {groups.name!r} has no cell of group {name!r}. It has: {listed(there)}."
             )
     first = (labels == value_text(group1)).to_numpy()
     second = (labels.notna() if group2 is None else labels == value_text(group2)).to_numpy() & ~first

@@ -73,4 +73,5 @@ def rna_of(model: TrainedModel, data: MuData | AnnData) -> tuple[np.ndarray | No
     has_rna = row_of >= 0
     if not has_rna.any():
         return none
-    return model.reference.of(r, name, row_of[has_rna]), has_rna
+    width = model.joint.anchor_g.shape[1] if model.joint is not None and len(model.joint.anchors) else 0
+    return model.reference.of(r, name, row_of[has_rna], width), has_rna

@@ -65,6 +65,8 @@ def impute(
     _refuse_numbers(threshold, samples)
     if out is not None:
         result_writer.refuse_path(out)
+    if not atac.n_obs:
+        raise InputError("accessibility is imputed for cells, but the data have none. Were all dropped?")
     columns = choose_peaks(model.peaks, peaks, regions)
     rows = choose_cells(atac.obs_names, cells)
     c = neutral_confounders(model.confounders, depth, batch)

@@ -124,7 +124,7 @@ def choose_cells(names: pd.Index, cells: Sequence[str] | np.ndarray | None) -> n
             )
         rows = np.flatnonzero(asked)
     else:
-        rows = names.get_indexer(pd.Index(asked.astype(str)))
+        rows = names.astype(str).get_indexer(pd.Index(asked.astype(str)))
     missing = np.flatnonzero(rows < 0)
     if len(missing):
         raise InputError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from sailerx.config import checked_seed
 from sailerx.errors import InputError
 
 SMALL_CONTIGS = ("chr1_KI270706v1_random", "HLA-A*01:01", "GL000205.2", "chrUn-JTFH01")
@@ -81,6 +82,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be simulated."""
+        checked_seed(self.seed)
         for name in ("n_cells", "n_genes", "n_peaks", "n_types", "n_batches", "n_chroms"):
             if getattr(self, name) < 1:
                 raise InputError(f"`{name}` must be at least 1, got {getattr(self, name)}.")

@@ -6,14 +6,17 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from sailerx.config import Settings
 from sailerx.data.multiome import Multiome
@@ -67,14 +70,15 @@ class Checkpoints:
 
     def write(self, state: TrainingState) -> None:
         """Write the state to a temporary file, then replace the checkpoint by it."""
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors().items()}
         about = {
             "sailerx_checkpoint": _VERSION,
             "fingerprint": self.fingerprint,
             "records": json.dumps(state.history),
         }
+        about["sha256"] = _checksum(tensors, about)
         # a fixed name, so that the next write replaces the partial file of a killed run
         temporary = self.path.with_name(f".{self.path.name}.part")
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors().items()}
         try:
             save_file(tensors, temporary, about)
             os.replace(temporary, self.path)
@@ -106,8 +110,21 @@ class Checkpoints:
                 f"{self.path} must be a checkpoint of this run, but it was written for other data, other settings, another seed or "
                 "by another version of sailerx. Delete it, name another file, or start anew without resuming."
             )
+        if about.get("sha256", None) not in (None, _checksum(tensors, about)):
+            raise InputError(
+                f"{self.path} is not as it was written: its checksum differs. Delete it or name another file."
+            )
         state.load(tensors, json.loads(about["records"]))
         return True
+
+
+def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
+    """Hash (SHA-256) the tensors and the history: a changed byte would change the model without a word."""
+    digest = hashlib.sha256(about["records"].encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def fingerprint(data: Multiome, settings: Settings, seed: int) -> str:

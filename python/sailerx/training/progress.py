@@ -91,6 +91,11 @@ class Lines(io.TextIOBase):
         return len(text)
 
 
+def counted(n: int, thing: str) -> str:
+    """Say how many there are: ``1 epoch``, ``2,000 epochs``."""
+    return f"{n:,} {thing}{'' if n == 1 else 's'}"
+
+
 def known_style(style: Style) -> Style:
     """Choose between bar and lines where the style is ``"auto"``.
 

@@ -118,3 +118,12 @@ test_that("Python runs in the working folder, where no file of the user can be i
   folder <- normalizePath(withr::local_tempdir())
   expect_message(suppressMessages(run_sailerx("fit", "subprocess", python, folder, TRUE), "rlang_message"), folder, fixed = TRUE)
 })
+
+test_that("errors of Python name the arguments as R does", {
+  expect_identical(in_words_of_r("name it with `rna_embedding`."), "name it with `reference`.")
+  expect_identical(in_words_of_r("(`batch_key`; in R `batch`) if"), "(`batch`) if")
+  expect_identical(in_words_of_r("set `single_block=True` (command line: --single-block)."), "set `single_block = TRUE`.")
+  expect_identical(
+    in_words_of_r("unrecognized arguments: --epochs=0.5 (did you mean --max-epochs?)"), "there is no such option: `epochs` (did you mean `max_epochs`?)"
+  )
+})

@@ -69,3 +69,21 @@ test_that("a checkpoint is a file in a folder that exists, and its path is made 
   expect_error(check_checkpoint(folder), "must be a file")
   expect_error(check_checkpoint(file.path(folder, "no", "state")), "folder that exists")
 })
+
+test_that("a reference of the peak assay is warned of", {
+  object <- toy_object()
+  object[["lsi"]] <- toy_reduction(toy_cells(), "peaks", "LSI_")
+  expect_warning(check_reference(object, "lsi", "RNA", "peaks"), "ATAC would teach itself")
+  expect_no_warning(check_reference(object, "pca", "RNA", "peaks"))
+})
+
+test_that("seeds that Python would refuse are refused before anything is written", {
+  for (seed in list(-1, 2^32, 1.5, c(1, 2), "a", NA)) expect_error(check_seed(seed), "from 0 to 4294967295")
+  for (seed in list(NULL, 0, 2^32 - 1)) expect_no_error(check_seed(seed))
+})
+
+test_that("an assay takes no names of parts of an object", {
+  object <- toy_object()
+  expect_error(RunSAILERX(object[["peaks"]], object[["RNA"]], reduction.name = "x"), "`reduction.name` names a part")
+  expect_error(RunSAILERX(object[["peaks"]]), "`rna` must be an RNA assay, not NULL")
+})

@@ -7,3 +7,19 @@ test_that("a reduction of some cells has NaN for the others", {
   expect_equal(stored[c(1, 3, 5), ], unname(embedding))
   expect_true(all(is.na(stored[c(2, 4), ])))
 })
+
+test_that("a reduction made by this package is one after a round trip", {
+  skip_if_no_sailerx()
+  object <- toy_kept()
+  path <- withr::local_tempfile(fileext = ".h5mu")
+  expect_no_message(WriteH5MU(object, path))
+  back <- ReadH5MU(path)
+  entries <- c("settings", "versions", "history", "run")
+  expect_identical(methods::slot(back[["sailerx"]], "misc")[entries], methods::slot(object[["sailerx"]], "misc")[entries])
+  query <- subset(object, cells = toy_cells()[1:20])
+  mapped <- function(reference) toy_embedding(toy_verb(MapSAILERX, reference, query, reduction = "sailerx", query.assay = "peaks", reduction.name = "sailerx"))
+  expect_identical(mapped(back), mapped(object))
+  other <- back
+  methods::slot(other[["sailerx"]], "misc") <- list()
+  expect_error(sailerx_history(other), "The object has none.*model")
+})

@@ -64,3 +64,10 @@ test_that("unpaired objects are named, whole, and have the batches", {
     RunSAILERX(object[["peaks"]], rna = object[["RNA"]], unpaired = list(a = atac))
   })
 })
+
+test_that("RNA of unpaired objects is said to be without use, and names are asked for", {
+  object <- toy_object()
+  other <- SeuratObject::RenameCells(object, add.cell.id = "u")
+  expect_message(check_unpaired(other, "peaks", NULL, "sailerx", "SAILERX_"), "RNA of \"unpaired\" is not used")
+  expect_error(check_unpaired(list(other, other), "peaks", NULL, "sailerx", "SAILERX_"), "Name each object")
+})

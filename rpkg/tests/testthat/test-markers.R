@@ -39,3 +39,10 @@ test_that("the batches of the training must be there; the set is known from the 
   SeuratObject::Misc(object[["sailerx"]], slot = "set") <- "other"
   expect_identical(batch_columns(object, "sailerx", c("donor", SET_COLUMN))[[SET_COLUMN]], factor(rep("other", 60)))
 })
+
+test_that("groups that leave no cell are refused, and one cell is found by its name", {
+  object <- toy_object()
+  expect_error(two_groups(object, "peaks", "SeuratProject", NULL, NULL), "`ident.1` is all cells")
+  found <- two_groups(object, "peaks", "cell7", NULL, NULL)
+  expect_identical(rownames(found)[found$groups == "ident.1"], "cell7")
+})

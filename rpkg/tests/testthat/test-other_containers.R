@@ -64,3 +64,27 @@ test_that("a MultiAssayExperiment gains an experiment with the embedding", {
   found <- toy_run(mae, atac.assay = "ATAC")
   expect_equal(unname(t(found[["sailerx"]])), unname(toy_embedding(toy_embedding_of_list())), ignore_attr = TRUE)
 })
+
+test_that("cells of one name are refused: their rows could not be told apart", {
+  skip_if_not_installed("SingleCellExperiment")
+  counts <- lapply(toy_list(), function(matrix) `colnames<-`(matrix, rep(toy_cells()[1:30], 2)))
+  expect_error(RunSAILERX(counts), "name of its own.*30 names occur.*\"cell1\"")
+  sce <- SingleCellExperiment::SingleCellExperiment(list(counts = counts[[1]]), altExps = list(
+    Peaks = SingleCellExperiment::SingleCellExperiment(list(counts = counts[[2]]))
+  ))
+  expect_error(RunSAILERX(sce), "name of its own")
+  expect_error(RunSAILERX(lapply(toy_list(), unname)), "no names")
+  expect_error(RunSAILERX(sce, unpaired = toy_object()), "needs `object` to be a <Seurat> object")
+})
+
+test_that("an embedding of that name in a MultiAssayExperiment is replaced", {
+  skip_if_not_installed("MultiAssayExperiment")
+  skip_if_no_sailerx()
+  counts <- toy_list()
+  object <- MultiAssayExperiment::MultiAssayExperiment(list(RNA = counts[[1]], ATAC = counts[[2]]))
+  once <- toy_run(object, atac.assay = "ATAC")
+  twice <- toy_run(once, atac.assay = "ATAC")
+  expect_identical(names(twice), c("RNA", "ATAC", "sailerx"))
+  expect_equal(twice[["sailerx"]], once[["sailerx"]])
+  expect_error(RunSAILERX(object, unpaired = toy_object()), "needs `object` to be a <Seurat> object")
+})

@@ -13,3 +13,11 @@ test_that("a reduction of another kind is refused", {
   skip_if_not_installed("ggplot2")
   expect_error(LossPlotSAILERX(toy_object(), "pca"), "made by `RunSAILERX")
 })
+
+test_that("a run without epochs has no losses to plot", {
+  object <- toy_object()
+  reduction <- toy_reduction(toy_cells(), "peaks", "SAILERX_")
+  methods::slot(reduction, "misc") <- list(settings = list(), history = data.frame(epoch = integer()))
+  object[["sailerx"]] <- reduction
+  expect_error(LossPlotSAILERX(object), "had no epochs")
+})

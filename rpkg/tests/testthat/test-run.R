@@ -166,7 +166,7 @@ test_that("an error of Python leaves no file, in the temporary folder or beside 
   folder <- normalizePath(withr::local_tempdir())
   before <- list.files(tempdir())
   expect_error(toy_run(toy_object(), gamma = -1, keep = file.path(folder, "run")), "gamma", class = "sailerx_python_error")
-  expect_error(toy_run(toy_object(), no_such_option = 1), "no-such-option", class = "sailerx_python_error")
+  expect_error(toy_run(toy_object(), no_such_option = 1), "no such option: `no_such_option`", class = "sailerx_python_error")
   expect_equal(list.files(folder, all.files = TRUE, no.. = TRUE), character())
   expect_equal(list.files(tempdir()), before)
 })

@@ -32,3 +32,16 @@ test_that("what is not there is refused, naming what there is", {
   expect_error(WriteH5MU(object, file.path(tempfile(), "x.h5mu")), "folder that exists")
   expect_false(file.exists(path))
 })
+
+test_that("further layers must be there, and whole", {
+  object <- toy_object()
+  path <- withr::local_tempfile(fileext = ".h5mu")
+  expect_error(WriteH5MU(object, path, layers = "dat"), "no \"dat\".*\"counts\"")
+  some <- matrix(0.5, 3, 60, dimnames = list(paste0("gene", 1:3), toy_cells()))
+  SeuratObject::LayerData(object[["RNA"]], layer = "scale.data", features = rownames(some)) <- some
+  expect_error(WriteH5MU(object, path, layers = "scale.data"), "all 50 features.*features = rownames")
+  expect_error(WriteH5MU(object, path, assays = character()), "at least one assay")
+  dir.create(path)
+  expect_error(WriteH5MU(object, path, overwrite = TRUE), "is a folder")
+  expect_identical(list.files(path), character())
+})
