@@ -97,10 +97,13 @@ def test_loss_of_more_than_half_of_the_counts_warns() -> None:
 
 def test_other_names_of_chromosomes_are_refused() -> None:
     mdata = paired()
-    other = mdata["atac"].var.assign(chrom=mdata["atac"].var["chrom"].astype(str).str.replace("chr", "scaffold"))
+    other = mdata["atac"].var.assign(
+        chrom=mdata["atac"].var["chrom"].astype(str).str.replace("chr", "scaffold")
+    )
     other.index = other.index.str.replace("chr", "scaffold")
     with pytest.raises(
-        InputError, match=r"no peak overlaps.*chr1, chr2, chr3, … and scaffold1, scaffold2, scaffold3, ….*name chromosomes alike"
+        InputError,
+        match=r"no peak overlaps.*chr1, chr2, chr3, … and scaffold1, scaffold2, scaffold3, ….*name chromosomes alike",
     ):
         match_peaks(mdata["atac"], other)
 

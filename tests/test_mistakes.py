@@ -304,3 +304,11 @@ def test_background_of_too_few_peaks_is_refused() -> None:
     for n in (0, 5, 2.5):
         with pytest.raises(InputError, match="`n_background` must be a whole number of at least 20"):
             trained.links(mdata, mdata["rna"].var, n_background=n)  # type: ignore[arg-type]
+
+
+def test_empty_lines_of_a_file_of_arguments_are_skipped(run: Path, tmp_path: Path) -> None:
+    data = write(paired(), tmp_path / "data.h5mu")
+    (tmp_path / "regions").write_text("chr1\n\nchr2\n \n")
+    out = tmp_path / "out.h5ad"
+    assert main(["impute", str(run), str(data), "-o", str(out), "--regions", f"@{tmp_path / 'regions'}"]) == 0
+    assert set(ad.read_h5ad(out).var["chrom"]) == {"chr1", "chr2"}

@@ -113,6 +113,10 @@ class _Parser(argparse.ArgumentParser):
         meant = dict.fromkeys(flag for found in alike for flag in found)
         return f" (did you mean {' and '.join(meant)}?)" if meant else ""
 
+    def convert_arg_line_to_args(self, line: str) -> list[str]:
+        """Take a line of an @FILE as one argument, and an empty one as none."""
+        return [line] if line.strip() else []
+
     def error(self, message: str) -> NoReturn:
         """Usage and the message; exit status 2."""
         self.print_usage(sys.stderr)

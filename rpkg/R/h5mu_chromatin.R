@@ -93,7 +93,7 @@ read_annotation <- function(node) {
   }
   frame <- read_value(h5_child(uns, "annotation"))
   ranges <- as_ranges(frame)
-  names(ranges) <- rownames(frame)
-  S4Vectors::mcols(ranges) <- frame[setdiff(colnames(frame), c(PEAK_COLUMNS, "strand"))]
+  names(ranges) <- as.character(frame[[SHARED_NAMES]] %||% rownames(frame))
+  S4Vectors::mcols(ranges) <- frame[setdiff(colnames(frame), c(PEAK_COLUMNS, "strand", SHARED_NAMES))]
   ranges
 }

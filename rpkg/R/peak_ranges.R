@@ -113,6 +113,9 @@ as_ranges <- function(frame) {
   )
 }
 
+# Column of a table of ranges with their names, if they are not unique.
+SHARED_NAMES <- "range_name"
+
 # The reverse: chrom, start, end, strand, then the metadata columns of the ranges.
 ranges_frame <- function(ranges) {
   frame <- data.frame(
@@ -122,6 +125,7 @@ ranges_frame <- function(ranges) {
     strand = factor(as.character(GenomicRanges::strand(ranges)), c("+", "-", "*"))
   )
   frame <- cbind(frame, storable_columns(as.data.frame(S4Vectors::mcols(ranges), optional = TRUE), "annotation"))
+  if (anyDuplicated(names(ranges))) frame[[SHARED_NAMES]] <- names(ranges) # exons of several transcripts
   rownames(frame) <- make.unique(names(ranges) %||% as.character(seq_along(ranges)))
   frame
 }

@@ -20,3 +20,14 @@ test_that("a fragment file that is gone is left out with a warning", {
   expect_warning(found <- new_fragments(list(path = "/nowhere/fragments.tsv.gz"), "cell1"), "is not there")
   expect_null(found)
 })
+
+test_that("names that several ranges of the annotation share are kept", {
+  skip_if_not_installed("GenomicRanges")
+  exons <- GenomicRanges::GRanges("chr1", IRanges::IRanges(c(5, 5, 20), c(9, 9, 30)), strand = "+", tx_id = c("t1", "t2", "t2"))
+  names(exons) <- c("e1", "e1", "e2")
+  file <- h5_create(withr::local_tempfile(fileext = ".h5"))
+  withr::defer(h5_close(file))
+  write_dataframe(write_dict(file, "uns"), "annotation", ranges_frame(exons))
+  expect_identical(names(read_annotation(file)), names(exons))
+  expect_identical(colnames(S4Vectors::mcols(read_annotation(file))), "tx_id")
+})

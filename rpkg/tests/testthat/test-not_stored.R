@@ -16,7 +16,8 @@ test_that("what the file has no place for is named", {
   )) {
     expect_match(gsub("\\s+", " ", conditionMessage(said)), part)
   }
-  expect_no_message(WriteH5MU(object, withr::local_tempfile(fileext = ".h5mu"), assays = "RNA", reductions = character()), message = "peaks")
+  fewer <- expect_message(WriteH5MU(object, withr::local_tempfile(fileext = ".h5mu"), assays = "RNA", reductions = character()))
+  expect_no_match(conditionMessage(fewer), "peaks|how")
 })
 
 test_that("motifs of Signac's assays are named", {
