@@ -254,6 +254,11 @@ def test_peaks_may_be_those_of_a_file(tmp_path: Path) -> None:
     for atac in (file, mdata):
         np.testing.assert_array_equal(sailerx.match_peaks(atac, few).X.toarray(), expected)
     assert sailerx.match_peaks(few, file).n_vars == mdata["atac"].n_vars
+    normalised = mdata["atac"].copy()
+    normalised.raw = normalised.copy()
+    normalised.layers["mine"], normalised.X = normalised.X * 2, normalised.X * 0.5
+    named = sailerx.match_peaks(normalised, few, layer="mine")
+    np.testing.assert_array_equal(named.X.toarray(), 2 * expected)
     with pytest.raises(InputError, match="AnnData or MuData"):
         sailerx.match_peaks(few, 3)  # type: ignore[arg-type]
 

@@ -68,7 +68,7 @@ def match_peaks(
     >>> matched.shape, matched.uns["matched_peaks"]["peaks_kept"]
     ((60, 80), 80)
     """
-    atac = atac_in_memory(atac, modality)
+    atac = atac_in_memory(atac, modality, layer)
     table = _coordinates(
         reference if isinstance(reference, pd.DataFrame) else atac_in_memory(reference, modality)
     )

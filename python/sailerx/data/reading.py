@@ -84,15 +84,17 @@ def read_cells(path: str | os.PathLike[str]) -> MuData | AnnData:
     return found
 
 
-def atac_in_memory(data: Cells, atac: str) -> AnnData:
+def atac_in_memory(data: Cells, atac: str, layer: str | None = None) -> AnnData:
     """Take the ATAC of data, in memory or in a file: AnnData as it is, or the modality of this name.
+
+    ``layer`` is the layer of counts that the user has named, if any.
 
     Raises
     ------
     InputError
         As `read`; or if there is no such modality.
     """
-    found = find_modalities(read_cells(data) if is_path(data) else data, "rna", atac)
+    found = find_modalities(read_cells(data) if is_path(data) else data, "rna", atac, atac_layer=layer)
     if isinstance(found, MuData) and atac in found.mod:
         return found.mod[atac]
     if not isinstance(found, AnnData):
