@@ -1,7 +1,7 @@
 # What an object has and the exchange file has no place for: WriteH5MU() names it, so that nothing is lost unseen.
 
-# What Seurat keeps in `misc` for itself, and what WriteH5MU() stores in other places.
-OTHER_MISC <- c("h5mu", "calcN", "vst", "vst.set")
+# What Seurat and Signac keep in `misc` for themselves, and what WriteH5MU() stores in other places.
+OTHER_MISC <- c("h5mu", "calcN", "vst", "vst.set", "total.variance", "d", "u", "v", "iter", "mprod")
 
 say_what_is_not_stored <- function(object, assays, reductions) {
   parts <- c(
