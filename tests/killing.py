@@ -34,7 +34,7 @@ VERBS: dict[str, list[str]] = {
     "impute": ["impute", "model", "cells.h5mu", "-o", "OUT.h5ad"],
     "differential": ["differential", "model", "cells.h5mu", "-o", "OUT.csv", "--group-by=cell_type", "--group1=A1"],
     "motifs": ["motifs", "cells.h5mu", "-o", "OUT.h5ad", "--matches=matches.h5ad", "--n-background=3", QUIET],
-    "links": ["links", "model", "cells.h5mu", "genes.csv", "-o", "OUT.csv", "--n-background=3"],
+    "links": ["links", "model", "cells.h5mu", "genes.csv", "-o", "OUT.csv", "--n-background=20"],
     "transfer": ["transfer", "model", "cells.h5mu", "new.h5ad", "-o", "OUT.h5ad", "--labels=cell_type"],
     "combine": ["combine", "-o", "OUT.h5mu", "--paired", "a=cells.h5mu", "--atac-only", "b=new.h5ad"],
     "match-peaks": ["match-peaks", "new.h5ad", "cells.h5mu", "-o", "OUT.h5ad"],

@@ -114,8 +114,8 @@ def test_combined_sets_train_and_every_cell_is_embedded() -> None:
         (({"a": paired()}, {"a": paired()["atac"]}), "'a' is used twice"),
         (({"a": paired()["atac"]}, {}), "paired set 'a' must be a MuData with modalities 'rna' and 'atac'"),
         (
-            ({"a": paired()}, {"b": paired()}),
-            "unpaired set 'b' must be an AnnData of accessibility, got MuData",
+            ({"a": paired()}, {"b": 3}),
+            "must be AnnData or MuData with a modality 'atac', or the path of such a file; found int",
         ),
     ],
 )

@@ -190,7 +190,7 @@ def test_two_candidates_are_not_guessed_between() -> None:
 @pytest.mark.filterwarnings("ignore:var_names are not unique")
 def test_atac_with_genes_in_it_is_refused_and_single_block_is_not_advised() -> None:
     mixed = together(rna=MDATA["rna"], atac=one_matrix())
-    for options in ({}, {"options": {"single_block": True}}):
+    for options in ({}, {"single_block": True}):
         with pytest.raises(InputError, match="'atac' must hold peaks alone, but 80 of its 170") as error:
             sailerx.check(mixed, **options)
         assert "single_block" not in str(error.value)

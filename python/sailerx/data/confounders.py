@@ -14,6 +14,10 @@ from sailerx.data.levels import level_of, level_text
 from sailerx.errors import InputError
 
 
+#: so many levels are a batch in however few cells
+_FEW_LEVELS = 10
+
+
 @dataclass(frozen=True)
 class ZScore:
     """Standardisation of a continuous confounder by its mean and standard deviation over the training cells."""
@@ -124,7 +128,7 @@ class Confounders:
 def _levels(name: str, column: pd.Series) -> Levels:
     _refuse_missing(name, column)
     levels = Levels(name, tuple(sorted(level_text(column).unique())))
-    if len(levels.levels) > max(len(column) / 2, 2):
+    if len(levels.levels) > max(len(column) / 2, _FEW_LEVELS):
         raise InputError(
             f"a batch must have several cells, but batch column {name!r} has {len(levels.levels):,} levels for {len(column):,} cells. "
             "Numbers are covariates (`continuous_key`; in R `covariates`); else name a column with fewer levels."
