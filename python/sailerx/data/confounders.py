@@ -13,7 +13,6 @@ import pandas as pd
 from sailerx.data.levels import level_of, level_text
 from sailerx.errors import InputError
 
-
 #: so many levels are a batch in however few cells
 _FEW_LEVELS = 10
 
