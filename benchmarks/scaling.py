@@ -3,8 +3,9 @@
     python benchmarks/scaling.py --size 4000x50000 --out benchmarks/results/scaling.csv
     python benchmarks/scaling.py --table benchmarks/results/scaling.csv --into benchmarks/README.md
 
-Mini-batches have 500 cells per process, so that each process computes as much per step in both. Numbers are of the epochs after the
-first; one process and two take turns. The machine needs two free cores.
+Mini-batches have 500 cells per process, so that each process computes as much per step in both. Two runs of one process each, at
+once, show what the machine's cores lose to each other without any communication. Numbers are of the epochs after the first; the three
+take turns. The machine needs two free cores.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from speed import simulated
 
 HERE = Path(__file__).resolve().parent
 CELLS_PER_STEP = 500
-KEY = ["cells", "peaks", "processes", "round"]
+#: processes that train one network, and such runs at once
+WAYS = {"one": (1, 1), "two": (2, 1), "apart": (1, 2)}
 
 
-def seconds_per_epoch(data: Path, processes: int, epochs: int) -> float:
-    """Train with so many processes; return the median seconds of the epochs after the first."""
+def seconds_per_epoch(data: Path, processes: int, at_once: int, epochs: int) -> float:
+    """Train with so many processes, in so many equal runs; return the mean over runs of the median seconds of epochs after the first."""
     options = ["--devices", processes, "--threads", 1, "--device", "cpu", "--progress", "none"]
     options += [
         "--max-epochs",
@@ -37,23 +39,30 @@ def seconds_per_epoch(data: Path, processes: int, epochs: int) -> float:
     ]
     limit = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "sailerx", "fit", data, "-o", f"{folder}/run", *options]
-        subprocess.run(list(map(str, command)), env=os.environ | limit, check=True)
-        return float(pd.read_csv(f"{folder}/run/history.csv")["seconds"].iloc[1:].median())
+        places = [f"{folder}/run{i}" for i in range(at_once)]
+        commands = [[sys.executable, "-m", "sailerx", "fit", data, "-o", place, *options] for place in places]
+        runs = [subprocess.Popen(list(map(str, command)), env=os.environ | limit) for command in commands]
+        if any([run.wait() for run in runs]):
+            sys.exit("scaling.py: a run has failed, see above")
+        medians = [pd.read_csv(f"{place}/history.csv")["seconds"].iloc[1:].median() for place in places]
+    return float(sum(medians) / at_once)
 
 
 def table(path: Path) -> str:
     """Format the CSV as a Markdown table: medians over rounds, and the efficiency in each round."""
     rows = pd.read_csv(path)
-    lines = [
-        ["cells per process × peaks", "one process, seconds per epoch", "two", "efficiency"],
-        ["---:"] * 4,
+    head = [
+        "cells per process × peaks",
+        "one process, seconds per epoch",
+        "two of one run",
+        "two runs at once",
     ]
+    lines = [[*head, "efficiency", "without communication"], ["---:"] * 6]
     for (cells, peaks), of in rows.groupby(["cells", "peaks"], sort=False):
-        seconds = of.pivot(index="round", columns="processes", values="seconds")
-        efficiency = (seconds[1] / seconds[2]).median()
-        times = [f"{seconds[n].median():.2f}" for n in (1, 2)]
-        lines.append([f"{cells:,} × {peaks:,}", *times, f"{100 * efficiency:.0f} %"])
+        seconds = of.pivot(index="round", columns="way", values="seconds")
+        times = [f"{seconds[way].median():.2f}" for way in WAYS]
+        shares = [f"{100 * (seconds['one'] / seconds[way]).median():.0f} %" for way in ("two", "apart")]
+        lines.append([f"{cells:,} × {peaks:,}", *times, *shares])
     return markdown(lines)
 
 
@@ -74,9 +83,9 @@ def main() -> None:
     files = {n: simulated(f"{n * cells}x{peaks}", given.density, given.work) for n in (1, 2)}
     rows = []
     for i in range(given.rounds):
-        for n, data in files.items():
-            seconds = seconds_per_epoch(data, n, given.epochs)
-            rows.append({"cells": cells, "peaks": peaks, "processes": n, "round": i, "seconds": seconds})
+        for way, (processes, at_once) in WAYS.items():
+            seconds = seconds_per_epoch(files[processes], processes, at_once, given.epochs)
+            rows.append({"cells": cells, "peaks": peaks, "way": way, "round": i, "seconds": seconds})
             pd.DataFrame(rows).to_csv(given.out, index=False)
 
 

@@ -404,6 +404,6 @@ def test_scaling_becomes_a_table(tmp_path: Path) -> None:
     out, sizes = tmp_path / "scaling.csv", ["--size", "100x300", "--work", tmp_path]
     script("scaling", *sizes, "--rounds", 1, "--epochs", 2, "--out", out)
     rows = pd.read_csv(out)
-    assert list(rows["processes"]) == [1, 2]
-    efficiency = rows["seconds"][0] / rows["seconds"][1]
-    assert script("scaling", "--table", out).splitlines()[2].endswith(f"| {100 * efficiency:.0f} % |")
+    assert list(rows["way"]) == ["one", "two", "apart"]
+    shares = " | ".join(f"{100 * rows['seconds'][0] / rows['seconds'][i]:.0f} %" for i in (1, 2))
+    assert script("scaling", "--table", out).splitlines()[2].endswith(f"| {shares} |")

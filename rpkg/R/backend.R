@@ -198,10 +198,22 @@ in_words_of_r <- function(text) {
     text <- gsub(paste0("`", gsub("-", "_", name), "`(; in R ", own, ")?"), own, text)
   }
   text <- gsub("`([a-z_]+)=True`( \\(command line: --[a-z-]+\\))?", "`\\1 = TRUE`", text)
+  text <- gsub(" (there are: none)", "", text, fixed = TRUE) # the file has no other reductions than the reference
+  text <- vapply(text, with_region_from_one, character(1), USE.NAMES = FALSE)
   unknown <- grepl("^unrecognized arguments: ", text)
   text[unknown] <- gsub("--([a-z-]+)(=\\S*)?", "`\\1`", sub("^unrecognized arguments: ", "there is no such option: ", text[unknown]))
   text[unknown] <- gsub("-", "_", text[unknown], fixed = TRUE)
   text
+}
+
+# Python counts positions from 0, R from 1.
+with_region_from_one <- function(text) {
+  parts <- regmatches(text, regexec("region '(.+):([0-9]+)-([0-9]+)'", text))[[1]]
+  if (!length(parts)) {
+    return(text)
+  }
+  typed <- paste0("region '", parts[2], ":", number_text(as.numeric(parts[3]) + 1), "-", parts[4], "'")
+  sub(parts[1], typed, text, fixed = TRUE)
 }
 
 # The lines from "Traceback (most recent call last):" on, which Python prints with the option `traceback`.

@@ -212,6 +212,12 @@ check_seed <- function(seed, call = rlang::caller_env()) {
   }
 }
 
+check_gzip <- function(gzip, call = rlang::caller_env()) {
+  if (!rlang::is_integerish(gzip, n = 1, finite = TRUE) || gzip < 0 || gzip > 9) {
+    cli::cli_abort("{.arg gzip} must be one whole number from 0 to 9, not {.val {gzip}}.", call = call)
+  }
+}
+
 # Returns the key to use, see unused_key().
 check_reduction <- function(object, name, key, call = rlang::caller_env()) {
   check_name(name, "reduction.name", call = call)

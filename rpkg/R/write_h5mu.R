@@ -57,6 +57,7 @@ WriteH5MU.Seurat <- function(
 ) {
   rlang::check_dots_empty()
   object <- check_seurat(object)
+  check_gzip(gzip)
   assays <- check_assays(object, assays)
   layer <- check_layer(object, assays, layer)
   reductions <- choose_by_assay(object, SeuratObject::Reductions(object), reductions, assays, "reductions")

@@ -18,6 +18,9 @@ from sailerx.data.names import listed
 from sailerx.data.sparse_damage import refuse_damaged
 from sailerx.errors import InputError
 
+#: why values of that kind are no counts
+NOT_FINITE = "missing or infinite values"
+
 
 def pick_counts(adata: AnnData, modality: str, layer: str | None) -> tuple[str, object] | None:
     """Pick a modality's counts: the named layer, else a layer ``counts``, else X.
@@ -79,7 +82,7 @@ def why_not_counts(counts: sp.csr_matrix) -> str | None:
     if values.dtype == bool or values.size == 0:
         return None
     if not np.isfinite(values).all():
-        return "missing or infinite values"
+        return NOT_FINITE
     if values.min() < 0:
         return f"negative values (lowest {values.min():g})"
     whole = values == np.floor(values)
@@ -146,8 +149,9 @@ def binary_accessibility(
     stays = is_on_disk(matrix) and (isinstance(matrix, CSRDataset) or not in_memory)
     x, wrong = _on_disk(_require_csr(matrix, where, modality)) if stays else _in_memory(to_csr(matrix))
     if wrong:
+        cause = "" if wrong == NOT_FINITE else ": it looks normalised"
         raise InputError(
-            f"ATAC must be raw counts or 0/1, but {where} of modality {modality!r} holds {wrong}: it looks normalised. "
+            f"ATAC must be raw counts or 0/1, but {where} of modality {modality!r} holds {wrong}{cause}. "
             f"Put the counts there, or name the layer that has them with `atac_layer`; there are: "
             f"{listed(['X', *adata.layers])}."
         )

@@ -21,6 +21,8 @@ from sailerx.kernels import peak_layers
 from sailerx.kernels.open_peaks import OpenPeaks
 
 _Item = TypeVar("_Item")
+#: threads that read chunks: HDF5 reads one at a time, and meanwhile the columns of another one are renumbered
+_READERS = 2
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,12 @@ class FileRows(_Streamed):
         groups = [batches[first:last] for first, last in pairwise(cuts)]
         needed_by = [_chunks_of(group) for group in groups]
         chunks: dict[int, sp.csr_matrix] = {}
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(_READERS) as readers:
             for group, needed, needed_next in zip(groups, needed_by, [*needed_by[1:], []], strict=True):
-                pool.map(self.x.announce_chunk, needed_next)
+                ahead.map(self.x.announce_chunk, needed_next)
+                missing = [i for i in needed if i not in chunks]
                 chunks = {i: chunks[i] for i in needed if i in chunks}
-                chunks |= {i: self.x.chunk(i) for i in needed if i not in chunks}
+                chunks |= zip(missing, readers.map(self.x.chunk, missing), strict=True)
                 yield [_gathered(chunks, rows.tolist(), self.n_peaks) for rows in group]
 
 

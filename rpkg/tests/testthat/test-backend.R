@@ -120,7 +120,8 @@ test_that("Python runs in the working folder, where no file of the user can be i
 })
 
 test_that("errors of Python name the arguments as R does", {
-  expect_identical(in_words_of_r("name it with `rna_embedding`."), "name it with `reference`.")
+  expect_identical(in_words_of_r("name it with `rna_embedding` (there are: none)."), "name it with `reference`.")
+  expect_identical(in_words_of_r("no peak lies in region 'chr9:0-100': chr1"), "no peak lies in region 'chr9:1-100': chr1")
   expect_identical(in_words_of_r("(`batch_key`; in R `batch`) if"), "(`batch`) if")
   expect_identical(in_words_of_r("set `single_block=True` (command line: --single-block)."), "set `single_block = TRUE`.")
   expect_identical(

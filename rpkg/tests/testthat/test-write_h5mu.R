@@ -41,6 +41,7 @@ test_that("further layers must be there, and whole", {
   SeuratObject::LayerData(object[["RNA"]], layer = "scale.data", features = rownames(some)) <- some
   expect_error(WriteH5MU(object, path, layers = "scale.data"), "all 50 features.*features = rownames")
   expect_error(WriteH5MU(object, path, assays = character()), "at least one assay")
+  for (gzip in list(99, -1, 1.5, "a")) expect_error(WriteH5MU(object, path, gzip = gzip), "from 0 to 9")
   dir.create(path)
   expect_error(WriteH5MU(object, path, overwrite = TRUE), "is a folder")
   expect_identical(list.files(path), character())
