@@ -28,7 +28,7 @@ WAYS = {"one": (1, 1), "two": (2, 1), "apart": (1, 2)}
 
 
 def seconds_per_epoch(data: Path, processes: int, at_once: int, epochs: int) -> float:
-    """Train with so many processes, in so many equal runs; return the mean over runs of the median seconds of epochs after the first."""
+    """Train with so many processes, in so many runs at once; return seconds of an epoch: median after the first, mean of the runs."""
     options = ["--devices", processes, "--threads", 1, "--device", "cpu", "--progress", "none"]
     options += [
         "--max-epochs",
