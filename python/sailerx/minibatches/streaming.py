@@ -23,6 +23,8 @@ from sailerx.kernels.open_peaks import OpenPeaks
 _Item = TypeVar("_Item")
 #: threads that read chunks: HDF5 reads one at a time, and meanwhile the columns of another one are renumbered
 _READERS = 2
+#: groups of mini-batches whose chunks the operating system fetches from disk before they are read: it is never without work
+_GROUPS_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,9 @@ class FileRows(_Streamed):
         needed_by = [_chunks_of(group) for group in groups]
         chunks: dict[int, sp.csr_matrix] = {}
         with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(_READERS) as readers:
-            for group, needed, needed_next in zip(groups, needed_by, [*needed_by[1:], []], strict=True):
-                ahead.map(self.x.announce_chunk, needed_next)
+            for k, (group, needed) in enumerate(zip(groups, needed_by, strict=True)):
+                for soon in needed_by[k + _GROUPS_AHEAD if k else 1 : k + _GROUPS_AHEAD + 1]:
+                    ahead.map(self.x.announce_chunk, soon)
                 missing = [i for i in needed if i not in chunks]
                 chunks = {i: chunks[i] for i in needed if i in chunks}
                 chunks |= zip(missing, readers.map(self.x.chunk, missing), strict=True)
