@@ -115,7 +115,7 @@ def test_combined_sets_train_and_every_cell_is_embedded() -> None:
         (({"a": paired()["atac"]}, {}), "paired set 'a' must be a MuData with modalities 'rna' and 'atac'"),
         (
             ({"a": paired()}, {"b": 3}),
-            "must be AnnData or MuData with a modality 'atac', or the path of such a file; found int",
+            "unpaired set 'b': the data must be AnnData or MuData with a modality 'atac', or the path of such a file; found int",
         ),
     ],
 )

@@ -119,6 +119,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
     assert (settings.n_latent, settings.gamma) == (7, 10.0)
     assert type(settings.n_latent) is int
     assert [checked_seed(seed) for seed in np.arange(3)] == [0, 1, 2]
+    assert sailerx.simulate(60, 100, 90, 3, seed=3.0).n_obs == 60  # type: ignore[arg-type]
     with pytest.raises(InputError, match="whole number"):
         make_settings(n_latent=float("inf"))
 
@@ -227,6 +228,8 @@ def test_labels_that_are_not_scored_must_be_there(model: sailerx.Model, tmp_path
         model.report(mdata, tmp_path / f"{name}.html", labels="cell_type", drop=drop)
         pages[name] = (tmp_path / f"{name}.html").read_text()
     assert len(pages["word"]) == len(pages["list"]) != len(pages["none"])
+    mdata["atac"].obs["number"] = np.arange(mdata["atac"].n_obs) % 4
+    model.report(mdata, tmp_path / "number.html", labels="number", drop="3")
     with pytest.raises(InputError, match="no 'zz'"):
         model.report(mdata, tmp_path / "other.html", labels="cell_type", drop="zz")
 
@@ -240,6 +243,9 @@ def test_sets_may_be_files(tmp_path: Path) -> None:
     file, alone = write(mdata, tmp_path / "m.h5mu"), tmp_path / "a.h5ad"
     atac.write(alone)
     expected = sailerx.combine({"m": mdata}, {"a": atac})
+    whole = together(atac=atac)
+    whole.obs["donor"] = "d1"
+    assert set(sailerx.combine({"m": mdata}, {"a": whole})["atac"].obs["donor"].dropna()) == {"d1"}
     for more in (alone, atac, together(atac=atac)):
         found = sailerx.combine({"m": str(file)}, {"a": more})
         np.testing.assert_array_equal(found["atac"].X.toarray(), expected["atac"].X.toarray())
@@ -282,6 +288,8 @@ def test_chromosomes_named_otherwise_are_refused_though_a_contig_is_shared() -> 
     other.var = other.var.assign(chrom=other.var["chrom"].astype(str).str.removeprefix("chr"))
     contig = other.var.index[0]
     other.var.loc[contig, "chrom"] = atac.var.loc[contig, "chrom"]
+    other.var_names = [f"peak{i}" for i in range(other.n_vars)]
+    contig = other.var_names[0]
     with pytest.raises(InputError, match="same names.*'1'.*'chr1'"):
         sailerx.match_peaks(other, atac)
 
@@ -289,8 +297,15 @@ def test_chromosomes_named_otherwise_are_refused_though_a_contig_is_shared() -> 
 # Annotation of genes
 
 
+def test_peaks_of_equal_names_match_whatever_their_chromosomes_are_called() -> None:
+    atac = paired()["atac"]
+    other = atac.copy()
+    other.var["chrom"] = other.var["chrom"].astype(str).str.removeprefix("chr")
+    assert sailerx.match_peaks(other, atac).X.sum() == atac.X.sum()
+
+
 @pytest.mark.parametrize(
-    "broken", [{"tss": np.nan}, {"tss": "x"}, {"tss": -5.0}, {"tss": 0.5}, {"chrom": None}]
+    "broken", [{"tss": np.nan}, {"tss": np.inf}, {"tss": "x"}, {"tss": -5.0}, {"tss": 0.5}, {"chrom": None}]
 )
 def test_genes_without_a_place_are_refused(broken: dict[str, Any]) -> None:
     from sailerx.regulators.annotation import gene_starts
@@ -306,8 +321,8 @@ def test_genes_without_a_place_are_refused(broken: dict[str, Any]) -> None:
 def test_background_of_too_few_peaks_is_refused() -> None:
     mdata = sailerx.simulate(n_cells=200, n_peaks=90, n_genes=100, n_types=3, seed=0, n_links=20)
     trained = sailerx.fit(mdata, **ONE_EPOCH)
-    for n in (0, 5, 2.5):
-        with pytest.raises(InputError, match="`n_background` must be a whole number of at least 20"):
+    for n in (0, 5, 2.5, float("nan"), float("inf"), "a"):
+        with pytest.raises(InputError, match="`n_background` must be"):
             trained.links(mdata, mdata["rna"].var, n_background=n)  # type: ignore[arg-type]
 
 

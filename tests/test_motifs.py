@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 import sailerx
+from data import together
 from sailerx import InputError, motifs
 from sailerx.motifs import Motif
 from sailerx.regulators.genome import gc_content, peak_sequences
@@ -255,8 +256,8 @@ def test_bad_input_of_a_scan_is_told() -> None:
         motifs.scan(PEAKS, GENOME, [])
     with pytest.raises(InputError, match="coordinates"):
         motifs.scan(sailerx.simulate(60, 100, 90, 3)["rna"], GENOME, [random_motif(5)])
-    with pytest.raises(InputError, match="modality 'peaks'"):
-        motifs.scan(sailerx.simulate(60, 100, 90, 3), GENOME, [random_motif(5)], atac="peaks")
+    with pytest.raises(InputError, match="modality 'atac'"):
+        motifs.scan(together(rna=sailerx.simulate(60, 100, 90, 3)["rna"]), GENOME, [random_motif(5)])
 
 
 def test_a_missing_package_is_told_with_how_to_install_it() -> None:

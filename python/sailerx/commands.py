@@ -51,8 +51,6 @@ _READ = (
     "matches",
     "motifs",
     "links",
-    "paired",
-    "atac_only",
 )
 _WRITTEN = ("output", "embed", "save_matches", "differential", "checkpoint")
 

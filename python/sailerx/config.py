@@ -318,6 +318,20 @@ def make_settings(preset: str = "default", **options: Any) -> Settings:
     return dataclasses.replace(PRESETS[preset], **given)
 
 
+def checked_number(name: str, value: Any, least: int) -> int:
+    """Return a whole number as an int.
+
+    Raises
+    ------
+    InputError
+        If it is not whole, or less than ``least``.
+    """
+    number: int = _as(int, name, value)
+    if number < least:
+        raise InputError(f"`{name}` must be at least {least}, got {value!r}.")
+    return number
+
+
 def checked_seed(seed: Any) -> int:
     """Return a seed as an int.
 
@@ -337,7 +351,7 @@ def _as(kind: Any, name: str, value: Any) -> Any:
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)  # NumPy's numbers too
     if kind is float and is_number:
         return float(value)
-    if kind is int and is_number and math.isfinite(value) and value == int(value):
+    if kind is int and is_number and abs(value) < 2**63 and value == int(value):
         return int(value)
     if kind is bool and isinstance(value, bool):
         return value

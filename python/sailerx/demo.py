@@ -27,7 +27,7 @@ from sailerx.data.reading import read
 from sailerx.data.rna_pca import rna_pca
 from sailerx.errors import InputError
 from sailerx.evaluate.scores import COLUMNS
-from sailerx.files.atomic import new_file
+from sailerx.files.atomic import new_file, refuse_overwriting
 from sailerx.simulation.in_memory import simulate
 from sailerx.simulation.recipe import Recipe
 
@@ -90,6 +90,7 @@ def run_demo(
     InputError
         If the file or a column cannot be used.
     """
+    refuse_overwriting(Path(output) / "demo.h5mu", path)
     mdata = read(path) if path else simulate(n_cells, n_peaks=n_peaks, seed=seed, **SIMULATED)
     labels = _column(mdata, labels, TYPES if path else HALVES, "labels")
     batch = _column(mdata, batch, "batch", "batch")

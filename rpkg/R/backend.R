@@ -201,8 +201,16 @@ in_words_of_r <- function(text) {
   text <- gsub(" (there are: none)", "", text, fixed = TRUE) # the file has no other reductions than the reference
   text <- vapply(text, with_region_from_one, character(1), USE.NAMES = FALSE)
   unknown <- grepl("^unrecognized arguments: ", text)
-  text[unknown] <- gsub("--([a-z-]+)(=\\S*)?", "`\\1`", sub("^unrecognized arguments: ", "there is no such option: ", text[unknown]))
-  text[unknown] <- gsub("-", "_", text[unknown], fixed = TRUE)
+  text[unknown] <- vapply(text[unknown], options_of_r, character(1), USE.NAMES = FALSE)
+  text
+}
+
+# --max-epochs=3 as `max_epochs`.
+options_of_r <- function(text) {
+  text <- sub("^unrecognized arguments: ", "there is no such option: ", text)
+  flags <- gregexpr("--[^ =?)]+(=[^ ?)]*)?", text)
+  names <- regmatches(text, flags)[[1]]
+  regmatches(text, flags) <- list(paste0("`", gsub("-", "_", sub("=.*$", "", sub("^--", "", names))), "`", recycle0 = TRUE))
   text
 }
 

@@ -30,7 +30,7 @@ check_unpaired <- function(unpaired, atac.assay, columns, name, key, call = rlan
   unpaired <- lapply(unpaired, check_seurat, arg = "unpaired", call = call)
   with_rna <- names[vapply(unpaired, function(object) "RNA" %in% SeuratObject::Assays(object), logical(1))]
   if (length(with_rna)) {
-    cli::cli_inform(c(i = "The RNA of {.val {with_rna}} is not used: {.arg unpaired} is trained by ATAC alone. Cells with RNA belong in {.arg object}."))
+    cli::cli_inform(c(i = "The RNA of {.val {with_rna}} is not used: {.arg unpaired} is trained by ATAC alone. Cells with measured RNA, not gene activities, belong in {.arg object}."))
   }
   lapply(unpaired, check_reduction, name, key, call = call)
   Map(function(object, set) {

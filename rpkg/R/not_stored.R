@@ -32,7 +32,7 @@ not_stored_of_object <- function(object) {
     named_part(names(methods::slot(object, "images")), "images"),
     named_part(names(methods::slot(object, "tools")), "tools"),
     named_misc(methods::slot(object, "misc"), OTHER_MISC),
-    if (length(levels(SeuratObject::Idents(object))) > 1L && !length(identity_column(object))) "identities that no metadata column holds"
+    if (length(levels(SeuratObject::Idents(object))) > 1L && !length(identity_column(object))) "the active identities, which no factor among the metadata holds"
   )
 }
 

@@ -70,7 +70,7 @@ def combine(
         name: find_modalities(read_cells(data) if is_path(data) else data, rna, atac)
         for name, data in paired.items()
     }
-    alone = {name: atac_in_memory(data, atac) for name, data in (unpaired or {}).items()}
+    alone = {name: _alone(name, data, atac) for name, data in (unpaired or {}).items()}
     _check_modalities(sets, rna, atac)
     reference = next(iter(sets.values())).mod[atac]
     atac_sets = {
@@ -98,6 +98,13 @@ def _check_names(paired: Mapping[str, Cells], unpaired: Mapping[str, Cells]) -> 
     twice = sorted(set(paired) & set(unpaired))
     if twice:
         raise InputError(f"every set needs a name of its own; {twice[0]!r} is used twice.")
+
+
+def _alone(name: str, data: Cells, atac: str) -> ad.AnnData:
+    try:
+        return atac_in_memory(data, atac)
+    except InputError as error:
+        raise InputError(f"unpaired set {name!r}: {error}") from error
 
 
 def _check_modalities(paired: Mapping[str, MuData], rna: str, atac: str) -> None:

@@ -13,7 +13,7 @@ from sailerx.data.counts import pick_counts, refuse_lost_counts, to_csr, total, 
 from sailerx.data.csr_on_disk import in_storage_of, widened
 from sailerx.data.names import completed
 from sailerx.data.peaks import FORMS, peak_table, same_names
-from sailerx.data.reading import Cells, atac_in_memory
+from sailerx.data.reading import Cells, atac_in_memory, peaks_of
 from sailerx.errors import InputError
 
 #: key of the report of `match_peaks` in uns
@@ -69,9 +69,7 @@ def match_peaks(
     ((60, 80), 80)
     """
     atac = atac_in_memory(atac, modality, layer)
-    table = _coordinates(
-        reference if isinstance(reference, pd.DataFrame) else atac_in_memory(reference, modality)
-    )
+    table = _coordinates(reference if isinstance(reference, pd.DataFrame) else peaks_of(reference, modality))
     picked = pick_counts(atac, modality, layer)
     if picked is None:
         raise InputError(f"`atac` must hold counts of {atac.n_obs} cells, but it has no matrix.")
@@ -118,14 +116,14 @@ def _best_overlap(peaks: pd.DataFrame, reference: pd.DataFrame, min_overlap: int
     target_of = np.full(len(peaks), -1)
     target_of[best["position"].to_numpy(dtype=np.int64)] = best["position_reference"].to_numpy(dtype=np.int64)
     target_of = completed(target_of, same_names(reference.index, peaks.index))
-    _refuse_other_chrom_names(peaks["chrom"], reference["chrom"])
+    _refuse_other_chrom_names(peaks["chrom"], reference["chrom"], target_of < 0)
     if (target_of < 0).all():
         _refuse_apart(peaks, reference)
     return target_of
 
 
-def _refuse_other_chrom_names(here: pd.Series, there: pd.Series) -> None:
-    """Refuse peaks most of which are on chromosomes that the reference calls otherwise: 1 and chr1."""
+def _refuse_other_chrom_names(here: pd.Series, there: pd.Series, is_lost: np.ndarray) -> None:
+    """Refuse peaks if most are lost because the reference calls their chromosomes otherwise: 1 and chr1."""
     here, known = here.astype(str), set(there.astype(str))
     bare = {name.removeprefix("chr"): name for name in known}
     other = {
@@ -133,7 +131,7 @@ def _refuse_other_chrom_names(here: pd.Series, there: pd.Series) -> None:
         for name in here.unique()
         if (short := name.removeprefix("chr")) in bare and name not in known
     }
-    if here.isin(list(other)).mean() > 0.5:
+    if (here.isin(list(other)).to_numpy() & is_lost).mean() > 0.5:
         name = next(iter(other))
         raise InputError(
             f"chromosomes must have the same names as in the reference: {name!r}, … here is {other[name]!r}, … there. "

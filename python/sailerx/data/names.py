@@ -23,8 +23,7 @@ def positions_by_name(here: pd.Index, known: pd.Index) -> np.ndarray:
     One position in ``here`` per name of ``known``; -1 if it is not there.
     """
     here, known = _numbered(here.astype(str)), _numbered(known.astype(str))
-    exact = unique_positions(here[~here.duplicated()], known)
-    exact = np.where(exact >= 0, np.flatnonzero(~here.duplicated())[exact], -1)
+    exact = unique_positions(here, known)
     return completed(exact, unique_positions(as_seurat_writes(here), as_seurat_writes(known)))
 
 

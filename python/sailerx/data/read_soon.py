@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,8 @@ class ReadSoon:
             hasattr(os, "posix_fadvise") and isinstance(values, h5py.Dataset) and values.file.driver == "sec2"
         ):
             return None
+        if values.chunks is not None and not hasattr(values.id, "chunk_iter"):  # HDF5 before 1.12.3
+            return None
         length = _ENTRIES_PER_PIECE if values.chunks is None else values.chunks[0]
         pieces = np.zeros((-(-len(values) // length), 2), np.int64)
         if values.chunks is not None:
@@ -50,4 +53,5 @@ class ReadSoon:
         if end > start:
             for offset, size in self.pieces[start // self.length : -(-end // self.length)].tolist():
                 if size:
-                    os.posix_fadvise(self.file, offset, size, os.POSIX_FADV_WILLNEED)
+                    with suppress(OSError):  # it is advice: where it is not taken, reading takes longer
+                        os.posix_fadvise(self.file, offset, size, os.POSIX_FADV_WILLNEED)

@@ -12,12 +12,14 @@ from typing import Any, Literal, TypeAlias, TypeGuard
 import anndata
 import h5py
 import mudata
+import pandas as pd
 from anndata import AnnData
 from anndata.io import read_elem, sparse_dataset
 from mudata import MuData
 
 from sailerx.data import contract
 from sailerx.data.modalities import find_modalities, split_features
+from sailerx.data.obs_columns import joined_obs
 from sailerx.data.sparse_damage import refuse_damaged_cells
 from sailerx.data.tenx import is_tenx, read_tenx
 from sailerx.errors import InputError
@@ -95,14 +97,40 @@ def atac_in_memory(data: Cells, atac: str, layer: str | None = None) -> AnnData:
         As `read`; or if there is no such modality.
     """
     found = find_modalities(read_cells(data) if is_path(data) else data, "rna", atac, atac_layer=layer)
+    adata = _modality_of(found, atac)
+    if isinstance(found, MuData):  # columns of the global obs are the cells' too
+        obs = joined_obs(found, atac)
+        own = [
+            name for name in obs if name in adata.obs or ":" not in str(name)
+        ]  # not those of other modalities
+        adata = AnnData(adata.X, obs[own], adata.var, obsm=dict(adata.obsm), layers=dict(adata.layers))
+    return adata
+
+
+def peaks_of(data: Cells, atac: str) -> pd.DataFrame:
+    """Take the table of peaks of data, var of the ATAC; of a file, nothing else is read.
+
+    Raises
+    ------
+    InputError
+        As `atac_in_memory`.
+    """
+    with opened(data) as there:
+        parts = split_features(there, "rna", atac) if isinstance(there, AnnData) else there
+        if isinstance(parts, MuData) and atac not in parts.mod:
+            parts = find_modalities(parts, "rna", atac)
+        return _modality_of(parts, atac).var.copy()
+
+
+def _modality_of(found: Any, atac: str) -> AnnData:
     if isinstance(found, MuData) and atac in found.mod:
         return found.mod[atac]
-    if not isinstance(found, AnnData):
-        there = ", ".join(found.mod) if isinstance(found, MuData) else type(found).__name__
-        raise InputError(
-            f"the data must be AnnData or MuData with a modality {atac!r}, or the path of such a file; found {there}."
-        )
-    return found
+    if isinstance(found, AnnData):
+        return found
+    there = ", ".join(found.mod) if isinstance(found, MuData) else type(found).__name__
+    raise InputError(
+        f"the data must be AnnData or MuData with a modality {atac!r}, or the path of such a file; found {there}."
+    )
 
 
 def _in_memory(path: str | os.PathLike[str], kind: Kind) -> MuData | AnnData:

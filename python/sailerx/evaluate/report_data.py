@@ -11,6 +11,7 @@ import pandas as pd
 from anndata import AnnData
 from mudata import MuData
 
+from sailerx.data.levels import level_text, value_text
 from sailerx.data.lsi import lsi
 from sailerx.data.multiome import Multiome
 from sailerx.data.names import listed
@@ -147,12 +148,14 @@ def _kinds(
 ) -> tuple[pd.Series, np.ndarray]:
     """Read the label of each ATAC cell twice: to colour by; and to score with, None for labels in ``drop``."""
     found = obs_columns(mdata, model.record["atac"], [labels])[labels].reset_index(drop=True)
-    unknown = [label for label in drop if not (found == label).any()]
+    as_text, drop = level_text(found), [value_text(label) for label in drop]
+    unknown = [label for label in drop if not (as_text == label).any()]
     if unknown:
         raise InputError(
-            f"`drop` must name labels of column {labels!r}: there is no {unknown[0]!r}. There are: {listed(found.dropna().unique())}."
+            f"`drop` must name labels of column {labels!r}: there is no {unknown[0]!r}. There are: "
+            f"{listed(as_text.dropna().unique())}."
         )
-    named = found.astype(object).where(found.notna() & ~found.isin(list(drop)), None)
+    named = found.astype(object).where(found.notna() & ~as_text.isin(drop), None)
     n_named, n_kinds = int(named.notna().sum()), named.nunique()
     if not 2 <= n_kinds <= n_named / 2:
         raise InputError(

@@ -178,7 +178,7 @@ def _plain_column(column: pd.Series) -> pd.Series:
         return column.astype(float)
     if not isinstance(column.dtype, pd.CategoricalDtype):
         if not column.map(lambda value: isinstance(value, Hashable)).all():  # lists, say
-            column = column.map(str)
+            column = column.map(str, na_action="ignore")
         column = column.astype("category")
     return column.cat.rename_categories([str(name) for name in column.cat.categories])
 

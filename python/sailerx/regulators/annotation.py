@@ -58,7 +58,9 @@ def gene_starts(annotation: AnnotationLike) -> pd.DataFrame:
 def _positions(table: pd.DataFrame, name: str) -> np.ndarray:
     """Take a column of positions as int64, in a table whose chromosomes are known."""
     values = pd.to_numeric(table[name], errors="coerce").to_numpy(float)
-    bad = ~((values >= 0) & (values == np.floor(values))) | table["chrom"].isna().to_numpy()
+    bad = (
+        ~((values >= 0) & (values < 2**53) & (values == np.floor(values))) | table["chrom"].isna().to_numpy()
+    )
     if bad.any():
         gene = table.index[bad][0]
         raise InputError(

@@ -118,15 +118,7 @@ def link_statistics(
         raise InputError(
             "links need peaks on at least 2 chromosomes, because background peaks are on others than the gene."
         )
-    if (
-        isinstance(n_background, bool)
-        or n_background != int(n_background)
-        or n_background < FEWEST_BACKGROUND
-    ):
-        raise InputError(
-            f"`n_background` must be a whole number of at least {FEWEST_BACKGROUND}, got {n_background!r}."
-        )
-    background = MatchedPeaks.of(accessibility.sum(axis=0, dtype=float), gc).draw(int(n_background), seed)
+    background = MatchedPeaks.of(accessibility.sum(axis=0, dtype=float), gc).draw(n_background, seed)
     x, y = _standardised(accessibility), _standardised(expression)
     gene, peak = pairs["gene"].to_numpy(), pairs["peak"].to_numpy()
     null = null_pairs(gene, peak, chrom, seed)

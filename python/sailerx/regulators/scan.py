@@ -8,18 +8,17 @@ import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import anndata
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
-from mudata import MuData
 
 from sailerx.config import Style
 from sailerx.data.peaks import FORMS, peak_table
-from sailerx.data.reading import Cells, is_path, opened
+from sailerx.data.reading import Cells, peaks_of
 from sailerx.errors import InputError
 from sailerx.files.atomic import new_file
 from sailerx.regulators.genome import GenomeLike, gc_content, peak_sequences
@@ -108,16 +107,7 @@ def scan(
 
 
 def _table_of(peaks: Cells | pd.DataFrame, atac: str) -> pd.DataFrame:
-    if is_path(peaks):
-        with opened(peaks) as data:
-            return _table_of(data, atac)
-    if isinstance(peaks, MuData):
-        if atac not in peaks.mod:
-            raise InputError(
-                f"the data must have a modality {atac!r}, found {', '.join(peaks.mod)}. Name it by `atac`."
-            )
-        peaks = peaks.mod[atac]
-    table = peak_table(peaks.var if isinstance(peaks, AnnData) else cast(pd.DataFrame, peaks))
+    table = peak_table(peaks if isinstance(peaks, pd.DataFrame) else peaks_of(peaks, atac))
     if table is None or not len(table):
         raise InputError(f"motifs are looked for in peaks with coordinates, but these have none. {FORMS}")
     return table

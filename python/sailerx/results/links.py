@@ -11,10 +11,11 @@ from anndata import AnnData
 from mudata import MuData
 from sklearn.cluster import MiniBatchKMeans
 
+from sailerx.config import checked_number
 from sailerx.data.counts import pick_counts, to_csr, why_not_counts
 from sailerx.errors import InputError
 from sailerx.regulators.annotation import AnnotationLike, gene_starts
-from sailerx.regulators.links import link_statistics, near_pairs
+from sailerx.regulators.links import FEWEST_BACKGROUND, link_statistics, near_pairs
 from sailerx.results.embed import embed
 from sailerx.results.impute import impute
 from sailerx.results.selection import Batch
@@ -41,6 +42,7 @@ def links(
 ) -> pd.DataFrame:
     """Compute `sailerx.Model.links`; parameters as there, and the trained model."""
     _refuse_numbers(model, distance, fdr)
+    n_background = checked_number("n_background", n_background, FEWEST_BACKGROUND)
     rna, rows = _cells_with_rna(model, mdata)
     starts = _chosen_genes(gene_starts(annotation), rna, genes)
     pairs = near_pairs(model.peaks, starts, distance)

@@ -82,7 +82,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be simulated."""
-        checked_seed(self.seed)
+        object.__setattr__(self, "seed", checked_seed(self.seed))
         for name in ("n_cells", "n_genes", "n_peaks", "n_types", "n_batches", "n_chroms"):
             if getattr(self, name) < 1:
                 raise InputError(f"`{name}` must be at least 1, got {getattr(self, name)}.")

@@ -124,6 +124,7 @@ test_that("errors of Python name the arguments as R does", {
   expect_identical(in_words_of_r("no peak lies in region 'chr9:0-100': chr1"), "no peak lies in region 'chr9:1-100': chr1")
   expect_identical(in_words_of_r("(`batch_key`; in R `batch`) if"), "(`batch`) if")
   expect_identical(in_words_of_r("set `single_block=True` (command line: --single-block)."), "set `single_block = TRUE`.")
+  expect_identical(in_words_of_r("unrecognized arguments: --nLatent2=3"), "there is no such option: `nLatent2`")
   expect_identical(
     in_words_of_r("unrecognized arguments: --epochs=0.5 (did you mean --max-epochs?)"), "there is no such option: `epochs` (did you mean `max_epochs`?)"
   )

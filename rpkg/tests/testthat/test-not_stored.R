@@ -12,7 +12,7 @@ test_that("what the file has no place for is named", {
   SeuratObject::Idents(object) <- rep(c("x", "y"), each = 30)
   said <- expect_message(WriteH5MU(object, withr::local_tempfile(fileext = ".h5mu")), "saveRDS")
   for (part in c(
-    "misc \\(note\\) of assay \"peaks\"", "misc \\(how\\) of reduction \"pca\"", "neighbors \\(near\\)", "tools \\(scorer\\)", "misc \\(who\\)", "identities that no"
+    "misc \\(note\\) of assay \"peaks\"", "misc \\(how\\) of reduction \"pca\"", "neighbors \\(near\\)", "tools \\(scorer\\)", "misc \\(who\\)", "the active identities"
   )) {
     expect_match(gsub("\\s+", " ", conditionMessage(said)), part)
   }
