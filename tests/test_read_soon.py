@@ -12,10 +12,16 @@ import h5py
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 
-from sailerx.data import csr_on_disk, read_soon
+from data import multiome, paired, write
+from sailerx.data import accessibility, csr_on_disk, read_soon
+from sailerx.data.accessibility import PeaksOnDisk
 from sailerx.data.csr_on_disk import CsrOnDisk
 from sailerx.data.read_soon import ReadSoon
+from sailerx.data.reading import opened
+from sailerx.minibatches.sampler import Sampler
+from sailerx.minibatches.streaming import FileRows
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be told what is read soon")
 VALUES = np.arange(1000, dtype=np.int32) ** 2
@@ -97,3 +103,25 @@ def test_other_stores_are_left_alone() -> None:
     with h5py.File("in-memory.h5", "w", driver="core", backing_store=False) as file:
         assert ReadSoon.of(file.create_dataset("values", data=VALUES)) is None
     assert ReadSoon.of(VALUES) is None
+
+
+def test_chunks_of_coming_mini_batches_are_announced_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csr_on_disk, "CELLS_PER_CHUNK", 4)
+    monkeypatch.setattr(accessibility, "ONES_PER_BUFFER", 200)
+    announced: list[int] = []
+    monkeypatch.setattr(PeaksOnDisk, "announce_chunk", lambda _, i: announced.append(i))
+    path = write(paired(), tmp_path / "cells.h5mu")
+    with opened(path) as found:
+        x = multiome(found).x
+        assert isinstance(x, PeaksOnDisk)
+        assert x.n_buffers > 3
+        sampler = Sampler.of(torch.ones(60, dtype=torch.bool), 7, 0.5, n_buffers=x.n_buffers)
+        batches = list(sampler.epoch(torch.Generator().manual_seed(0)))
+        read = {int(row) // 4 for rows in batches for row in rows}
+        at_first = {int(row) // 4 for row in torch.cat(batches[: 60 // x.n_buffers // 7 + 1])}
+        for _ in FileRows(x, torch.device("cpu")).minibatches(batches):
+            pass
+    assert read - at_first <= set(announced) <= read
+    assert len(announced) <= 1.2 * len(set(announced))

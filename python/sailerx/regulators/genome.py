@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
+from sailerx.data.names import listed
 from sailerx.errors import InputError
 from sailerx.regulators.optional import required
 
@@ -112,8 +113,8 @@ def refuse_other_genome(peaks: pd.DataFrame, lengths: Mapping[str, int]) -> None
     if missing:
         n_peaks = int(peaks["chrom"].astype(str).isin(missing).sum())
         raise InputError(
-            f"the genome must have every contig of the peaks, but lacks {len(missing)} of {len(contigs)} ({_listed(missing)}), "
-            f"on which {n_peaks:,} of {len(peaks):,} peaks lie; it has {_listed(list(lengths))}. {_advice(missing, lengths)}"
+            f"the genome must have every contig of the peaks, but lacks {len(missing)} of {len(contigs)} ({listed(missing)}), "
+            f"on which {n_peaks:,} of {len(peaks):,} peaks lie; it has {listed(lengths)}. {_advice(missing, lengths)}"
         )
     end = peaks["chrom"].astype(str).map(lengths).to_numpy()
     beyond = (peaks["end"].to_numpy() > end) | (peaks["start"].to_numpy() < 0)
@@ -134,10 +135,6 @@ def _advice(missing: Sequence[str], lengths: Mapping[str, int]) -> str:
             "Rename the contigs of one of the two, or take the genome from the other source."
         )
     return "Use the genome that the peaks were called on, or drop peaks on contigs that it lacks."
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def gc_content(sequences: Sequence[str]) -> np.ndarray:

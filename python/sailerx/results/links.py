@@ -13,6 +13,7 @@ from sklearn.cluster import MiniBatchKMeans
 
 from sailerx.config import checked_number
 from sailerx.data.counts import pick_counts, to_csr, why_not_counts
+from sailerx.data.names import listed
 from sailerx.errors import InputError
 from sailerx.regulators.annotation import AnnotationLike, gene_starts
 from sailerx.regulators.links import FEWEST_BACKGROUND, link_statistics, near_pairs
@@ -49,7 +50,7 @@ def links(
     if not len(pairs):
         raise InputError(
             f"at least one peak must lie within {distance:,} bases of a gene's start, but none does. Peaks are on "
-            f"{_listed(model.peaks['chrom'])}, genes on {_listed(starts['chrom'])}: do their names agree?"
+            f"{listed(model.peaks['chrom'].unique())}, genes on {listed(starts['chrom'].unique())}: do their names agree?"
         )
     atac = atac_of(mdata, model.record["atac"])
     label = metacells(embed(model, mdata).rows[rows], n_metacells, seed)
@@ -77,11 +78,6 @@ def _refuse_numbers(model: TrainedModel, distance: int, fdr: float) -> None:
         raise InputError(f"`fdr` must be between 0 and 1, got {fdr!r}.")
     if not len(model.peaks.columns):
         raise InputError("links need peaks with coordinates, which this model was trained without.")
-
-
-def _listed(chroms: pd.Series) -> str:
-    names = list(pd.unique(chroms.astype(str)))
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _cells_with_rna(model: TrainedModel, mdata: MuData) -> tuple[AnnData, np.ndarray]:
