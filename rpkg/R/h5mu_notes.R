@@ -50,14 +50,14 @@ write_object_notes <- function(file, object, assays) {
   }
 }
 
-# The metadata column that holds the active identities, if one does; unused levels are ignored.
+# The metadata column that holds the active identities, if one does; unused levels are ignored. Text has no order of levels.
 identity_column <- function(object) {
   active <- SeuratObject::Idents(object)
   meta <- object[[]]
   same <- vapply(meta, function(column) {
-    is.factor(column) &&
+    (is.factor(column) || is.character(column)) &&
       identical(as.character(column), as.character(active)) &&
-      identical(intersect(levels(column), levels(active)), levels(active))
+      (is.character(column) || identical(intersect(levels(column), levels(active)), levels(active)))
   }, logical(1))
   utils::head(colnames(meta)[same], 1L)
 }

@@ -22,8 +22,12 @@ not_stored_of_assay <- function(assay, name) {
 }
 
 not_stored_of_reduction <- function(reduction, name) {
-  found <- named_misc(methods::slot(reduction, "misc"), c(OTHER_MISC, if (is_of_run(reduction)) RUN_MISC))
-  if (length(found)) paste0(found, " of reduction \"", name, "\"")
+  found <- c(
+    if (length(methods::slot(reduction, "feature.loadings.projected"))) "projected loadings",
+    if (length(methods::slot(methods::slot(reduction, "jackstraw"), "empirical.p.values"))) "jackstraw",
+    named_misc(methods::slot(reduction, "misc"), c(OTHER_MISC, if (is_of_run(reduction)) RUN_MISC))
+  )
+  if (length(found)) paste0(paste(found, collapse = ", "), " of reduction \"", name, "\"")
 }
 
 not_stored_of_object <- function(object) {
@@ -32,7 +36,7 @@ not_stored_of_object <- function(object) {
     named_part(names(methods::slot(object, "images")), "images"),
     named_part(names(methods::slot(object, "tools")), "tools"),
     named_misc(methods::slot(object, "misc"), OTHER_MISC),
-    if (length(levels(SeuratObject::Idents(object))) > 1L && !length(identity_column(object))) "the active identities, which no factor among the metadata holds"
+    if (length(levels(SeuratObject::Idents(object))) > 1L && !length(identity_column(object))) "the active identities, which no metadata column holds"
   )
 }
 

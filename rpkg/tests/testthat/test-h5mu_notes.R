@@ -19,3 +19,14 @@ test_that("a note that is missing at any depth is NULL", {
   write_value(h5_child(file, "uns/seurat/reductions"), "pca", list(key = scalar("PC_")))
   expect_identical(read_note(file, "reductions", "pca", "key"), "PC_")
 })
+
+test_that("identities that a column of text holds come back", {
+  object <- toy_object()
+  object$type <- rep(c("b", "a", "c"), 20)
+  SeuratObject::Idents(object) <- "type"
+  path <- withr::local_tempfile(fileext = ".h5mu")
+  expect_no_message(WriteH5MU(object, path))
+  back <- ReadH5MU(path)
+  expect_identical(as.character(SeuratObject::Idents(back)), object$type |> unname())
+  expect_type(back$type, "character")
+})

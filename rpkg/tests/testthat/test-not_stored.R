@@ -8,11 +8,12 @@ test_that("what the file has no place for is named", {
   methods::slot(object, "tools") <- list(scorer = 2)
   SeuratObject::Misc(object, "who") <- "me"
   SeuratObject::Misc(object[["pca"]], "how") <- "well"
+  methods::slot(object[["pca"]], "feature.loadings.projected") <- matrix(1, 2, 4, dimnames = list(c("gene1", "gene2"), paste0("PC_", 1:4)))
   methods::slot(object, "neighbors")[["near"]] <- methods::new("Neighbor", cell.names = colnames(object))
   SeuratObject::Idents(object) <- rep(c("x", "y"), each = 30)
   said <- expect_message(WriteH5MU(object, withr::local_tempfile(fileext = ".h5mu")), "saveRDS")
   for (part in c(
-    "misc \\(note\\) of assay \"peaks\"", "misc \\(how\\) of reduction \"pca\"", "neighbors \\(near\\)", "tools \\(scorer\\)", "misc \\(who\\)", "the active identities"
+    "misc \\(note\\) of assay \"peaks\"", "projected loadings, misc \\(how\\) of reduction \"pca\"", "neighbors \\(near\\)", "tools \\(scorer\\)", "misc \\(who\\)", "the active identities"
   )) {
     expect_match(gsub("\\s+", " ", conditionMessage(said)), part)
   }
