@@ -108,7 +108,7 @@ def atac_in_memory(data: Cells, atac: str, layer: str | None = None) -> AnnData:
 
 
 def peaks_of(data: Cells, atac: str) -> pd.DataFrame:
-    """Take the table of peaks of data, var of the ATAC; of a file, nothing else is read.
+    """Take the table of peaks of data, var of the ATAC; sparse matrices stay in their file.
 
     Raises
     ------

@@ -89,6 +89,7 @@ class FileRows(_Streamed):
         chunks: dict[int, sp.csr_matrix] = {}
         with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(_READERS) as readers:
             for k, (group, needed) in enumerate(zip(groups, needed_by, strict=True)):
+                # at first those of all groups ahead, then of one more each time
                 for soon in range(k + _GROUPS_AHEAD if k else 1, min(k + _GROUPS_AHEAD + 1, len(groups))):
                     ahead.map(self.x.announce_chunk, sorted({*needed_by[soon]} - {*needed_by[soon - 1]}))
                 missing = [i for i in needed if i not in chunks]
